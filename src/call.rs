@@ -1,0 +1,420 @@
+//! The futures of calls: [`Call`], its shape without a nested result [`Flat`], and [`Post`].
+
+use crate::error::{CallError, WaitError};
+use crate::job::Output;
+use crate::lane::{AnyLane, LaneId};
+use crate::panic::quietly;
+use crate::sync::Arc;
+use crate::wait;
+use futures::future::FusedFuture;
+use std::fmt;
+use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A call on its way: the future of what the closure returns.
+///
+/// The call is queued already when this is returned, whether it is polled or not; its place in the order is
+/// fixed. It can be awaited under any runtime, sent to another thread, or [waited for](Self::wait) without
+/// any runtime.
+///
+/// ```
+/// use serial_executor::SerialExecutor;
+///
+/// # pollster::block_on(async {
+/// let lane = SerialExecutor::new(Vec::new());
+/// let first = lane.call(|list| { list.push('a'); list.len() });
+/// let second = lane.call(|list| { list.push('b'); list.len() });
+/// assert_eq!(second.await.unwrap(), 2); // awaited first, run second
+/// assert_eq!(first.await.unwrap(), 1);
+/// # });
+/// ```
+///
+/// # Errors
+///
+/// [`CallError`]. `Ok` means that the closure ran once, to its end; anything else means that it did not.
+///
+/// # Panics
+///
+/// When polled again after it has given its result, like most futures. [`is_terminated`](FusedFuture::is_terminated)
+/// tells.
+///
+/// # Cancel safety
+///
+/// Dropping it cancels the call if it has not started: the closure never runs, and it is dropped here and now.
+/// If it is running, it runs to its end, and the lane drops the result. If it has finished, the result is
+/// dropped with the future. [`detach`](Self::detach) lets go of the future without cancelling.
+///
+/// A panic of a destructor (of what the closure captured, or of the result) does not leave the drop.
+#[must_use = "dropping a call cancels it; to let it run unwatched, `detach` it"]
+pub struct Call<R> {
+    /// `None` after it has given its result or has been detached.
+    ticket: Option<Ticket<R>>,
+}
+
+struct Ticket<R> {
+    output: Arc<dyn Output<R>>,
+    lane: Arc<dyn AnyLane>,
+    /// `None` for a call that was never queued.
+    sequence: Option<u64>,
+}
+
+impl<R> Call<R> {
+    pub(crate) fn queued(output: Arc<dyn Output<R>>, lane: Arc<dyn AnyLane>, sequence: u64) -> Self {
+        Self { ticket: Some(Ticket { output, lane, sequence: Some(sequence) }) }
+    }
+
+    pub(crate) fn refused(output: Arc<dyn Output<R>>, lane: Arc<dyn AnyLane>) -> Self {
+        Self { ticket: Some(Ticket { output, lane, sequence: None }) }
+    }
+
+    /// Lets the call run without anybody waiting for it.
+    ///
+    /// Its result is dropped on the lane; a panic still poisons the object. If the call has finished, its
+    /// result is dropped here.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// let lane = SerialExecutor::new(0);
+    /// lane.call(|n| *n += 1).detach();
+    /// assert_eq!(lane.call(|n| *n).wait().unwrap(), 1);
+    /// ```
+    pub fn detach(mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.close();
+        }
+    }
+
+    /// Whether the result is there (or has been taken): the next poll would not be pending.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// let lane = SerialExecutor::new(());
+    /// let call = lane.call(|()| ());
+    /// lane.call(|()| ()).wait().unwrap();
+    /// assert!(call.is_finished()); // it was before that one
+    /// ```
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.ticket.as_ref().is_none_or(|ticket| ticket.output.slot().is_filled())
+    }
+
+    /// Waits for the result in synchronous code.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// let lane = SerialExecutor::new(20);
+    /// assert_eq!(lane.call(|n| *n + 1).wait().unwrap(), 21);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Failed`] with the [`CallError`]; [`WaitError::WouldDeadlock`] on the lane's own thread if
+    /// the call has not finished, which also cancels it. Two lanes whose calls wait for each other are not
+    /// detected.
+    ///
+    /// # Panics
+    ///
+    /// When it has given its result before.
+    ///
+    /// # Blocking
+    ///
+    /// Until everything queued before the call, and the call, has run. Not for async code: `.await` it there.
+    pub fn wait(mut self) -> Result<R, WaitError> {
+        self.wait_within(None)
+    }
+
+    /// Waits for the result in synchronous code, but no longer than `limit`. `Duration::MAX` is no limit.
+    ///
+    /// After a timeout the call is what it was: it can be awaited, waited for again, detached, or dropped,
+    /// which cancels it if it has not started.
+    ///
+    /// ```
+    /// use serial_executor::{SerialExecutor, WaitError};
+    /// use std::time::Duration;
+    ///
+    /// let lane = SerialExecutor::new(());
+    /// let (release, gate) = std::sync::mpsc::channel::<()>();
+    /// lane.call(move |()| gate.recv()).detach();
+    ///
+    /// let mut call = lane.call(|()| "done");
+    /// assert!(matches!(call.wait_timeout(Duration::from_millis(1)), Err(WaitError::Timeout)));
+    /// drop(release);
+    /// assert_eq!(call.wait_timeout(Duration::MAX).unwrap(), "done");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`WaitError::Timeout`]. Neither that nor [`WaitError::WouldDeadlock`]
+    /// cancels the call.
+    ///
+    /// # Panics
+    ///
+    /// When it has given its result before.
+    ///
+    /// # Blocking
+    ///
+    /// Until the call has run or for `limit`, whichever comes first.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<R, WaitError> {
+        self.wait_within(Some(limit))
+    }
+
+    fn wait_within(&mut self, limit: Option<Duration>) -> Result<R, WaitError> {
+        let lane = self.ticket.as_ref().map(|ticket| ticket.lane.id());
+        wait::wait(self, lane, limit)
+    }
+}
+
+impl<R, E: From<CallError>> Call<Result<R, E>> {
+    /// Joins the closure's own error with the call's, for a `?` without nesting.
+    ///
+    /// ```
+    /// use serial_executor::{CallError, SerialExecutor};
+    ///
+    /// #[derive(Debug)]
+    /// enum Error { Parse(std::num::ParseIntError), Lane(CallError) }
+    /// impl From<CallError> for Error {
+    ///     fn from(error: CallError) -> Self { Self::Lane(error) }
+    /// }
+    ///
+    /// async fn sum(lane: &SerialExecutor<Vec<String>>) -> Result<i32, Error> {
+    ///     let first = lane.call(|list| list[0].parse::<i32>().map_err(Error::Parse)).flat().await?;
+    ///     let second = lane.call(|list| list[1].parse::<i32>().map_err(Error::Parse)).flat().await?;
+    ///     Ok(first + second)
+    /// }
+    ///
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::new(vec!["1".to_owned(), "2".to_owned()]);
+    /// assert_eq!(sum(&lane).await.unwrap(), 3);
+    /// lane.close();
+    /// assert!(matches!(sum(&lane).await, Err(Error::Lane(CallError::Closed))));
+    /// # });
+    /// ```
+    pub fn flat(self) -> Flat<R, E> {
+        Flat { call: self }
+    }
+}
+
+impl<R> Ticket<R> {
+    /// Says that nobody will take the result, and drops it if it is there.
+    fn close(&self) {
+        let unread = self.output.slot().close();
+        quietly(|| drop(unread));
+    }
+}
+
+impl<R> Future for Call<R> {
+    type Output = Result<R, CallError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(ticket) = &this.ticket else { panic!("`Call` was polled after it had given its result") };
+        let polled = ticket.output.slot().poll(cx);
+        if polled.is_ready() {
+            this.ticket = None;
+        }
+        polled
+    }
+}
+
+impl<R> FusedFuture for Call<R> {
+    fn is_terminated(&self) -> bool {
+        self.ticket.is_none()
+    }
+}
+
+impl<R> Drop for Call<R> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else { return };
+        if let Some(sequence) = ticket.sequence {
+            ticket.lane.cancel(sequence);
+        }
+        ticket.close();
+    }
+}
+
+impl<R> fmt::Debug for Call<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("finished", &self.is_finished()).finish_non_exhaustive()
+    }
+}
+
+impl<R> UnwindSafe for Call<R> {}
+impl<R> RefUnwindSafe for Call<R> {}
+
+/// A [`Call`] whose closure returns a `Result`, without the nesting. Made by [`Call::flat`].
+///
+/// It behaves like the call in everything else: dropping it cancels the call.
+///
+/// # Errors
+///
+/// The closure's own error, or the call's [`CallError`] turned into it.
+///
+/// # Panics
+///
+/// When polled again after it has given its result.
+#[must_use = "dropping a call cancels it; to let it run unwatched, `detach` it"]
+pub struct Flat<R, E> {
+    call: Call<Result<R, E>>,
+}
+
+impl<R, E: From<CallError>> Future for Flat<R, E> {
+    type Output = Result<R, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.get_mut().call).poll(cx).map(|result| result?)
+    }
+}
+
+impl<R, E: From<CallError>> FusedFuture for Flat<R, E> {
+    fn is_terminated(&self) -> bool {
+        self.call.is_terminated()
+    }
+}
+
+impl<R, E> fmt::Debug for Flat<R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flat").field("finished", &self.call.is_finished()).finish_non_exhaustive()
+    }
+}
+
+/// A closure that was handed over without interest in its result: the future of its admission.
+///
+/// It resolves once the call is within the lane's [capacity](crate::Builder::capacity), at once if the lane has
+/// none, so that a producer that awaits its posts stays at most that far ahead. `Ok` means admitted, not ran.
+///
+/// ```
+/// use serial_executor::SerialExecutor;
+///
+/// # pollster::block_on(async {
+/// let lane = SerialExecutor::builder().capacity(2).spawn(Vec::new()).unwrap();
+/// for n in 0..100 {
+///     lane.post(move |list| list.push(n)).await.unwrap();
+///     assert!(lane.pending() <= 2);
+/// }
+/// assert_eq!(lane.call(|list| list.len()).await.unwrap(), 100);
+/// # });
+/// ```
+///
+/// # Errors
+///
+/// [`CallError::Closed`] if the lane was closed before, or aborted before the closure was admitted or the admission
+/// was read; [`CallError::Poisoned`] if the object was poisoned. The closure did not run.
+///
+/// # Panics
+///
+/// When polled again after it has resolved.
+///
+/// # Cancel safety
+///
+/// Dropping it changes nothing: the closure has its place and will run.
+pub struct Post {
+    /// `None` after it has resolved.
+    output: Option<Arc<dyn Output<()>>>,
+    lane: LaneId,
+}
+
+impl Post {
+    pub(crate) fn new(output: Arc<dyn Output<()>>, lane: LaneId) -> Self {
+        Self { output: Some(output), lane }
+    }
+
+    /// Waits for the admission in synchronous code.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// let lane = SerialExecutor::builder().capacity(1).spawn(0).unwrap();
+    /// for _ in 0..10 {
+    ///     lane.post(|n| *n += 1).wait().unwrap();
+    /// }
+    /// assert_eq!(lane.call(|n| *n).wait().unwrap(), 10);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Failed`] with the [`CallError`]; [`WaitError::WouldDeadlock`] on the lane's own thread if
+    /// the queue is full. The closure keeps its place then.
+    ///
+    /// # Panics
+    ///
+    /// When it has resolved before.
+    ///
+    /// # Blocking
+    ///
+    /// Until the closure is admitted.
+    pub fn wait(mut self) -> Result<(), WaitError> {
+        let lane = self.lane;
+        wait::wait(&mut self, Some(lane), None)
+    }
+
+    /// Waits for the admission in synchronous code, but no longer than `limit`. `Duration::MAX` is no limit.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    /// use std::time::Duration;
+    ///
+    /// let lane = SerialExecutor::new(());
+    /// assert!(lane.post(|()| ()).wait_timeout(Duration::ZERO).is_ok());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`WaitError::Timeout`] after `limit`; the future can then be used again.
+    ///
+    /// # Panics
+    ///
+    /// When it has resolved before.
+    ///
+    /// # Blocking
+    ///
+    /// Until the closure is admitted or for `limit`, whichever comes first.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<(), WaitError> {
+        let lane = self.lane;
+        wait::wait(self, Some(lane), Some(limit))
+    }
+}
+
+impl Future for Post {
+    type Output = Result<(), CallError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(output) = &this.output else { panic!("`Post` was polled after it had resolved") };
+        let polled = output.slot().poll(cx);
+        if polled.is_ready() {
+            this.output = None;
+        }
+        polled
+    }
+}
+
+impl FusedFuture for Post {
+    fn is_terminated(&self) -> bool {
+        self.output.is_none()
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        if let Some(output) = &self.output {
+            let unread = output.slot().close();
+            quietly(|| drop(unread));
+        }
+    }
+}
+
+impl fmt::Debug for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let admitted = self.output.as_ref().is_none_or(|output| output.slot().is_filled());
+        f.debug_struct("Post").field("resolved", &admitted).finish_non_exhaustive()
+    }
+}
+
+impl UnwindSafe for Post {}
+impl RefUnwindSafe for Post {}

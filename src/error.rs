@@ -1,0 +1,225 @@
+//! Every error of the crate. Each message says whether the closure ran.
+
+use crate::panic::Panic;
+use std::fmt;
+use std::io;
+use thiserror::Error;
+
+/// Why a call gave no value. The future [`Call`](crate::Call) resolves to it.
+///
+/// [`Closed`](Self::Closed) and [`Poisoned`](Self::Poisoned) mean that the closure never ran and never will,
+/// so the call may be made again elsewhere. [`Panicked`](Self::Panicked) means that it ran in part.
+///
+/// ```
+/// use serial_executor::{CallError, SerialExecutor};
+///
+/// # pollster::block_on(async {
+/// let lane = SerialExecutor::new(String::new());
+/// lane.close();
+/// let error = lane.call(|text| text.len()).await.unwrap_err();
+/// assert!(matches!(error, CallError::Closed));
+/// assert_eq!(error.to_string(), "the lane is closed: the closure did not run");
+/// # });
+/// ```
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// The lane was closed before the call was made, or aborted before the call's turn. The closure never ran.
+    #[error("the lane is closed: the closure did not run")]
+    Closed,
+    /// An earlier call panicked and may have left the object half changed, or there is no object because a
+    /// factory panicked. The closure never ran.
+    /// See [`clear_poison`](crate::SerialExecutor::clear_poison) and [`replace`](crate::SerialExecutor::replace).
+    #[error("the object is poisoned by an earlier panic: the closure did not run")]
+    Poisoned,
+    /// The closure ran and panicked.
+    #[error("the closure ran and panicked: {}", .0.message())]
+    Panicked(Panic),
+}
+
+/// Why [`try_call`](crate::SerialExecutor::try_call) did not take the closure. Each case gives it back.
+///
+/// ```
+/// use serial_executor::{SerialExecutor, TryCallError};
+///
+/// let lane = SerialExecutor::new(String::new());
+/// lane.close();
+/// match lane.try_call(|text: &mut String| text.len()) {
+///     Err(TryCallError::Closed(closure)) => assert_eq!(closure(&mut String::from("four")), 4),
+///     other => unreachable!("{other:?}"),
+/// }
+/// ```
+#[derive(Error)]
+pub enum TryCallError<F> {
+    /// As many calls are queued as the lane has capacity for. The closure did not run.
+    #[error("the queue is full: the closure did not run")]
+    Full(F),
+    /// The lane is closed. The closure did not run.
+    #[error("the lane is closed: the closure did not run")]
+    Closed(F),
+    /// The object is poisoned, and no `replace` is under way. The closure did not run.
+    #[error("the object is poisoned by an earlier panic: the closure did not run")]
+    Poisoned(F),
+}
+
+impl<F> TryCallError<F> {
+    /// The closure, unused.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// let lane = SerialExecutor::new(1);
+    /// lane.close();
+    /// let closure = lane.try_call(|n: &mut i32| *n + 1).unwrap_err().into_inner();
+    /// assert_eq!(closure(&mut 1), 2);
+    /// ```
+    #[must_use]
+    pub fn into_inner(self) -> F {
+        match self {
+            Self::Full(f) | Self::Closed(f) | Self::Poisoned(f) => f,
+        }
+    }
+
+    /// The reason alone. The closure is dropped, so what is left can be stored, sent and compared with ease.
+    ///
+    /// ```
+    /// use serial_executor::{SerialExecutor, TryCallError};
+    ///
+    /// let lane = SerialExecutor::new(());
+    /// lane.close();
+    /// let error = lane.try_call(|()| ()).unwrap_err().without_closure();
+    /// assert!(matches!(error, TryCallError::Closed(())));
+    /// ```
+    #[must_use]
+    pub fn without_closure(self) -> TryCallError<()> {
+        match self {
+            Self::Full(_) => TryCallError::Full(()),
+            Self::Closed(_) => TryCallError::Closed(()),
+            Self::Poisoned(_) => TryCallError::Poisoned(()),
+        }
+    }
+}
+
+impl<F> fmt::Debug for TryCallError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Closed(_) => "Closed(..)",
+            Self::Poisoned(_) => "Poisoned(..)",
+        })
+    }
+}
+
+/// Why a blocking wait (`wait`, `wait_timeout`) gave no value.
+///
+/// `E` is the error that the future itself resolves to: [`CallError`] for calls.
+///
+/// ```
+/// use serial_executor::{SerialExecutor, WaitError};
+/// use std::time::Duration;
+///
+/// let lane = SerialExecutor::new(());
+/// let (release, gate) = std::sync::mpsc::channel::<()>();
+/// let mut call = lane.call(move |()| gate.recv());
+/// assert!(matches!(call.wait_timeout(Duration::from_millis(1)), Err(WaitError::Timeout)));
+/// release.send(()).unwrap();
+/// assert!(call.wait().is_ok());
+/// ```
+#[derive(Debug, Error)]
+pub enum WaitError<E = CallError> {
+    /// The wait ended, and this is what it was waiting for.
+    #[error(transparent)]
+    Failed(E),
+    /// The lane's own thread was about to wait for its own lane, for something that is not finished: it would
+    /// have waited for ever. What it waited for has not run to its end. `wait` has given it up, which cancels a
+    /// call that is still queued; `wait_timeout` has left it as it is.
+    #[error("a lane cannot wait for itself: what it waited for has not run to its end")]
+    WouldDeadlock,
+    /// The time is up. The closure may be queued, may be running, and may still finish.
+    #[error("the wait timed out: the closure may still be queued or running")]
+    Timeout,
+}
+
+/// Why a lane could not be opened. The future [`Opening`](crate::Opening) resolves to it.
+///
+/// ```
+/// use serial_executor::{OpenError, SerialExecutor};
+/// use std::fs::File;
+///
+/// # pollster::block_on(async {
+/// let opening = SerialExecutor::try_new_with(|| File::open("/no/such/file"));
+/// assert!(matches!(opening.await, Err(OpenError::Make(error)) if error.kind() == std::io::ErrorKind::NotFound));
+/// # });
+/// ```
+#[derive(Debug, Error)]
+pub enum OpenError<E> {
+    /// The factory ran and returned an error.
+    #[error("the factory ran and returned an error")]
+    Make(#[source] E),
+    /// The factory ran and panicked.
+    #[error("the factory ran and panicked: {}", .0.message())]
+    Panicked(Panic),
+    /// There is no thread to run the factory on. It did not run.
+    #[error(transparent)]
+    Thread(ThreadError),
+}
+
+/// Why [`into_inner`](crate::SerialExecutor::into_inner) did not give an object in good order.
+///
+/// ```
+/// use serial_executor::{IntoInnerError, SerialExecutor};
+///
+/// # pollster::block_on(async {
+/// let lane = SerialExecutor::new(vec![1, 2, 3]);
+/// let _ = lane.call(|list| { list.clear(); panic!("half way") }).await;
+/// match lane.into_inner().await {
+///     Err(IntoInnerError::Poisoned(list)) => assert!(list.is_empty()),
+///     other => unreachable!("{other:?}"),
+/// }
+/// # });
+/// ```
+#[derive(Error)]
+pub enum IntoInnerError<T> {
+    /// The lane had ended already, or the object went to another `into_inner`.
+    #[error("the lane has ended or another handle took the object: there is none to give")]
+    Closed,
+    /// The object, which an earlier panic may have left half changed.
+    #[error("the object is poisoned by an earlier panic: it is given back as the panic left it")]
+    Poisoned(T),
+    /// The factory panicked: there never was an object, or its replacement was never made.
+    #[error("the factory ran and panicked: there is no object")]
+    Missing,
+}
+
+impl<T> fmt::Debug for IntoInnerError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "Closed",
+            Self::Poisoned(_) => "Poisoned(..)",
+            Self::Missing => "Missing",
+        })
+    }
+}
+
+/// The operating system did not give the lane a thread, or the thread's name or stack size was refused.
+///
+/// [`source`](std::error::Error::source) is the [`io::Error`]. An object that was handed in has been dropped, on
+/// the thread that tried to make the lane; a factory has been dropped without having run.
+///
+/// ```
+/// use serial_executor::SerialExecutor;
+/// use std::error::Error;
+///
+/// let error = SerialExecutor::builder().name("no\0good").spawn(()).unwrap_err();
+/// assert!(error.source().is_some());
+/// ```
+#[derive(Debug, Error)]
+#[error("the lane's thread could not be started: no closure ran")]
+pub struct ThreadError {
+    source: io::Error,
+}
+
+impl ThreadError {
+    pub(crate) fn new(source: io::Error) -> Self {
+        Self { source }
+    }
+}

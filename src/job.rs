@@ -1,0 +1,130 @@
+//! A call inside the crate: the closure and the result it leaves, in one allocation.
+//!
+//! The queue holds the allocation as `dyn Job<T>` (it does not know `R`), the future holds the same one as
+//! `dyn Output<R>` (it does not know `T`). Its two halves are two state machines:
+//!
+//! | work     | slot     | the call is                                                          |
+//! |----------|----------|----------------------------------------------------------------------|
+//! | `Some`   | `Empty`  | queued                                                               |
+//! | `Some`   | `Filled` | a post that is admitted and still queued                             |
+//! | `Some`   | `Closed` | queued and detached, or a post whose future was read or dropped      |
+//! | `None`   | `Empty`  | running                                                              |
+//! | `None`   | `Closed` | running and abandoned, or over                                       |
+//! | `None`   | `Filled` | finished (or discarded), its result not read yet                     |
+//!
+//! Exactly-once rests on the queue: `run`, `cancel` and `discard` are called by whoever took the job out of
+//! it, and it can be taken out only once. The mutex around the work is never contended; it is there because
+//! safe code needs it to move a closure out of shared memory.
+
+use crate::error::CallError;
+use crate::lane::Seat;
+use crate::panic::quietly;
+use crate::slot::Slot;
+use crate::sync::Mutex;
+
+/// What the queue sees of a job.
+pub(crate) trait Job<T>: Send + Sync {
+    /// Runs the closure and publishes its result. Called on the lane.
+    fn run(&self, seat: &mut Seat<T>);
+
+    /// Drops the closure without running it; nobody waits for it any more.
+    fn cancel(&self);
+
+    /// Drops the closure without running it and tells the one who waits why.
+    fn discard(&self, why: CallError);
+}
+
+/// What a future sees of a job.
+pub(crate) trait Output<R>: Send + Sync {
+    fn slot(&self) -> &Slot<Result<R, CallError>>;
+}
+
+/// The closure of a job, in whichever form the lane runs it.
+pub(crate) trait Work<T>: Send {
+    type Output: Send;
+
+    fn run(self, seat: &mut Seat<T>) -> Result<Self::Output, CallError>;
+}
+
+/// A closure on the object: the work of `call`, `try_call` and `post`.
+pub(crate) struct OnObject<F>(pub(crate) F);
+
+impl<T, F, R> Work<T> for OnObject<F>
+where
+    F: FnOnce(&mut T) -> R + Send,
+    R: Send,
+{
+    type Output = R;
+
+    fn run(self, seat: &mut Seat<T>) -> Result<R, CallError> {
+        seat.with_object(self.0)
+    }
+}
+
+/// A closure on the seat of the object: for work that must also run while the object is poisoned or missing.
+pub(crate) struct OnSeat<F>(pub(crate) F);
+
+impl<T, F, R> Work<T> for OnSeat<F>
+where
+    F: FnOnce(&mut Seat<T>) -> Result<R, CallError> + Send,
+    R: Send,
+{
+    type Output = R;
+
+    fn run(self, seat: &mut Seat<T>) -> Result<R, CallError> {
+        (self.0)(seat)
+    }
+}
+
+/// The one allocation of a call.
+pub(crate) struct JobCell<W, R> {
+    work: Mutex<Option<W>>,
+    slot: Slot<Result<R, CallError>>,
+}
+
+impl<W, R> JobCell<W, R> {
+    pub(crate) const fn new(work: W) -> Self {
+        Self { work: Mutex::new(Some(work)), slot: Slot::new() }
+    }
+
+    /// Takes the closure out. After this the job neither runs nor drops anything.
+    pub(crate) fn take_work(&self) -> Option<W> {
+        self.work.lock().take()
+    }
+}
+
+impl<T, W, R> Job<T> for JobCell<W, R>
+where
+    W: Work<T, Output = R>,
+    R: Send,
+{
+    fn run(&self, seat: &mut Seat<T>) {
+        let Some(work) = self.take_work() else { return };
+        let result = work.run(seat);
+        // The counters first: whoever sees the result also sees it counted.
+        seat.count(&result);
+        let unread = match result {
+            // A post that was admitted and never ran says so to a poster who has not looked yet.
+            Err(error @ (CallError::Closed | CallError::Poisoned)) => self.slot.overwrite(Err(error)),
+            result => self.slot.fill(result),
+        };
+        quietly(|| drop(unread));
+    }
+
+    fn cancel(&self) {
+        let work = self.take_work();
+        quietly(|| drop(work));
+    }
+
+    fn discard(&self, why: CallError) {
+        self.cancel();
+        let unread = self.slot.overwrite(Err(why));
+        quietly(|| drop(unread));
+    }
+}
+
+impl<W: Send, R: Send> Output<R> for JobCell<W, R> {
+    fn slot(&self) -> &Slot<Result<R, CallError>> {
+        &self.slot
+    }
+}

@@ -1,0 +1,220 @@
+//! [`Lane`], what the handles, the futures and the thread share, and [`Seat`], which only the thread has.
+//!
+//! The object sits in the seat, a local variable of the lane's thread. Nothing else can reach it, which is how
+//! an object that is neither `Send` nor `Sync` can be served to the whole program.
+
+use crate::builder::OnPanic;
+use crate::ending::{Claims, End};
+use crate::error::CallError;
+use crate::health::Health;
+use crate::job::Job;
+use crate::panic::{Panic, catch, quietly};
+use crate::queue::{Idle, Queue};
+use crate::stats::Stats;
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
+use std::cell::Cell;
+
+/// What everybody who has to do with a lane shares.
+pub(crate) struct Lane<T> {
+    pub(crate) id: LaneId,
+    pub(crate) queue: Queue<dyn Job<T>>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) claims: Claims<T>,
+    pub(crate) end: End,
+    pub(crate) tally: Tally,
+    on_panic: OnPanic,
+}
+
+impl<T> Lane<T> {
+    pub(crate) fn new(capacity: Option<usize>, on_panic: OnPanic) -> Self {
+        Self {
+            id: LaneId::new(),
+            queue: Queue::new(capacity),
+            health: Health::new(),
+            claims: Claims::new(),
+            end: End::new(),
+            tally: Tally::default(),
+            on_panic,
+        }
+    }
+
+    /// What has become of the calls.
+    ///
+    /// While the lane takes no job, because the queue is locked, at most the one that runs can be counted. So
+    /// the difference between the jobs that were taken and those that were counted is that one.
+    pub(crate) fn stats(&self) -> Stats {
+        let (counts, tally) = self.queue.counts_and(|| {
+            let Tally { completed, panicked, refused } = &self.tally;
+            [completed, panicked, refused].map(|counter| counter.load(Ordering::Relaxed))
+        });
+        let [completed, panicked, refused] = tally;
+        let taken = counts.accepted - counts.pending as u64 - counts.cancelled - counts.discarded;
+        Stats {
+            submitted: counts.accepted + counts.refused,
+            completed,
+            panicked,
+            cancelled: counts.cancelled,
+            refused: counts.refused + counts.discarded + refused,
+            pending: counts.pending,
+            running: taken > completed + panicked + refused,
+        }
+    }
+
+    /// Refuses new calls and drops those that have not started, on this thread.
+    pub(crate) fn abort(&self) {
+        for job in self.queue.abort() {
+            job.discard(CallError::Closed);
+            quietly(|| drop(job));
+        }
+    }
+}
+
+/// A lane as the futures see it, which do not know the type of its object.
+pub(crate) trait AnyLane: Send + Sync {
+    fn id(&self) -> LaneId;
+
+    fn end(&self) -> &End;
+
+    /// Takes a call out of the queue and drops its closure here. Returns false if it is not there any more.
+    fn cancel(&self, sequence: u64) -> bool;
+}
+
+impl<T> AnyLane for Lane<T> {
+    fn id(&self) -> LaneId {
+        self.id
+    }
+
+    fn end(&self) -> &End {
+        &self.end
+    }
+
+    fn cancel(&self, sequence: u64) -> bool {
+        let Some(job) = self.queue.remove(sequence) else { return false };
+        job.cancel();
+        true
+    }
+}
+
+/// Tells lanes apart, so that a wait can see whether it would wait for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LaneId(usize);
+
+thread_local! {
+    /// The lane that this thread serves. It stays for the destructors of other thread-locals, which run later.
+    static SERVED: Cell<Option<LaneId>> = const { Cell::new(None) };
+}
+
+impl LaneId {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether this is the thread of that lane.
+    pub(crate) fn is_current(self) -> bool {
+        SERVED.get() == Some(self)
+    }
+}
+
+/// What became of the jobs that the lane took from the queue.
+///
+/// Written by the lane only, before it publishes the result; the publication is what orders them.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) completed: AtomicU64,
+    pub(crate) panicked: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+/// Where the object sits: on the stack of the lane's thread.
+///
+/// Dropping the seat ends the lane, whichever way the thread leaves its work: what is still queued resolves
+/// `Closed`, the object goes to whoever asked for it or is dropped, and everybody who waits for the end is told.
+pub(crate) struct Seat<T> {
+    object: Option<T>,
+    lane: Arc<Lane<T>>,
+}
+
+impl<T> Seat<T> {
+    /// Makes this thread the lane's thread.
+    pub(crate) fn take(lane: Arc<Lane<T>>) -> Self {
+        SERVED.set(Some(lane.id));
+        Self { object: None, lane }
+    }
+
+    /// Puts the object in its seat.
+    pub(crate) fn put(&mut self, object: T) {
+        self.object = Some(object);
+        self.lane.health.set_sound();
+    }
+
+    /// Makes the object, in an empty seat. If the factory panics the seat stays empty.
+    pub(crate) fn make(&mut self, make: impl FnOnce() -> T) -> Result<(), Panic> {
+        let made = catch(make);
+        match made {
+            Ok(object) => {
+                self.put(object);
+                Ok(())
+            }
+            Err(panic) => {
+                self.lane.health.set_empty();
+                Err(panic)
+            }
+        }
+    }
+
+    /// Drops the object and makes another.
+    pub(crate) fn replace(&mut self, make: impl FnOnce() -> T) -> Result<(), Panic> {
+        self.lane.health.set_empty();
+        let old = self.object.take();
+        quietly(|| drop(old));
+        self.make(make)
+    }
+
+    /// Runs a closure on the object, if the object is sound.
+    pub(crate) fn with_object<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
+        match &mut self.object {
+            Some(object) if self.lane.health.is_sound() => catch(|| f(object)).map_err(|panic| {
+                if self.lane.on_panic == OnPanic::Poison {
+                    self.lane.health.set_poisoned();
+                }
+                CallError::Panicked(panic)
+            }),
+            _ => {
+                quietly(|| drop(f));
+                Err(CallError::Poisoned)
+            }
+        }
+    }
+
+    /// Counts a job that is over.
+    pub(crate) fn count<R>(&self, result: &Result<R, CallError>) {
+        let tally = &self.lane.tally;
+        let counter = match result {
+            Ok(_) => &tally.completed,
+            Err(CallError::Panicked(_)) => &tally.panicked,
+            Err(CallError::Closed | CallError::Poisoned) => &tally.refused,
+        };
+        // This thread is the only writer: no read-modify-write.
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Runs the calls, one after another, until the lane is closed and they are done.
+    pub(crate) fn serve(mut self, mut idle: Idle) {
+        let lane = Arc::clone(&self.lane);
+        while let Some(job) = lane.queue.next(&mut idle) {
+            job.run(&mut self);
+            quietly(|| drop(job));
+        }
+    }
+}
+
+impl<T> Drop for Seat<T> {
+    fn drop(&mut self) {
+        self.lane.abort();
+        let object = self.object.take();
+        let sound = self.lane.health.is_sound();
+        let outcome = catch(|| drop(self.lane.claims.settle(object, sound)));
+        self.lane.end.finish(outcome);
+    }
+}

@@ -1,0 +1,203 @@
+//! [`Opening`]: a lane whose factory is running.
+
+use crate::error::{OpenError, ThreadError, WaitError};
+use crate::executor::SerialExecutor;
+use crate::lane::Seat;
+use crate::panic::{catch, quietly};
+use crate::queue::Idle;
+use crate::slot::Slot;
+use crate::sync::Arc;
+use crate::wait;
+use futures::future::FusedFuture;
+use std::fmt;
+use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A lane that is being opened: the future of [`try_new_with`](SerialExecutor::try_new_with).
+///
+/// The factory runs on the lane's thread and has started already; polling only watches it.
+///
+/// ```
+/// use serial_executor::{OpenError, SerialExecutor};
+///
+/// # pollster::block_on(async {
+/// let opening = SerialExecutor::try_new_with(|| "12".parse::<i32>());
+/// let lane = opening.await.unwrap();
+/// assert_eq!(lane.call(|n| *n).await.unwrap(), 12);
+///
+/// let opening = SerialExecutor::try_new_with(|| "twelve".parse::<i32>());
+/// assert!(matches!(opening.await, Err(OpenError::Make(_))));
+/// # });
+/// ```
+///
+/// # Errors
+///
+/// [`OpenError`]: the factory's own error, its panic, or a thread that the operating system refused.
+///
+/// # Panics
+///
+/// When polled again after it has resolved.
+///
+/// # Cancel safety
+///
+/// Dropping it abandons the lane. A factory that is running runs to its end, nothing can stop it; what it makes
+/// is dropped on its thread, and the thread ends.
+#[must_use = "dropping it abandons the lane"]
+pub struct Opening<T, E> {
+    /// `None` after it has resolved.
+    slot: Option<Outcome<E>>,
+    /// `None` if there is no thread, and after it has resolved. Dropping it closes the lane.
+    lane: Option<SerialExecutor<T>>,
+}
+
+type Outcome<E> = Arc<Slot<Result<(), OpenError<E>>>>;
+
+impl<T, E> Opening<T, E> {
+    /// What the lane's thread has to do, and where it leaves the outcome.
+    pub(crate) fn prepare(
+        make: impl FnOnce() -> Result<T, E> + Send,
+    ) -> (Outcome<E>, impl FnOnce(Seat<T>, Idle) + Send)
+    where
+        E: Send,
+    {
+        let slot = Arc::new(Slot::new());
+        let outcome = Arc::clone(&slot);
+        let main = move |mut seat: Seat<T>, idle: Idle| {
+            if outcome.is_closed() {
+                // Abandoned before it began.
+                quietly(|| drop(make));
+                return;
+            }
+            let error = match catch(make) {
+                Ok(Ok(object)) => {
+                    seat.put(object);
+                    // If nobody is interested any more, the lane is closed and ends at once.
+                    let unheard = outcome.fill(Ok(()));
+                    quietly(|| drop((unheard, outcome)));
+                    return seat.serve(idle);
+                }
+                Ok(Err(error)) => OpenError::Make(error),
+                Err(panic) => OpenError::Panicked(panic),
+            };
+            drop(seat);
+            let unheard = outcome.fill(Err(error));
+            quietly(|| drop((unheard, outcome)));
+        };
+        (slot, main)
+    }
+
+    pub(crate) fn new(outcome: Outcome<E>, lane: Result<SerialExecutor<T>, ThreadError>) -> Self {
+        match lane {
+            Ok(lane) => Self { slot: Some(outcome), lane: Some(lane) },
+            Err(error) => {
+                Self { slot: Some(Arc::new(Slot::new_filled(Err(OpenError::Thread(error))))), lane: None }
+            }
+        }
+    }
+
+    /// Waits for the lane in synchronous code.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// let lane = SerialExecutor::try_new_with(|| "12".parse::<i32>()).wait().unwrap();
+    /// # drop(lane);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Failed`] with the [`OpenError`]; the thread is gone then.
+    ///
+    /// # Panics
+    ///
+    /// When it has resolved before.
+    ///
+    /// # Blocking
+    ///
+    /// For as long as the factory takes.
+    pub fn wait(mut self) -> Result<SerialExecutor<T>, WaitError<OpenError<E>>> {
+        let lane = self.lane.as_ref().map(|lane| Arc::clone(lane.lane()));
+        let opened = self.wait_within(None);
+        if let (Some(lane), Err(WaitError::Failed(_))) = (lane, &opened) {
+            lane.end.join(lane.id);
+        }
+        opened
+    }
+
+    /// Waits for the lane in synchronous code, but no longer than `limit`. `Duration::MAX` is no limit.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    /// use std::time::Duration;
+    ///
+    /// let mut opening = SerialExecutor::try_new_with(|| "12".parse::<i32>());
+    /// let lane = opening.wait_timeout(Duration::from_secs(60)).unwrap();
+    /// # drop(lane);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`WaitError::Timeout`] after `limit`; the future can then be used again.
+    ///
+    /// # Panics
+    ///
+    /// When it has resolved before.
+    ///
+    /// # Blocking
+    ///
+    /// Until the factory is done or for `limit`, whichever comes first.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<SerialExecutor<T>, WaitError<OpenError<E>>> {
+        self.wait_within(Some(limit))
+    }
+}
+
+impl<T, E> Opening<T, E> {
+    fn wait_within(&mut self, limit: Option<Duration>) -> Result<SerialExecutor<T>, WaitError<OpenError<E>>> {
+        let lane = self.lane.as_ref().map(|lane| lane.lane().id);
+        wait::wait(self, lane, limit)
+    }
+}
+
+impl<T, E> Future for Opening<T, E> {
+    type Output = Result<SerialExecutor<T>, OpenError<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(slot) = &this.slot else { panic!("`Opening` was polled after it had resolved") };
+        let Poll::Ready(outcome) = slot.poll(cx) else { return Poll::Pending };
+        this.slot = None;
+        let lane = this.lane.take();
+        Poll::Ready(match (outcome, lane) {
+            (Ok(()), Some(lane)) => Ok(lane),
+            (Err(error), _) => Err(error),
+            (Ok(()), None) => unreachable!("the factory ran without a thread"),
+        })
+    }
+}
+
+impl<T, E> FusedFuture for Opening<T, E> {
+    fn is_terminated(&self) -> bool {
+        self.slot.is_none()
+    }
+}
+
+impl<T, E> Drop for Opening<T, E> {
+    fn drop(&mut self) {
+        if let Some(slot) = &self.slot {
+            let unread = slot.close();
+            quietly(|| drop(unread));
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for Opening<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
+impl<T, E> UnwindSafe for Opening<T, E> {}
+impl<T, E> RefUnwindSafe for Opening<T, E> {}

@@ -1,0 +1,141 @@
+//! The crate's policy for panics in foreign code, and [`Panic`], which carries one to the caller.
+//!
+//! Foreign code is everything that a user hands in: closures, factories, destructors, wakers. A panic of a
+//! closure or factory is caught and given to whoever waits for it. A panic in a destructor or a waker has
+//! nobody to go to: the panic hook has reported it, and it ends here, so that neither the lane nor the
+//! thread that happens to drop something pays for it.
+
+use crate::sync::{Arc, Mutex};
+use std::any::Any;
+use std::fmt;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+type Payload = Box<dyn Any + Send>;
+
+/// A panic that was caught on the lane: its message and its payload.
+///
+/// It comes inside [`CallError::Panicked`](crate::CallError::Panicked) and
+/// [`OpenError::Panicked`](crate::OpenError::Panicked), and from [`Ended`](crate::Ended) when the destructor of
+/// the object panicked. The panic hook has run by then, so the usual message with its location is on
+/// standard error already.
+///
+/// ```
+/// use serial_executor::{CallError, SerialExecutor};
+///
+/// let lane = SerialExecutor::new(0_u32);
+/// match lane.call(|_| panic!("no such port")).wait() {
+///     Err(serial_executor::WaitError::Failed(CallError::Panicked(panic))) => {
+///         assert_eq!(panic.message(), "no such port");
+///     }
+///     other => unreachable!("{other:?}"),
+/// }
+/// ```
+pub struct Panic {
+    shared: Arc<Shared>,
+}
+
+/// What everybody who is told of the same panic has in common.
+struct Shared {
+    message: String,
+    /// Whoever asks first gets it.
+    payload: Mutex<Option<Payload>>,
+}
+
+impl Panic {
+    fn new(payload: Payload) -> Self {
+        let message = message_of(&*payload).to_owned();
+        Self { shared: Arc::new(Shared { message, payload: Mutex::new(Some(payload)) }) }
+    }
+
+    /// The same panic for one more listener.
+    pub(crate) fn share(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+
+    /// What was said to `panic!`.
+    ///
+    /// A payload that is neither a `&str` nor a `String` (see [`std::panic::panic_any`]) has no message; this
+    /// then returns `"Box<dyn Any>"`, as the standard panic hook does.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.shared.message
+    }
+
+    /// The payload, as [`std::thread::JoinHandle::join`] would return it.
+    ///
+    /// Several [`Ended`](crate::Ended) futures may report the same panic. The first that asks gets the payload,
+    /// the others get the [message](Self::message) as a `String`.
+    #[must_use]
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        let payload = self.shared.payload.lock().take();
+        payload.unwrap_or_else(|| Box::new(self.shared.message.clone()))
+    }
+
+    /// Goes on with the panic in this thread, without calling the panic hook again.
+    ///
+    /// ```should_panic
+    /// # use serial_executor::{CallError, SerialExecutor, WaitError};
+    /// let lane = SerialExecutor::new(());
+    /// if let Err(WaitError::Failed(CallError::Panicked(panic))) = lane.call(|()| panic!("boom")).wait() {
+    ///     panic.resume();
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Always; that is what it is for.
+    pub fn resume(self) -> ! {
+        resume_unwind(self.into_payload())
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Panic").field(&self.message()).finish()
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.message())
+    }
+}
+
+impl std::error::Error for Panic {}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // A payload may have a destructor that panics.
+        let payload = self.payload.get_mut().take();
+        quietly(|| drop(payload));
+    }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> &str {
+    if let Some(message) = payload.downcast_ref::<&'static str>() {
+        message
+    } else if let Some(message) = payload.downcast_ref::<String>() {
+        message
+    } else {
+        "Box<dyn Any>"
+    }
+}
+
+/// Runs foreign code whose panic is to be reported to somebody.
+///
+/// Unwind safety is asserted here, once: what a panic may have left half changed is either dropped by it or is
+/// the object, and then the lane is poisoned.
+pub(crate) fn catch<V>(f: impl FnOnce() -> V) -> Result<V, Panic> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
+}
+
+/// Runs foreign code whose panic can be reported to nobody: a destructor or a waker.
+pub(crate) fn quietly(f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        // The destructor of a payload may panic with yet another payload. One level is enough: that one is leaked.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            mem::forget(second);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! [`List`]: jobs in order, any of which can be taken out.
+
+use crate::sync::Arc;
+use std::collections::VecDeque;
+
+/// A list may keep memory for this many jobs when it runs empty.
+const KEEP: usize = 64;
+
+/// Jobs by rising sequence number.
+///
+/// Taking a job out of the middle leaves a hole (`None`), so that it costs one binary search. Holes are
+/// squeezed out when they outnumber the jobs: the memory of a list is in proportion to the jobs in it,
+/// whatever has passed through.
+pub(super) struct List<J: ?Sized> {
+    entries: VecDeque<Entry<J>>,
+    /// How many entries are not holes.
+    live: usize,
+}
+
+struct Entry<J: ?Sized> {
+    sequence: u64,
+    job: Option<Arc<J>>,
+}
+
+impl<J: ?Sized> List<J> {
+    pub(super) const fn new() -> Self {
+        Self { entries: VecDeque::new(), live: 0 }
+    }
+
+    /// How many jobs are in the list.
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Appends a job. Its number must be higher than all before it.
+    pub(super) fn push(&mut self, sequence: u64, job: Arc<J>) {
+        debug_assert!(self.entries.back().is_none_or(|last| last.sequence < sequence));
+        self.entries.push_back(Entry { sequence, job: Some(job) });
+        self.live += 1;
+    }
+
+    /// Takes out the first job.
+    pub(super) fn pop(&mut self) -> Option<(u64, Arc<J>)> {
+        while let Some(Entry { sequence, job }) = self.entries.pop_front() {
+            if let Some(job) = job {
+                self.live -= 1;
+                return Some((sequence, job));
+            }
+        }
+        None
+    }
+
+    /// Takes out the job with this number, if it is in the list.
+    pub(super) fn remove(&mut self, sequence: u64) -> Option<Arc<J>> {
+        let at = self.entries.binary_search_by_key(&sequence, |entry| entry.sequence).ok()?;
+        let job = self.entries[at].job.take()?;
+        self.live -= 1;
+        let holes = self.entries.len() - self.live;
+        if holes > self.live && holes > KEEP {
+            self.entries.retain(|entry| entry.job.is_some());
+            self.shrink_for(0);
+        }
+        Some(job)
+    }
+
+    /// Takes out every job, and the memory with them.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Arc<J>> + use<J> {
+        self.live = 0;
+        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.job)
+    }
+
+    /// Gives back memory that a past burst needed and a list of `expected` jobs does not.
+    pub(super) fn shrink_for(&mut self, expected: usize) {
+        let enough = KEEP.max(2 * self.entries.len().max(expected));
+        if self.entries.capacity() > 4 * enough {
+            self.entries.shrink_to(enough);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(sequences: impl IntoIterator<Item = u64>) -> List<u64> {
+        let mut list = List::new();
+        for sequence in sequences {
+            list.push(sequence, Arc::new(sequence));
+        }
+        list
+    }
+
+    #[test]
+    fn removing_from_anywhere_keeps_the_order_of_the_others() {
+        let mut list = list((0..1000).map(|n| n * 3));
+        for n in (0..1000).filter(|n| n % 10 != 0) {
+            assert_eq!(list.remove(n * 3).as_deref(), Some(&(n * 3)));
+            assert_eq!(list.remove(n * 3), None, "a job is taken out once");
+        }
+        assert_eq!(list.len(), 100);
+        let left: Vec<_> = std::iter::from_fn(|| list.pop()).map(|(sequence, _)| sequence).collect();
+        assert_eq!(left, (0..100).map(|n| n * 30).collect::<Vec<_>>());
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn memory_is_in_proportion_to_what_is_left() {
+        let mut list = list(0..100_000);
+        for n in 1..100_000 {
+            list.remove(n);
+        }
+        assert_eq!(list.len(), 1);
+        assert!(list.entries.capacity() <= 8 * KEEP, "{}", list.entries.capacity());
+    }
+}

@@ -1,0 +1,338 @@
+//! [`Queue`]: the calls in front of the lane, in the order in which they were made.
+//!
+//! Callers push to the *inbox*. The lane takes from the *ready* list and, when that is empty, swaps the two,
+//! so that callers and lane rarely meet at a lock. Both lists stay in reach of everybody: wherever a job
+//! waits, a cancel or an abort finds it, also while the lane is stuck in a call.
+//!
+//! A job is in one of the lists until somebody takes it out: the lane (`next`), its caller (`remove`) or an
+//! ending (`abort`). Whoever takes it out owns what happens to it; that is the whole of exactly-once.
+//!
+//! | phase      | set by  | `push`  | `next`, when both lists are empty | `abort` returns |
+//! |------------|---------|---------|-----------------------------------|-----------------|
+//! | `Open`     | `new`   | accepts | sleeps until a push or an ending  | what is queued  |
+//! | `Closing`  | `close` | refuses | ends the lane                     | what is queued  |
+//! | `Aborting` | `abort` | refuses | ends the lane                     | nothing is left |
+//!
+//! Lock order: `ready`, then `inbox`. Nothing foreign runs under either: jobs are handed out and run, dropped
+//! or woken by the caller after the locks are free.
+//!
+//! A wake-up cannot be lost: the lane decides to sleep while it holds the inbox, having seen it empty and the
+//! phase open, and notes that it is `asleep`; a push or an ending comes before that (then the lane sees it) or
+//! after it (then it sees `asleep`, and rings once it has let go of the lock).
+
+mod admission;
+mod idle;
+mod list;
+
+pub(crate) use idle::Idle;
+
+use crate::job::Output;
+use crate::panic::quietly;
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use admission::Admission;
+use list::List;
+use std::fmt;
+
+/// The future of a post, as far as the queue resolves it.
+pub(crate) type Admitted = Arc<dyn Output<()>>;
+
+pub(crate) struct Queue<J: ?Sized> {
+    ready: Mutex<Ready<J>>,
+    inbox: Mutex<Inbox<J>>,
+    /// Whether the inbox has jobs or the phase has changed: a hint for a lane that spins, read without a lock.
+    /// What it announces is read under the lock.
+    mail: AtomicBool,
+    bell: Condvar,
+    bounded: bool,
+}
+
+/// What the lane takes from.
+struct Ready<J: ?Sized> {
+    list: List<J>,
+    /// Jobs that their callers cancelled before they started.
+    cancelled: u64,
+    /// Jobs that an abort took out.
+    discarded: u64,
+}
+
+/// What callers push to.
+struct Inbox<J: ?Sized> {
+    list: List<J>,
+    phase: Phase,
+    /// Whether the lane sleeps, or is about to.
+    asleep: bool,
+    /// The sequence number of the next job: how many were accepted.
+    next: u64,
+    /// Jobs that were not accepted.
+    refused: u64,
+    /// `None` without a capacity.
+    admission: Option<Admission<Admitted>>,
+}
+
+/// How far the lane is on the way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    Closing,
+    Aborting,
+}
+
+/// What the lane finds when it looks for a job.
+enum Popped<J: ?Sized> {
+    Job(Arc<J>),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing, and nothing will come.
+    End,
+}
+
+/// Why a job was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Closed,
+    Poisoned,
+    Full,
+}
+
+/// A consistent view of what went into the queue and what became of it there.
+pub(crate) struct Counts {
+    pub(crate) accepted: u64,
+    pub(crate) refused: u64,
+    pub(crate) pending: usize,
+    pub(crate) cancelled: u64,
+    pub(crate) discarded: u64,
+}
+
+impl<J: ?Sized> Queue<J> {
+    pub(crate) fn new(capacity: Option<usize>) -> Self {
+        Self {
+            ready: Mutex::new(Ready { list: List::new(), cancelled: 0, discarded: 0 }),
+            inbox: Mutex::new(Inbox {
+                list: List::new(),
+                phase: Phase::Open,
+                asleep: false,
+                next: 0,
+                refused: 0,
+                admission: capacity.map(Admission::new),
+            }),
+            mail: AtomicBool::new(false),
+            bell: Condvar::new(),
+            bounded: capacity.is_some(),
+        }
+    }
+
+    /// Queues a job whatever the capacity. Returns its sequence number.
+    pub(crate) fn push(&self, job: Arc<J>) -> Result<u64, Refusal> {
+        let mut inbox = self.inbox.lock();
+        inbox.check_open()?;
+        if let Some(admission) = &mut inbox.admission {
+            admission.queued();
+        }
+        Ok(self.deliver(inbox, job))
+    }
+
+    /// Queues a job if there is a slot and the object is not known to be `poisoned`.
+    pub(crate) fn try_push(&self, job: Arc<J>, poisoned: bool) -> Result<u64, Refusal> {
+        let mut inbox = self.inbox.lock();
+        inbox.check_open()?;
+        inbox.check_sound(poisoned)?;
+        if let Some(admission) = &mut inbox.admission {
+            if admission.is_full() {
+                return inbox.refuse(Refusal::Full);
+            }
+            admission.queued();
+        }
+        Ok(self.deliver(inbox, job))
+    }
+
+    /// Queues a job whatever the capacity, and fills the slot of its post once it is within the capacity.
+    pub(crate) fn push_post(&self, job: Arc<J>, post: Admitted, poisoned: bool) -> Result<(), Refusal> {
+        let mut inbox = self.inbox.lock();
+        inbox.check_open()?;
+        inbox.check_sound(poisoned)?;
+        let sequence = inbox.next;
+        let admitted = match &mut inbox.admission {
+            Some(admission) => admission.queued_post(sequence, post),
+            None => Some(post),
+        };
+        self.deliver(inbox, job);
+        admit(admitted);
+        Ok(())
+    }
+
+    /// Appends an accepted job and wakes the lane if it sleeps. The lock ends here, before the bell rings.
+    fn deliver(&self, mut inbox: MutexGuard<'_, Inbox<J>>, job: Arc<J>) -> u64 {
+        let sequence = inbox.next;
+        inbox.next += 1;
+        if inbox.list.is_empty() {
+            self.mail.store(true, Ordering::Release);
+        }
+        inbox.list.push(sequence, job);
+        self.ring(inbox);
+        sequence
+    }
+
+    fn ring(&self, mut inbox: MutexGuard<'_, Inbox<J>>) {
+        let asleep = std::mem::take(&mut inbox.asleep);
+        drop(inbox);
+        if asleep {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any more.
+    pub(crate) fn remove(&self, sequence: u64) -> Option<Arc<J>> {
+        let mut ready = self.ready.lock();
+        // Only under the lock of `ready` can jobs move from one list to the other, so none slips by.
+        let mut inbox = None;
+        let job = match ready.list.remove(sequence) {
+            Some(job) => job,
+            None => inbox.insert(self.inbox.lock()).list.remove(sequence)?,
+        };
+        ready.cancelled += 1;
+        let mut admitted = None;
+        if self.bounded {
+            let inbox = inbox.get_or_insert_with(|| self.inbox.lock());
+            admitted = inbox.gone(sequence);
+        }
+        drop(inbox);
+        drop(ready);
+        admit(admitted);
+        Some(job)
+    }
+
+    /// The next job, or `None` when the lane is to end. Waits for one or the other. Called by the lane only.
+    pub(crate) fn next(&self, idle: &mut Idle) -> Option<Arc<J>> {
+        loop {
+            match self.pop() {
+                Popped::Job(job) => return Some(job),
+                Popped::End => return None,
+                Popped::Nothing => {}
+            }
+            if !idle.spin(|| self.mail.load(Ordering::Acquire)) {
+                self.sleep();
+            }
+        }
+    }
+
+    fn pop(&self) -> Popped<J> {
+        let mut ready = self.ready.lock();
+        if ready.list.is_empty() {
+            let mut inbox = self.inbox.lock();
+            if inbox.list.is_empty() {
+                if inbox.phase != Phase::Open {
+                    return Popped::End;
+                }
+                self.mail.store(false, Ordering::Relaxed);
+                return Popped::Nothing;
+            }
+            self.mail.store(false, Ordering::Relaxed);
+            std::mem::swap(&mut ready.list, &mut inbox.list);
+            // The list that the lane has just emptied goes to the callers, without the memory of a past burst.
+            inbox.list.shrink_for(ready.list.len());
+        }
+        let Some((sequence, job)) = ready.list.pop() else { return Popped::Nothing };
+        let admitted = if self.bounded { self.inbox.lock().gone(sequence) } else { None };
+        drop(ready);
+        admit(admitted);
+        Popped::Job(job)
+    }
+
+    /// Sleeps until there is a job or the phase changes.
+    fn sleep(&self) {
+        self.ready.lock().list.shrink_for(0);
+        let mut inbox = self.inbox.lock();
+        while inbox.list.is_empty() && inbox.phase == Phase::Open {
+            inbox.list.shrink_for(0);
+            inbox.asleep = true;
+            self.bell.wait(&mut inbox);
+        }
+        inbox.asleep = false;
+    }
+
+    /// Refuses new jobs. The lane ends when it has run those that are queued.
+    pub(crate) fn close(&self) {
+        let mut inbox = self.inbox.lock();
+        if inbox.phase == Phase::Open {
+            inbox.phase = Phase::Closing;
+        }
+        self.mail.store(true, Ordering::Release);
+        self.ring(inbox);
+    }
+
+    /// Refuses new jobs and takes out those that are queued, in order. The caller resolves them.
+    pub(crate) fn abort(&self) -> impl Iterator<Item = Arc<J>> + use<J> {
+        let mut ready = self.ready.lock();
+        let mut inbox = self.inbox.lock();
+        inbox.phase = Phase::Aborting;
+        self.mail.store(true, Ordering::Release);
+        ready.discarded += (ready.list.len() + inbox.list.len()) as u64;
+        let jobs = ready.list.take().chain(inbox.list.take());
+        // Their posts are resolved with the jobs.
+        let posts = inbox.admission.as_mut().map(Admission::clear);
+        self.ring(inbox);
+        drop(ready);
+        drop(posts);
+        jobs
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.inbox.lock().phase
+    }
+
+    /// The counts, and what `read` returns at the same moment: the lane takes no job meanwhile.
+    pub(crate) fn counts_and<V>(&self, read: impl FnOnce() -> V) -> (Counts, V) {
+        let ready = self.ready.lock();
+        let inbox = self.inbox.lock();
+        let counts = Counts {
+            accepted: inbox.next,
+            refused: inbox.refused,
+            pending: ready.list.len() + inbox.list.len(),
+            cancelled: ready.cancelled,
+            discarded: ready.discarded,
+        };
+        (counts, read())
+    }
+
+    /// How many jobs are queued.
+    pub(crate) fn pending(&self) -> usize {
+        self.counts_and(|| ()).0.pending
+    }
+}
+
+impl<J: ?Sized> Inbox<J> {
+    fn check_open(&mut self) -> Result<(), Refusal> {
+        if self.phase == Phase::Open { Ok(()) } else { self.refuse(Refusal::Closed) }
+    }
+
+    fn check_sound(&mut self, poisoned: bool) -> Result<(), Refusal> {
+        if poisoned { self.refuse(Refusal::Poisoned) } else { Ok(()) }
+    }
+
+    fn refuse<V>(&mut self, why: Refusal) -> Result<V, Refusal> {
+        self.refused += 1;
+        Err(why)
+    }
+
+    /// A job has left a bounded queue. Returns the post that this admits.
+    fn gone(&mut self, sequence: u64) -> Option<Admitted> {
+        self.admission.as_mut()?.gone(sequence)
+    }
+}
+
+/// Resolves the future of a post, with no lock held.
+fn admit(post: Option<Admitted>) {
+    if let Some(post) = post {
+        let unread = post.slot().fill(Ok(()));
+        quietly(|| drop((unread, post)));
+    }
+}
+
+impl<J: ?Sized> fmt::Debug for Queue<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("phase", &self.phase())
+            .field("pending", &self.pending())
+            .finish_non_exhaustive()
+    }
+}

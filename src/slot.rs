@@ -1,0 +1,150 @@
+//! [`Slot`]: the place where one value waits for the future that takes it.
+//!
+//! Every future of the crate but `Ended` reads from a slot. The lane (or whoever resolves a job in its
+//! stead) fills it; the future polls it; either side may come first, and the future may go away.
+//!
+//! | state           | set by                      | `fill` does                    | `poll` does             | `close` does             |
+//! |-----------------|-----------------------------|--------------------------------|-------------------------|--------------------------|
+//! | `Empty(None)`   | `new`                       | stores                         | registers the waker     | goes to `Closed`         |
+//! | `Empty(Some)`   | `poll`                      | stores, then wakes             | keeps the newest waker  | drops the waker          |
+//! | `Filled`        | `fill`, `new_filled`        | gives the new value back       | takes, goes to `Closed` | returns the unread value |
+//! | `Closed`        | `poll` (taken), `close`     | gives the value back           | pending (nobody asks)   | nothing                  |
+//!
+//! The value moves from the filling thread to the taking thread through the mutex, which is what makes
+//! everything that the lane did before `fill` visible to the code after the `.await`.
+//!
+//! Wakers are foreign code: they are cloned, woken and dropped only while the lock is free.
+
+use crate::panic::quietly;
+use crate::sync::Mutex;
+use std::fmt;
+use std::mem;
+use std::task::{Context, Poll, Waker};
+
+pub(crate) struct Slot<V> {
+    state: Mutex<State<V>>,
+}
+
+enum State<V> {
+    /// No value yet. Holds the waker of the last poll.
+    Empty(Option<Waker>),
+    /// A value that nobody has taken yet.
+    Filled(V),
+    /// The value was taken, or the future gave it up.
+    Closed,
+}
+
+impl<V> Slot<V> {
+    pub(crate) const fn new() -> Self {
+        Self { state: Mutex::new(State::Empty(None)) }
+    }
+
+    pub(crate) const fn new_filled(value: V) -> Self {
+        Self { state: Mutex::new(State::Filled(value)) }
+    }
+
+    /// Stores the value and wakes the future.
+    ///
+    /// The value comes back when there is one already or when nobody will take it; the caller drops it.
+    #[must_use = "a value that comes back is dropped by the caller, away from every lock"]
+    pub(crate) fn fill(&self, value: V) -> Option<V> {
+        let mut state = self.state.lock();
+        let State::Empty(waker) = &mut *state else {
+            return Some(value);
+        };
+        let waker = waker.take();
+        *state = State::Filled(value);
+        drop(state);
+        wake(waker);
+        None
+    }
+
+    /// Stores the value even over one that has not been taken, and wakes the future.
+    ///
+    /// What comes back is the value that was there, or the new one when nobody will take it.
+    #[must_use = "a value that comes back is dropped by the caller, away from every lock"]
+    pub(crate) fn overwrite(&self, value: V) -> Option<V> {
+        let mut state = self.state.lock();
+        match mem::replace(&mut *state, State::Closed) {
+            State::Empty(waker) => {
+                *state = State::Filled(value);
+                drop(state);
+                wake(waker);
+                None
+            }
+            State::Filled(old) => {
+                *state = State::Filled(value);
+                Some(old)
+            }
+            State::Closed => Some(value),
+        }
+    }
+
+    /// Takes the value, or leaves the waker of `cx` to be woken when it is there.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<V> {
+        {
+            let mut state = self.state.lock();
+            match &*state {
+                State::Empty(Some(waker)) if waker.will_wake(cx.waker()) => return Poll::Pending,
+                State::Empty(_) => {}
+                State::Filled(_) | State::Closed => return take(&mut state),
+            }
+        }
+        let waker = cx.waker().clone();
+        let mut state = self.state.lock();
+        let (polled, stale) = match &mut *state {
+            State::Empty(registered) => (Poll::Pending, registered.replace(waker)),
+            State::Filled(_) | State::Closed => (take(&mut state), Some(waker)),
+        };
+        drop(state);
+        quietly(|| drop(stale));
+        polled
+    }
+
+    /// Says that nobody will take the value. Returns it if it is there already.
+    #[must_use = "an unread value is dropped by the caller, away from every lock"]
+    pub(crate) fn close(&self) -> Option<V> {
+        let state = mem::replace(&mut *self.state.lock(), State::Closed);
+        match state {
+            State::Empty(waker) => {
+                quietly(|| drop(waker));
+                None
+            }
+            State::Filled(value) => Some(value),
+            State::Closed => None,
+        }
+    }
+
+    /// Whether a value is there or has been taken.
+    pub(crate) fn is_filled(&self) -> bool {
+        !matches!(&*self.state.lock(), State::Empty(_))
+    }
+
+    /// Whether nobody will take a value any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(&*self.state.lock(), State::Closed)
+    }
+}
+
+fn take<V>(state: &mut State<V>) -> Poll<V> {
+    match mem::replace(state, State::Closed) {
+        State::Filled(value) => Poll::Ready(value),
+        State::Empty(_) | State::Closed => Poll::Pending,
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        quietly(|| waker.wake());
+    }
+}
+
+impl<V> fmt::Debug for Slot<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &*self.state.lock() {
+            State::Empty(_) => "Empty",
+            State::Filled(_) => "Filled",
+            State::Closed => "Closed",
+        })
+    }
+}
