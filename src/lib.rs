@@ -1,20 +1,24 @@
 //! Put a blocking, not-thread-safe object on a thread of its own and await calls to it from any async runtime.
 
-mod builder;
-mod call;
-mod ending;
-mod error;
+// Nothing that a user or the operating system can make fail may be unwrapped.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+
+// In the order in which a call travels: the face, the call's allocation, the queue, the lane, the way back.
 mod executor;
-mod health;
-mod job;
-mod lane;
+mod builder;
 mod opening;
-mod panic;
-mod queue;
+mod call;
+mod job;
 mod slot;
+mod queue;
+mod lane;
+mod health;
+mod ending;
 mod stats;
-mod sync;
 mod wait;
+mod error;
+mod panic;
+mod sync;
 
 pub use builder::{Builder, OnPanic};
 pub use call::{Call, Flat, Post};
