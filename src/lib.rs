@@ -1,4 +1,226 @@
 //! Put a blocking, not-thread-safe object on a thread of its own and await calls to it from any async runtime.
+//!
+//! You have a blocking client: a TCP connection, an SQLite handle, a serial port, an FFI library. It must not be
+//! used by two threads at once, perhaps not even by two threads in turn. Your program is async. If you push its
+//! calls to a thread pool, each may land on another thread and two may run at once; a lock around them keeps
+//! neither their order nor their thread, and holds a pool thread for everybody who waits.
+//!
+//! [`SerialExecutor<T>`] gives the object a *lane*: one thread that owns it, and a queue in front. A *call* is a
+//! closure `FnOnce(&mut T) -> R`. What comes back is a plain future, which works under smol, async-std, tokio,
+//! futures, pollster or anything else, and needs none of them.
+//!
+//! ```
+//! use serial_executor::SerialExecutor;
+//! use std::io::{BufRead, BufReader, Write};
+//! use std::net::TcpStream;
+//!
+//! /// A client as one finds them: it blocks, and two threads in it would mix up request and reply.
+//! struct Client {
+//!     stream: BufReader<TcpStream>,
+//! }
+//!
+//! impl Client {
+//!     fn connect(address: std::net::SocketAddr) -> std::io::Result<Self> {
+//!         Ok(Self { stream: BufReader::new(TcpStream::connect(address)?) })
+//!     }
+//!
+//!     fn ask(&mut self, question: &str) -> std::io::Result<String> {
+//!         writeln!(self.stream.get_mut(), "{question}")?;
+//!         let mut answer = String::new();
+//!         self.stream.read_line(&mut answer)?;
+//!         Ok(answer.trim_end().to_owned())
+//!     }
+//! }
+//!
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! # let address = listener.local_addr()?;
+//! # let server = std::thread::spawn(move || {
+//! #     let (mut stream, _) = listener.accept()?;
+//! #     std::io::copy(&mut stream.try_clone()?, &mut stream)
+//! # });
+//! # pollster::block_on(async {
+//! let lane = SerialExecutor::try_new_with(move || Client::connect(address)).await?;
+//!
+//! // Two requests under way at once; the client sees one after the other, on its own thread.
+//! let first = lane.call(|client| client.ask("first"));
+//! let second = lane.call(|client| client.ask("second"));
+//! assert_eq!(second.await??, "second");
+//! assert_eq!(first.await??, "first");
+//!
+//! lane.close().await?; // the connection is closed now
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # server.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! (For searchers: elsewhere this is a strand, an actor, an apartment, a serial queue.)
+//!
+//! # What is guaranteed
+//!
+//! - **One thread.** The object is called and dropped on one operating system thread, and made there too if you
+//!   hand over a factory ([`new_with`], [`try_new_with`]); so it need not be `Send`. Only [`into_inner`] moves
+//!   it out.
+//! - **One at a time.** Closures never overlap; each has `&mut T`.
+//! - **In the order of the calls.** A call's place is fixed when [`call`] returns, not when its future is first
+//!   polled.
+//! - **Every call resolves, exactly once.** `Ok` if and only if the closure ran once, to its end. No panic, close,
+//!   abort or drop leaves a future pending for ever.
+//! - **Dropping a call is safe.** A queued call never runs, and its captures are dropped at once, even behind a
+//!   stuck call. A running one runs to its end, so that no protocol is cut in the middle.
+//! - **Nothing blocks the async side.** Only functions named `wait` and `wait_timeout` block. Dropping the last
+//!   handle, even inside the lane, does not.
+//! - **A panic stays in its call.** The caller gets the payload; the lane lives; the object counts as poisoned
+//!   until you [vouch for it](SerialExecutor::clear_poison) or [replace it](SerialExecutor::replace).
+//! - **Ending is awaitable.** When [`close`] or [`abort`] resolves, the object is gone; after
+//!   [`wait`](Ended::wait) the thread is gone too.
+//! - **Waiting on yourself is an error**, [`WaitError::WouldDeadlock`], not a deadlock.
+//! - **Any runtime, and none.** No reactor, no timer, no global state. A call made under one runtime can be
+//!     awaited under another.
+//! - **Bounded when you ask.** With a [capacity](Builder::capacity), [`try_call`] refuses and [`post`] waits.
+//!
+//! # What it costs
+//!
+//! A lane is a thread: some tens of KiB of memory that is really used, and address space for a stack
+//! ([settable](Builder::stack_size)). An idle lane uses no CPU. A call is one allocation and two hand-overs
+//! between threads. If the caller sleeps meanwhile, waking it costs more than everything in this crate; a lane
+//! that has just run out of calls looks for the next one for some microseconds before it sleeps, and stops
+//! doing so where that does not pay ([`Builder::spin`]).
+//!
+//! Use something else when
+//!
+//! - the object is `Send + Sync`, or cheap to make anew for each call: a pool (`blocking::unblock`,
+//!   `spawn_blocking`) runs such calls in parallel;
+//! - the work is CPU-bound and splits up: rayon;
+//! - an async client for the same thing exists and you like it;
+//! - there are tens of thousands of objects that are rarely used: a thread each is too much. Let lanes share:
+//!   one lane can own a whole map of objects.
+//!
+//! # How it works
+//!
+//! [`call`] puts closure, result and waker into one allocation and appends it to the lane's *inbox*. The lane's
+//! thread swaps the inbox against the list it has worked off, and runs what it finds. Every queued call stays
+//! in one of the two lists, where a cancel or an abort can take it out; whoever takes a call out of the list owns
+//! it, which is all there is to exactly-once. The result goes back into the allocation; the lock is released;
+//! then the waker is woken. A lane without calls sleeps on a condition variable.
+//!
+//! The crate is safe Rust with small mutexes, and no foreign code (closure, waker, destructor, factory) runs
+//! while one is held: whatever yours do, they may call back into the lane.
+//!
+//! # What happens before what
+//!
+//! What the caller did before [`call`] is visible to the closure. What a closure did is visible to every later
+//! closure, and to whoever gets its result from the future or from `wait`. When [`Ended`] resolves, everything
+//! that the lane did, the destructor of the object included, is visible. No atomics are needed on your side.
+//!
+//! # Panics
+//!
+//! A panic in a closure or factory is caught and comes back as [`CallError::Panicked`] or
+//! [`OpenError::Panicked`], with its payload. A panic in a destructor or a waker has nobody to go to: the panic
+//! hook reports it, and the crate swallows it, so that neither the lane nor the thread that happens to drop
+//! something pays. (The object's own destructor is the exception: [`Ended`] reports it.) A destructor that
+//! panics while a panic unwinds aborts the process, and so does any panic under `panic = "abort"`; that is the
+//! language.
+//!
+//! A panic may have left the object half changed. So by default it is *poisoned*: later calls resolve
+//! [`CallError::Poisoned`] without touching it.
+//!
+//! ```
+//! # use serial_executor::{CallError, SerialExecutor};
+//! # pollster::block_on(async {
+//! let lane = SerialExecutor::new(vec![1, 2, 3]);
+//! let broken = lane.call(|list| { list.pop(); assert!(list.is_empty(), "half way"); });
+//! assert!(matches!(broken.await, Err(CallError::Panicked(panic)) if panic.message() == "half way"));
+//! assert!(matches!(lane.call(|list| list.len()).await, Err(CallError::Poisoned)));
+//!
+//! lane.replace(Vec::new).await.unwrap();
+//! assert_eq!(lane.call(|list| list.len()).await.unwrap(), 0);
+//! # });
+//! ```
+//!
+//! # Cancellation
+//!
+//! Dropping a [`Call`] cancels it if it has not started. That makes timeouts of any runtime work: what timed out
+//! in the queue will not run later. What timed out while running goes on to its end, and calls behind it wait:
+//! the next caller never reads the reply to somebody else's request. [`Call::detach`] and
+//! [`post`](SerialExecutor::post) let go without cancelling.
+//!
+//! ```
+//! # use serial_executor::SerialExecutor;
+//! use futures::future::{select, Either};
+//!
+//! # pollster::block_on(async {
+//! let lane = SerialExecutor::new(Vec::<u8>::new());
+//! let call = lane.call(|list| list.len());
+//! let timeout = smol::Timer::after(std::time::Duration::from_secs(5));
+//! match select(call, timeout).await {
+//!     Either::Left((length, _)) => assert_eq!(length.unwrap(), 0),
+//!     Either::Right((_, call)) => drop(call), // too late: never runs, unless it runs already
+//! }
+//! # });
+//! ```
+//!
+//! # Shutting down
+//!
+//! Await [`close`]: it runs what was accepted, drops the object, then resolves. Await [`abort`] to drop what has
+//! not started. **What is still queued when `main` returns (or at [`std::process::exit`]) is lost**, and the
+//! object's destructor does not run, as with every thread of Rust's: the process does not wait for threads.
+//!
+//! After `fork` the child has no thread but the one that forked: its copies of the handles have no lane behind
+//! them, and calls never resolve there. Make lanes after forking. [`std::process::Command`] is no problem.
+//!
+//! An object, or a queued closure, that holds a handle of its own lane keeps it open for ever; give it a
+//! [`WeakSerialExecutor`].
+//!
+//! Two deadlocks are not detected: two lanes whose calls [`wait`](Call::wait) for each other, and a call that
+//! runs some `block_on` on a later call to its own lane. (`wait` there is [`WaitError::WouldDeadlock`].)
+//!
+//! # Recipes
+//!
+//! **Carry a tracing span** into a call; the lane's thread has none of its own:
+//!
+//! ```
+//! # use serial_executor::SerialExecutor;
+//! # let lane = SerialExecutor::new(0);
+//! let span = tracing::info_span!("query");
+//! let call = lane.call(move |client| span.in_scope(|| *client + 1));
+//! # assert_eq!(call.wait().unwrap(), 1);
+//! ```
+//!
+//! **Async work inside a call**, for an object that is async but `!Send`: any `block_on` will do, since the lane's
+//! thread may block.
+//!
+//! ```
+//! # use serial_executor::SerialExecutor;
+//! # async fn request(client: &mut u32) -> u32 { *client += 1; *client }
+//! # let lane = SerialExecutor::new(0);
+//! let call = lane.call(|client| pollster::block_on(request(client)));
+//! # assert_eq!(call.wait().unwrap(), 1);
+//! ```
+//!
+//! **A pool of lanes**: several connections, each call to the least busy one.
+//!
+//! ```
+//! # use serial_executor::SerialExecutor;
+//! let lanes: Vec<_> = (0..4).map(SerialExecutor::new).collect();
+//! let lane = lanes.iter().min_by_key(|lane| lane.pending()).expect("four of them");
+//! # let answer =
+//! lane.call(|client| *client + 1)
+//! # .wait().unwrap(); assert!(answer > 0);
+//! ```
+//!
+//! **Say what you are**, in `top -H`, debuggers and panic messages: [`Builder::name`].
+//!
+//! **From synchronous code**: [`Call::wait`]; all futures of the crate have it.
+//!
+//! [`abort`]: SerialExecutor::abort
+//! [`call`]: SerialExecutor::call
+//! [`close`]: SerialExecutor::close
+//! [`into_inner`]: SerialExecutor::into_inner
+//! [`new_with`]: SerialExecutor::new_with
+//! [`post`]: SerialExecutor::post
+//! [`try_call`]: SerialExecutor::try_call
+//! [`try_new_with`]: SerialExecutor::try_new_with
 
 // Nothing that a user or the operating system can make fail may be unwrapped.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
@@ -28,3 +250,8 @@ pub use executor::{SerialExecutor, WeakSerialExecutor};
 pub use opening::Opening;
 pub use panic::Panic;
 pub use stats::Stats;
+
+/// The code of the README is compiled and run with the doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,7 +9,7 @@ const KEEP: usize = 64;
 /// Jobs by rising sequence number.
 ///
 /// Taking a job out of the middle leaves a hole (`None`), so that it costs one binary search. Holes are
-/// squeezed out when they outnumber the jobs: the memory of a list is in proportion to the jobs in it,
+/// squeezed out when they outnumber the jobs, and an empty list has none: the memory of a list is in proportion to the jobs in it,
 /// whatever has passed through.
 pub(super) struct List<J: ?Sized> {
     entries: VecDeque<Entry<J>>,
@@ -60,7 +60,9 @@ impl<J: ?Sized> List<J> {
         let job = self.entries[at].job.take()?;
         self.live -= 1;
         let holes = self.entries.len() - self.live;
-        if holes > self.live && holes > KEEP {
+        if self.live == 0 {
+            self.entries.clear();
+        } else if holes > self.live && holes > KEEP {
             self.entries.retain(|entry| entry.job.is_some());
             self.shrink_for(0);
         }

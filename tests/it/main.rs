@@ -3,3 +3,5 @@
 mod support;
 
 mod p01_one_thread;
+
+mod tidy;
