@@ -28,7 +28,7 @@ pub(crate) use idle::Idle;
 
 use crate::job::Output;
 use crate::panic::quietly;
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use crate::sync::{Apart, Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use admission::Admission;
 use list::List;
 use std::fmt;
@@ -37,8 +37,8 @@ use std::fmt;
 pub(crate) type Admitted = Arc<dyn Output<()>>;
 
 pub(crate) struct Queue<J: ?Sized> {
-    ready: Mutex<Ready<J>>,
-    inbox: Mutex<Inbox<J>>,
+    ready: Apart<Mutex<Ready<J>>>,
+    inbox: Apart<Mutex<Inbox<J>>>,
     /// Whether the inbox has jobs or the phase has changed: a hint for a lane that spins, read without a lock.
     /// What it announces is read under the lock.
     mail: AtomicBool,
@@ -106,15 +106,15 @@ pub(crate) struct Counts {
 impl<J: ?Sized> Queue<J> {
     pub(crate) fn new(capacity: Option<usize>) -> Self {
         Self {
-            ready: Mutex::new(Ready { list: List::new(), cancelled: 0, discarded: 0 }),
-            inbox: Mutex::new(Inbox {
+            ready: Apart::new(Mutex::new(Ready { list: List::new(), cancelled: 0, discarded: 0 })),
+            inbox: Apart::new(Mutex::new(Inbox {
                 list: List::new(),
                 phase: Phase::Open,
                 asleep: false,
                 next: 0,
                 refused: 0,
                 admission: capacity.map(Admission::new),
-            }),
+            })),
             mail: AtomicBool::new(false),
             bell: Condvar::new(),
             bounded: capacity.is_some(),
