@@ -1,0 +1,78 @@
+//! Two ways to end a lane: `close` runs what was accepted, `abort` gives up what has not started.
+//!
+//! `cargo run --example graceful_shutdown`
+
+use futures::future::join_all;
+use serial_executor::{CallError, SerialExecutor};
+use std::sync::mpsc;
+
+/// Something that must come to a proper end. Its destructor says how much it got.
+struct Log(Vec<String>);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        println!("  the log is dropped on its lane; lines: {}", self.0.len());
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    smol::block_on(async {
+        close().await?;
+        abort().await
+    })
+}
+
+async fn close() -> Result<(), Box<dyn std::error::Error>> {
+    println!("close:");
+    let lane = SerialExecutor::new(Log(Vec::new()));
+    let tasks = (0..3).map(|task| {
+        let lane = lane.clone();
+        smol::spawn(async move {
+            for n in 0..10 {
+                // Nobody waits for these. They have their place in the queue all the same.
+                lane.call(move |log| log.0.push(format!("{n} of task {task}"))).detach();
+            }
+        })
+    });
+    join_all(tasks).await;
+    let last = lane.call(|log| log.0.len());
+    let ended = lane.close();
+
+    // From here on every handle is refused, also one that is cloned now.
+    let refused = lane.clone().call(|log| log.0.clear()).await;
+    ended.await?;
+    println!("  ended: what was accepted has run, and a later call got {refused:?}");
+    assert_eq!(last.await?, 30);
+    assert!(matches!(refused, Err(CallError::Closed)));
+    assert_eq!((lane.stats().completed, lane.stats().refused), (31, 1));
+    Ok(())
+}
+
+async fn abort() -> Result<(), Box<dyn std::error::Error>> {
+    println!("abort:");
+    let lane = SerialExecutor::new(Log(Vec::new()));
+    // A call that does not return until somebody lets it.
+    let (release, gate) = mpsc::channel::<()>();
+    let (started, is_stuck) = mpsc::channel();
+    let stuck = lane.call(move |log| {
+        started.send(()).ok();
+        gate.recv().ok();
+        log.0.push("at last".to_owned());
+    });
+    is_stuck.recv()?;
+    let queued: Vec<_> = (0..3).map(|n| lane.call(move |log| log.0.push(n.to_string()))).collect();
+    let ended = lane.abort();
+
+    // What had not started is lost, and says so at once, also behind a call that is stuck.
+    let lost = join_all(queued).await;
+    println!("  lost: {lost:?}");
+    assert!(lost.iter().all(|call| matches!(call, Err(CallError::Closed))));
+
+    // What had started runs to its end, for no thread can be stopped from outside. The lane ends after it.
+    assert!(!stuck.is_finished());
+    release.send(())?;
+    ended.await?;
+    stuck.await?;
+    println!("  ended: the call that was running has run to its end");
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! A call panics half way. The lane lives, nobody sees the half-changed object, and `replace` heals it.
+//!
+//! `cargo run --example panic_and_replace` (the panic's own message, on standard error, is part of the show)
+
+use serial_executor::{CallError, SerialExecutor};
+
+/// Two accounts. Whatever happens, their sum is 100.
+struct Ledger {
+    savings: i64,
+    current: i64,
+}
+
+impl Ledger {
+    fn new() -> Self {
+        Self { savings: 100, current: 0 }
+    }
+
+    fn transfer(&mut self, amount: i64) {
+        self.savings -= amount;
+        assert!(self.savings >= 0, "{amount} is more than there is");
+        self.current += amount;
+    }
+
+    fn sum(&self) -> i64 {
+        self.savings + self.current
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    smol::block_on(async {
+        let lane = SerialExecutor::new(Ledger::new());
+        let good = lane.call(|ledger| ledger.transfer(30));
+        let bad = lane.call(|ledger| ledger.transfer(500));
+        let behind = lane.call(|ledger| ledger.sum());
+
+        good.await?;
+        println!("the first transfer went well");
+
+        let Err(CallError::Panicked(panic)) = bad.await else { return Err("it should have panicked".into()) };
+        println!("the second one panicked: {}", panic.message());
+        assert_eq!(panic.message(), "500 is more than there is");
+
+        let error = behind.await;
+        println!("the call behind it never saw the ledger: {error:?}");
+        assert!(matches!(error, Err(CallError::Poisoned)));
+        assert!(lane.is_poisoned());
+
+        // `replace` takes its turn like a call, so what is queued behind it finds the new ledger.
+        let replaced = lane.replace(Ledger::new);
+        let sum = lane.call(|ledger| ledger.sum());
+        replaced.await?;
+        let sum = sum.await?;
+        println!("replaced: the sum is {sum} again, on the same thread");
+        assert_eq!(sum, 100);
+        assert!(!lane.is_poisoned());
+
+        lane.close().await?;
+        Ok(())
+    })
+}
