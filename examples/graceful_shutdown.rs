@@ -2,6 +2,7 @@
 //!
 //! `cargo run --example graceful_shutdown`
 
+use futures::channel::oneshot;
 use futures::future::join_all;
 use serial_executor::{CallError, SerialExecutor};
 use std::sync::mpsc;
@@ -53,13 +54,13 @@ async fn abort() -> Result<(), Box<dyn std::error::Error>> {
     let lane = SerialExecutor::new(Log(Vec::new()));
     // A call that does not return until somebody lets it.
     let (release, gate) = mpsc::channel::<()>();
-    let (started, is_stuck) = mpsc::channel();
+    let (started, is_stuck) = oneshot::channel();
     let stuck = lane.call(move |log| {
         started.send(()).ok();
         gate.recv().ok();
         log.0.push("at last".to_owned());
     });
-    is_stuck.recv()?;
+    is_stuck.await?;
     let queued: Vec<_> = (0..3).map(|n| lane.call(move |log| log.0.push(n.to_string()))).collect();
     let ended = lane.abort();
 
