@@ -153,8 +153,11 @@ pub enum WaitError<E = CallError> {
 #[derive(Debug, Error)]
 pub enum OpenError<E> {
     /// The factory ran and returned an error.
-    #[error("the factory ran and returned an error")]
-    Make(#[source] E),
+    ///
+    /// The message includes that of the error. It is not the `source` as well, so `E` may be any type that can be
+    /// displayed: a `String`, a `Box<dyn Error>`, an `anyhow::Error`.
+    #[error("the factory ran and failed: {0}")]
+    Make(E),
     /// The factory ran and panicked.
     #[error("the factory ran and panicked: {}", .0.message())]
     Panicked(Panic),

@@ -65,7 +65,7 @@ impl SerialExecutor<()> {
 }
 
 impl<T: 'static> SerialExecutor<T> {
-    /// Makes a lane for an object that can be sent to it.
+    /// Makes a lane for an object that can be sent to it. (To name its thread, use a [`Builder`].)
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -170,6 +170,19 @@ impl<T: 'static> SerialExecutor<T> {
     /// let answer = lane.call(|n| { *n += 1; *n }).await;
     /// assert_eq!(answer.unwrap(), 42);
     /// # });
+    /// ```
+    ///
+    /// When the closure itself returns a `Result`, the first `?` is for the lane and the second for the object
+    /// (or use [`Call::flat`]):
+    ///
+    /// ```
+    /// # use serial_executor::SerialExecutor;
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::new(String::from("17"));
+    /// let number = lane.call(|text| text.parse::<i32>()).await??;
+    /// # assert_eq!(number, 17);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
     /// ```
     ///
     /// The closure and its result travel between threads, so neither may borrow from the caller:

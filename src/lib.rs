@@ -143,7 +143,8 @@
 //! Dropping a [`Call`] cancels it if it has not started. That makes timeouts of any runtime work: what timed out
 //! in the queue will not run later. What timed out while running goes on to its end, and calls behind it wait:
 //! the next caller never reads the reply to somebody else's request. [`Call::detach`] and
-//! [`post`](SerialExecutor::post) let go without cancelling.
+//! [`post`](SerialExecutor::post) let go without cancelling. Combinators that drop futures cancel too: when one
+//! call of a `try_join_all` fails, the others that have not started never run.
 //!
 //! ```
 //! # use serial_executor::SerialExecutor;
