@@ -4,9 +4,9 @@ use crate::error::ThreadError;
 use crate::executor::SerialExecutor;
 use crate::lane::{Lane, Seat};
 use crate::opening::Opening;
+use crate::panic::Quiet;
 use crate::queue::Idle;
 use crate::sync::Arc;
-use std::fmt;
 use std::io;
 use std::thread;
 
@@ -45,7 +45,7 @@ pub enum OnPanic {
 /// assert_eq!(left.thread().name(), Some("meter"));
 /// assert_ne!(left.thread().id(), right.thread().id());
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it spawns"]
 pub struct Builder {
     name: String,
@@ -236,11 +236,19 @@ impl Builder {
         &self,
         main: impl FnOnce(Seat<T>, Idle) + Send + 'static,
     ) -> Result<SerialExecutor<T>, ThreadError> {
+        // If there is no thread, the object or factory in it is dropped here, or by the standard library.
+        let mut main = Quiet::new(main);
         let thread = self.thread()?;
         let lane = Arc::new(Lane::new(self.capacity, self.on_panic));
         let idle = Idle::new(self.spin);
-        let seat_of = Arc::clone(&lane);
-        let handle = thread.spawn(move || main(Seat::take(seat_of), idle)).map_err(ThreadError::new)?;
+        let served = Arc::clone(&lane);
+        let run = move || {
+            let seat = Seat::take(served);
+            if let Some(main) = main.take() {
+                main(seat, idle);
+            }
+        };
+        let handle = thread.spawn(run).map_err(ThreadError::new)?;
         let thread = handle.thread().clone();
         lane.end.set_thread(handle);
         Ok(SerialExecutor::from_parts(lane, thread))
@@ -266,17 +274,5 @@ impl Builder {
 impl Default for Builder {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("stack_size", &self.stack_size)
-            .field("capacity", &self.capacity)
-            .field("on_panic", &self.on_panic)
-            .field("spin", &self.spin)
-            .finish()
     }
 }

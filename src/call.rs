@@ -1,9 +1,8 @@
 //! The futures of calls: [`Call`], its shape without a nested result [`Flat`], and [`Post`].
 
 use crate::error::{CallError, WaitError};
-use crate::job::Output;
 use crate::lane::{AnyLane, LaneId};
-use crate::panic::quietly;
+use crate::slot::{HasSlot, Reader};
 use crate::sync::Arc;
 use crate::wait;
 use futures::future::FusedFuture;
@@ -50,24 +49,20 @@ use std::time::Duration;
 /// A panic of a destructor (of what the closure captured, or of the result) does not leave the drop.
 #[must_use = "dropping a call cancels it; to let it run unwatched, `detach` it"]
 pub struct Call<R> {
-    /// `None` after it has given its result or has been detached.
-    ticket: Option<Ticket<R>>,
-}
-
-struct Ticket<R> {
-    output: Arc<dyn Output<R>>,
+    reader: Reader<Result<R, CallError>>,
     lane: Arc<dyn AnyLane>,
-    /// `None` for a call that was never queued.
+    /// The call's place in the queue, as long as dropping this would cancel it.
     sequence: Option<u64>,
 }
 
 impl<R> Call<R> {
-    pub(crate) fn queued(output: Arc<dyn Output<R>>, lane: Arc<dyn AnyLane>, sequence: u64) -> Self {
-        Self { ticket: Some(Ticket { output, lane, sequence: Some(sequence) }) }
-    }
-
-    pub(crate) fn refused(output: Arc<dyn Output<R>>, lane: Arc<dyn AnyLane>) -> Self {
-        Self { ticket: Some(Ticket { output, lane, sequence: None }) }
+    /// A call that is in the queue, or (`None`) one that was not accepted and has resolved.
+    pub(crate) fn new(
+        source: Arc<dyn HasSlot<Result<R, CallError>>>,
+        lane: Arc<dyn AnyLane>,
+        sequence: Option<u64>,
+    ) -> Self {
+        Self { reader: Reader::new(source), lane, sequence }
     }
 
     /// Lets the call run without anybody waiting for it.
@@ -83,9 +78,7 @@ impl<R> Call<R> {
     /// assert_eq!(lane.call(|n| *n).wait().unwrap(), 1);
     /// ```
     pub fn detach(mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.close();
-        }
+        self.sequence = None;
     }
 
     /// Whether the result is there (or has been taken): the next poll would not be pending.
@@ -100,7 +93,7 @@ impl<R> Call<R> {
     /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.ticket.as_ref().is_none_or(|ticket| ticket.output.slot().is_filled())
+        self.reader.is_finished()
     }
 
     /// Waits for the result in synchronous code.
@@ -165,8 +158,8 @@ impl<R> Call<R> {
     }
 
     fn wait_within(&mut self, limit: Option<Duration>) -> Result<R, WaitError> {
-        let lane = self.ticket.as_ref().map(|ticket| ticket.lane.id());
-        wait::wait(self, lane, limit)
+        let lane = self.lane.id();
+        wait::wait(self, Some(lane), limit)
     }
 }
 
@@ -200,23 +193,14 @@ impl<R, E: From<CallError>> Call<Result<R, E>> {
     }
 }
 
-impl<R> Ticket<R> {
-    /// Says that nobody will take the result, and drops it if it is there.
-    fn close(&self) {
-        let unread = self.output.slot().close();
-        quietly(|| drop(unread));
-    }
-}
-
 impl<R> Future for Call<R> {
     type Output = Result<R, CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Some(ticket) = &this.ticket else { panic!("`Call` was polled after it had given its result") };
-        let polled = ticket.output.slot().poll(cx);
+        let polled = this.reader.poll(cx);
         if polled.is_ready() {
-            this.ticket = None;
+            this.sequence = None;
         }
         polled
     }
@@ -224,17 +208,15 @@ impl<R> Future for Call<R> {
 
 impl<R> FusedFuture for Call<R> {
     fn is_terminated(&self) -> bool {
-        self.ticket.is_none()
+        self.reader.is_terminated()
     }
 }
 
 impl<R> Drop for Call<R> {
     fn drop(&mut self) {
-        let Some(ticket) = self.ticket.take() else { return };
-        if let Some(sequence) = ticket.sequence {
-            ticket.lane.cancel(sequence);
+        if let Some(sequence) = self.sequence {
+            self.lane.cancel(sequence);
         }
-        ticket.close();
     }
 }
 
@@ -258,7 +240,7 @@ impl<R> RefUnwindSafe for Call<R> {}
 /// # Panics
 ///
 /// When polled again after it has given its result.
-#[must_use = "dropping a call cancels it; to let it run unwatched, `detach` it"]
+#[must_use = "dropping a call cancels it; to let it run unwatched, `detach` the call instead"]
 pub struct Flat<R, E> {
     call: Call<Result<R, E>>,
 }
@@ -303,8 +285,9 @@ impl<R, E> fmt::Debug for Flat<R, E> {
 ///
 /// # Errors
 ///
-/// [`CallError::Closed`] if the lane was closed before, or aborted before the closure was admitted or the admission
-/// was read; [`CallError::Poisoned`] if the object was poisoned. The closure did not run.
+/// [`CallError::Closed`] if the lane is closed, [`CallError::Poisoned`] if the object is poisoned and no `replace`
+/// is under way. The same if an abort or a panic has taken the closure's turn from it before this is first polled
+/// after its admission: an error always means that the closure did not and will not run.
 ///
 /// # Panics
 ///
@@ -314,14 +297,13 @@ impl<R, E> fmt::Debug for Flat<R, E> {
 ///
 /// Dropping it changes nothing: the closure has its place and will run.
 pub struct Post {
-    /// `None` after it has resolved.
-    output: Option<Arc<dyn Output<()>>>,
+    reader: Reader<Result<(), CallError>>,
     lane: LaneId,
 }
 
 impl Post {
-    pub(crate) fn new(output: Arc<dyn Output<()>>, lane: LaneId) -> Self {
-        Self { output: Some(output), lane }
+    pub(crate) fn new(source: Arc<dyn HasSlot<Result<(), CallError>>>, lane: LaneId) -> Self {
+        Self { reader: Reader::new(source), lane }
     }
 
     /// Waits for the admission in synchronous code.
@@ -384,35 +366,23 @@ impl Future for Post {
     type Output = Result<(), CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let Some(output) = &this.output else { panic!("`Post` was polled after it had resolved") };
-        let polled = output.slot().poll(cx);
-        if polled.is_ready() {
-            this.output = None;
-        }
-        polled
+        self.get_mut().reader.poll(cx).map(|admission| match admission {
+            // The lane was faster: it had run the closure before the admission got here.
+            Err(CallError::Panicked(_)) => Ok(()),
+            admission => admission,
+        })
     }
 }
 
 impl FusedFuture for Post {
     fn is_terminated(&self) -> bool {
-        self.output.is_none()
-    }
-}
-
-impl Drop for Post {
-    fn drop(&mut self) {
-        if let Some(output) = &self.output {
-            let unread = output.slot().close();
-            quietly(|| drop(unread));
-        }
+        self.reader.is_terminated()
     }
 }
 
 impl fmt::Debug for Post {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let admitted = self.output.as_ref().is_none_or(|output| output.slot().is_filled());
-        f.debug_struct("Post").field("resolved", &admitted).finish_non_exhaustive()
+        f.debug_struct("Post").field("finished", &self.reader.is_finished()).finish_non_exhaustive()
     }
 }
 

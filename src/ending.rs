@@ -7,7 +7,7 @@
 use crate::error::{IntoInnerError, WaitError};
 use crate::lane::{AnyLane, LaneId};
 use crate::panic::{Panic, quietly};
-use crate::slot::Slot;
+use crate::slot::{Reader, Slot};
 use crate::sync::{Arc, Mutex};
 use crate::wait;
 use futures::future::FusedFuture;
@@ -180,8 +180,8 @@ impl Ended {
 
     /// Waits for the end in synchronous code, but no longer than `limit`.
     ///
-    /// Unlike [`wait`](Self::wait) it does not join the thread, which at that point has nothing left to do but
-    /// to exit. `Duration::MAX` is no limit.
+    /// Unlike [`wait`](Self::wait) it does not join the thread, which at that point has nothing left to do but to
+    /// run the destructors of its thread-locals and exit. `Duration::MAX` is no limit.
     ///
     /// ```
     /// use serial_executor::{SerialExecutor, WaitError};
@@ -294,9 +294,9 @@ impl<T> Claims<T> {
                 claims.push(Arc::clone(&slot) as Arc<dyn Claim<T>>);
                 slot
             }
-            None => Arc::new(Slot::new_filled(Err(IntoInnerError::Closed))),
+            None => Arc::new(Slot::filled(Err(IntoInnerError::Closed))),
         };
-        IntoInner { slot: Some(slot), lane }
+        IntoInner { reader: Reader::new(slot), lane }
     }
 
     /// Gives the object to the first who still wants it. Returns what nobody wanted.
@@ -339,8 +339,7 @@ impl<T> Claims<T> {
 /// dropped on the lane. If it is dropped after that, the object is dropped with it. The lane stays closed.
 #[must_use = "the object is dropped when nobody takes it; to end the lane, use `close`"]
 pub struct IntoInner<T> {
-    /// `None` after it has resolved.
-    slot: Option<Arc<Slot<Offer<T>>>>,
+    reader: Reader<Offer<T>>,
     lane: LaneId,
 }
 
@@ -401,34 +400,19 @@ impl<T> Future for IntoInner<T> {
     type Output = Offer<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let Some(slot) = &this.slot else { panic!("`IntoInner` was polled after it had resolved") };
-        let polled = slot.poll(cx);
-        if polled.is_ready() {
-            this.slot = None;
-        }
-        polled
+        self.get_mut().reader.poll(cx)
     }
 }
 
 impl<T> FusedFuture for IntoInner<T> {
     fn is_terminated(&self) -> bool {
-        self.slot.is_none()
-    }
-}
-
-impl<T> Drop for IntoInner<T> {
-    fn drop(&mut self) {
-        if let Some(slot) = &self.slot {
-            let unread = slot.close();
-            quietly(|| drop(unread));
-        }
+        self.reader.is_terminated()
     }
 }
 
 impl<T> fmt::Debug for IntoInner<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IntoInner").field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("IntoInner").field("finished", &self.reader.is_finished()).finish_non_exhaustive()
     }
 }
 

@@ -99,6 +99,16 @@ impl<F> TryCallError<F> {
     }
 }
 
+impl TryCallError<()> {
+    pub(crate) fn with_closure<F>(self, f: F) -> TryCallError<F> {
+        match self {
+            Self::Full(()) => TryCallError::Full(f),
+            Self::Closed(()) => TryCallError::Closed(f),
+            Self::Poisoned(()) => TryCallError::Poisoned(f),
+        }
+    }
+}
+
 impl<F> fmt::Debug for TryCallError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

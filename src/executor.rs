@@ -4,10 +4,11 @@ use crate::builder::Builder;
 use crate::call::{Call, Post};
 use crate::ending::{Ended, IntoInner};
 use crate::error::{CallError, TryCallError};
-use crate::job::{Job, JobCell, OnObject, OnSeat, Output, Work};
+use crate::job::{Job, JobCell, OnObject, OnSeat, Work};
 use crate::lane::{AnyLane, Lane, Seat};
 use crate::opening::Opening;
-use crate::queue::{Phase, Refusal};
+use crate::queue::Phase;
+use crate::slot::HasSlot;
 use crate::stats::Stats;
 use crate::sync::Arc;
 use std::fmt;
@@ -256,17 +257,11 @@ impl<T: 'static> SerialExecutor<T> {
         let lane = self.lane();
         let cell = Arc::new(JobCell::new(OnObject(f)));
         match lane.queue.try_push(Arc::clone(&cell) as Arc<dyn Job<T>>, lane.health.is_hopeless()) {
-            Ok(sequence) => Ok(Call::queued(cell, self.any_lane(), sequence)),
-            Err(refusal) => {
-                let Some(OnObject(f)) = cell.take_work() else {
-                    unreachable!("a job that was not accepted has its closure")
-                };
-                Err(match refusal {
-                    Refusal::Closed => TryCallError::Closed(f),
-                    Refusal::Poisoned => TryCallError::Poisoned(f),
-                    Refusal::Full => TryCallError::Full(f),
-                })
-            }
+            Ok(sequence) => Ok(Call::new(cell, self.any_lane(), Some(sequence))),
+            Err(why) => match cell.take_work() {
+                Some(OnObject(f)) => Err(why.with_closure(f)),
+                None => unreachable!("a job that was not accepted has its closure"),
+            },
         }
     }
 
@@ -290,10 +285,9 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// The future resolves to [`CallError::Closed`] if the lane is closed, or aborted before the closure was
-    /// admitted; to [`CallError::Poisoned`] if the object is poisoned and no [`replace`](Self::replace) is queued
-    /// or running. `Ok` means admitted, not ran: a panic of the closure or of one before it goes unreported, but
-    /// it poisons.
+    /// The future resolves to [`CallError::Closed`] if the lane is closed or aborted, and to
+    /// [`CallError::Poisoned`] if the object is poisoned and no [`replace`](Self::replace) is queued or running;
+    /// see [`Post`]. `Ok` means admitted, not ran. A panic of the closure goes unreported, but it poisons.
     ///
     /// # Cancel safety
     ///
@@ -301,14 +295,14 @@ impl<T: 'static> SerialExecutor<T> {
     pub fn post(&self, f: impl FnOnce(&mut T) + Send + 'static) -> Post {
         let lane = self.lane();
         let cell = Arc::new(JobCell::new(OnObject(f)));
-        let output: Arc<dyn Output<()>> = Arc::clone(&cell) as _;
+        let post: Arc<dyn HasSlot<_>> = Arc::clone(&cell) as _;
         let job: Arc<dyn Job<T>> = cell;
-        if let Err(refusal) =
-            lane.queue.push_post(Arc::clone(&job), Arc::clone(&output), lane.health.is_hopeless())
+        if let Err(why) = lane.queue.push_post(Arc::clone(&job), Arc::clone(&post), lane.health.is_hopeless())
         {
-            job.discard(refusal.into());
+            job.refuse(why);
+            job.cancel();
         }
-        Post::new(output, lane.id)
+        Post::new(post, lane.id)
     }
 
     /// Whether the object is not to be called: an earlier call panicked, or there is no object.
@@ -574,10 +568,11 @@ impl<T: 'static> SerialExecutor<T> {
         let cell = Arc::new(JobCell::new(work));
         let job: Arc<dyn Job<T>> = Arc::clone(&cell) as _;
         match self.lane().queue.push(job) {
-            Ok(sequence) => Call::queued(cell, self.any_lane(), sequence),
-            Err(refusal) => {
-                Job::<T>::discard(&*cell, refusal.into());
-                Call::refused(cell, self.any_lane())
+            Ok(sequence) => Call::new(cell, self.any_lane(), Some(sequence)),
+            Err(why) => {
+                Job::<T>::refuse(&*cell, why);
+                Job::<T>::cancel(&*cell);
+                Call::new(cell, self.any_lane(), None)
             }
         }
     }
@@ -594,16 +589,6 @@ impl<T> SerialExecutor<T> {
 
     pub(crate) fn lane(&self) -> &Arc<Lane<T>> {
         &self.handle.lane
-    }
-}
-
-impl From<Refusal> for CallError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Poisoned => Self::Poisoned,
-            // Only `try_call` asks whether the queue is full.
-            Refusal::Closed | Refusal::Full => Self::Closed,
-        }
     }
 }
 

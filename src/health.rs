@@ -1,66 +1,75 @@
 //! [`Health`]: whether the object may be called.
 //!
-//! | health     | set by                                  | a call      | `clear_poison` | `replace`  |
-//! |------------|-----------------------------------------|-------------|----------------|------------|
-//! | `Sound`    | the lane, when the object is made; `clear_poison` | runs        | nothing        | makes anew |
-//! | `Poisoned` | the lane, when a call panics            | is refused  | goes to `Sound`| makes anew |
-//! | `Empty`    | the lane, when a factory panics, and while a replacement is made | is refused | nothing | makes anew |
+//! | health     | set by                                                     | a call     | `clear_poison`  |
+//! |------------|------------------------------------------------------------|------------|-----------------|
+//! | `Sound`    | the lane, when an object is in its seat; `clear_poison`    | runs       | nothing         |
+//! | `Poisoned` | the lane, when a call panics                               | is refused | goes to `Sound` |
+//! | `Empty`    | the lane, when a factory panics, and while it replaces     | is refused | nothing         |
 //!
-//! The lane alone decides whether a closure touches the object, on its own thread, so the value needs no more
-//! ordering than it has of itself: the object is never reached through it.
+//! The lane alone decides whether a closure touches the object, on its own thread, and the object is never
+//! reached through this value, so it needs no ordering but its own. It shares one atomic word with the number
+//! of cures (calls of `replace` that are queued or running), so that one load can tell both: read one after
+//! the other, a state from the middle of a cure could meet a count from before or after it.
 
-use crate::sync::{Arc, AtomicU8, AtomicUsize, Ordering};
+use crate::sync::{Arc, AtomicUsize, Ordering};
 
-const SOUND: u8 = 0;
-const POISONED: u8 = 1;
-const EMPTY: u8 = 2;
+/// The state is in the low bits, the number of cures above them.
+const STATE: usize = 0b11;
+const ONE_CURE: usize = STATE + 1;
+
+const SOUND: usize = 0;
+const POISONED: usize = 1;
+const EMPTY: usize = 2;
 
 pub(crate) struct Health {
-    state: AtomicU8,
-    /// How many calls of `replace` are queued or running. While there are any, nobody is refused at the door.
-    cures: AtomicUsize,
+    word: AtomicUsize,
 }
 
 impl Health {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: AtomicU8::new(SOUND), cures: AtomicUsize::new(0) })
+        Arc::new(Self { word: AtomicUsize::new(SOUND) })
     }
 
     pub(crate) fn is_sound(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == SOUND
+        self.word.load(Ordering::Relaxed) & STATE == SOUND
     }
 
-    /// Whether a call that is made now would find the object poisoned, as far as can be known.
+    /// Whether a call that is made now would find no sound object, and no cure stands before it.
     pub(crate) fn is_hopeless(&self) -> bool {
-        // In this order: a cure leaves the count after it has set the state.
-        let cures = self.cures.load(Ordering::Acquire);
-        cures == 0 && !self.is_sound()
+        let word = self.word.load(Ordering::Relaxed);
+        word & STATE != SOUND && word < ONE_CURE
     }
 
-    /// A new object is in its seat.
+    /// An object is in its seat.
     pub(crate) fn set_sound(&self) {
-        self.state.store(SOUND, Ordering::Relaxed);
+        self.set(SOUND, |_| true);
     }
 
     /// A call has panicked.
     pub(crate) fn set_poisoned(&self) {
-        self.state.store(POISONED, Ordering::Relaxed);
+        self.set(POISONED, |_| true);
     }
 
     /// There is no object.
     pub(crate) fn set_empty(&self) {
-        self.state.store(EMPTY, Ordering::Relaxed);
+        self.set(EMPTY, |_| true);
     }
 
     /// The user vouches for the object. Nothing happens while there is none.
     pub(crate) fn clear(&self) {
-        // A failure means that there is nothing to clear.
-        let _ = self.state.compare_exchange(POISONED, SOUND, Ordering::Relaxed, Ordering::Relaxed);
+        self.set(SOUND, |state| state == POISONED);
+    }
+
+    fn set(&self, to: usize, if_it_is: impl Fn(usize) -> bool) {
+        // An error means that it is not.
+        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            if_it_is(word & STATE).then_some(word & !STATE | to)
+        });
     }
 
     /// Announces a `replace`, for as long as what is returned lives.
     pub(crate) fn announce_cure(self: &Arc<Self>) -> Cure {
-        self.cures.fetch_add(1, Ordering::Relaxed);
+        self.word.fetch_add(ONE_CURE, Ordering::Relaxed);
         Cure(Arc::clone(self))
     }
 }
@@ -71,6 +80,6 @@ pub(crate) struct Cure(Arc<Health>);
 
 impl Drop for Cure {
     fn drop(&mut self) {
-        self.0.cures.fetch_sub(1, Ordering::Release);
+        self.0.word.fetch_sub(ONE_CURE, Ordering::Relaxed);
     }
 }

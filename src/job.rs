@@ -1,25 +1,25 @@
 //! A call inside the crate: the closure and the result it leaves, in one allocation.
 //!
 //! The queue holds the allocation as `dyn Job<T>` (it does not know `R`), the future holds the same one as
-//! `dyn Output<R>` (it does not know `T`). Its two halves are two state machines:
+//! `dyn HasSlot<..>` (it does not know `T`). Its two halves are two state machines:
 //!
-//! | work     | slot     | the call is                                                          |
-//! |----------|----------|----------------------------------------------------------------------|
-//! | `Some`   | `Empty`  | queued                                                               |
-//! | `Some`   | `Filled` | a post that is admitted and still queued                             |
-//! | `Some`   | `Closed` | queued and detached, or a post whose future was read or dropped      |
-//! | `None`   | `Empty`  | running                                                              |
-//! | `None`   | `Closed` | running and abandoned, or over                                       |
-//! | `None`   | `Filled` | finished (or discarded), its result not read yet                     |
+//! | work   | slot     | a call is                                  | a post is                               |
+//! |--------|----------|--------------------------------------------|-----------------------------------------|
+//! | `Some` | `Empty`  | queued                                     | queued beyond the capacity              |
+//! | `Some` | `Filled` | refused, its closure about to be dropped   | queued and admitted, or as a call       |
+//! | `Some` | `Closed` | queued and detached, or being cancelled    | queued, its admission read or unwanted  |
+//! | `None` | `Empty`  | running                                    | running, its admission on the way       |
+//! | `None` | `Filled` | over, its result not read                  | running or over, its admission not read |
+//! | `None` | `Closed` | running and abandoned, or over             | running or over                         |
 //!
-//! Exactly-once rests on the queue: `run`, `cancel` and `discard` are called by whoever took the job out of
+//! Exactly-once rests on the queue: `run`, `cancel` and `refuse` are called by whoever took the job out of
 //! it, and it can be taken out only once. The mutex around the work is never contended; it is there because
 //! safe code needs it to move a closure out of shared memory.
 
 use crate::error::CallError;
 use crate::lane::Seat;
 use crate::panic::quietly;
-use crate::slot::Slot;
+use crate::slot::{HasSlot, Slot};
 use crate::sync::Mutex;
 
 /// What the queue sees of a job.
@@ -27,16 +27,11 @@ pub(crate) trait Job<T>: Send + Sync {
     /// Runs the closure and publishes its result. Called on the lane.
     fn run(&self, seat: &mut Seat<T>);
 
-    /// Drops the closure without running it; nobody waits for it any more.
+    /// Drops the closure without running it.
     fn cancel(&self);
 
-    /// Drops the closure without running it and tells the one who waits why.
-    fn discard(&self, why: CallError);
-}
-
-/// What a future sees of a job.
-pub(crate) trait Output<R>: Send + Sync {
-    fn slot(&self) -> &Slot<Result<R, CallError>>;
+    /// Tells the one who waits that the closure does not run, and why.
+    fn refuse(&self, why: CallError);
 }
 
 /// The closure of a job, in whichever form the lane runs it.
@@ -116,14 +111,13 @@ where
         quietly(|| drop(work));
     }
 
-    fn discard(&self, why: CallError) {
-        self.cancel();
+    fn refuse(&self, why: CallError) {
         let unread = self.slot.overwrite(Err(why));
         quietly(|| drop(unread));
     }
 }
 
-impl<W: Send, R: Send> Output<R> for JobCell<W, R> {
+impl<W: Send, R: Send> HasSlot<Result<R, CallError>> for JobCell<W, R> {
     fn slot(&self) -> &Slot<Result<R, CallError>> {
         &self.slot
     }

@@ -61,9 +61,16 @@ impl<T> Lane<T> {
     }
 
     /// Refuses new calls and drops those that have not started, on this thread.
+    ///
+    /// All are resolved before the first closure is dropped: a destructor may take its time, or even wait for
+    /// another of these calls.
     pub(crate) fn abort(&self) {
-        for job in self.queue.abort() {
-            job.discard(CallError::Closed);
+        let jobs: Vec<_> = self.queue.abort().collect();
+        for job in &jobs {
+            job.refuse(CallError::Closed);
+        }
+        for job in jobs {
+            job.cancel();
             quietly(|| drop(job));
         }
     }

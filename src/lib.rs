@@ -76,7 +76,7 @@
 //!   [`wait`](Ended::wait) the thread is gone too.
 //! - **Waiting on yourself is an error**, [`WaitError::WouldDeadlock`], not a deadlock.
 //! - **Any runtime, and none.** No reactor, no timer, no global state. A call made under one runtime can be
-//!     awaited under another.
+//!   awaited under another.
 //! - **Bounded when you ask.** With a [capacity](Builder::capacity), [`try_call`] refuses and [`post`] waits.
 //!
 //! # What it costs

@@ -5,7 +5,7 @@ use crate::executor::SerialExecutor;
 use crate::lane::Seat;
 use crate::panic::{catch, quietly};
 use crate::queue::Idle;
-use crate::slot::Slot;
+use crate::slot::{Reader, Slot};
 use crate::sync::Arc;
 use crate::wait;
 use futures::future::FusedFuture;
@@ -47,8 +47,7 @@ use std::time::Duration;
 /// is dropped on its thread, and the thread ends.
 #[must_use = "dropping it abandons the lane"]
 pub struct Opening<T, E> {
-    /// `None` after it has resolved.
-    slot: Option<Outcome<E>>,
+    reader: Reader<Result<(), OpenError<E>>>,
     /// `None` if there is no thread, and after it has resolved. Dropping it closes the lane.
     lane: Option<SerialExecutor<T>>,
 }
@@ -89,11 +88,15 @@ impl<T, E> Opening<T, E> {
         (slot, main)
     }
 
-    pub(crate) fn new(outcome: Outcome<E>, lane: Result<SerialExecutor<T>, ThreadError>) -> Self {
+    pub(crate) fn new(outcome: Outcome<E>, lane: Result<SerialExecutor<T>, ThreadError>) -> Self
+    where
+        E: Send + 'static,
+    {
         match lane {
-            Ok(lane) => Self { slot: Some(outcome), lane: Some(lane) },
+            Ok(lane) => Self { reader: Reader::new(outcome), lane: Some(lane) },
             Err(error) => {
-                Self { slot: Some(Arc::new(Slot::new_filled(Err(OpenError::Thread(error))))), lane: None }
+                let outcome = Arc::new(Slot::filled(Err(OpenError::Thread(error))));
+                Self { reader: Reader::new(outcome), lane: None }
             }
         }
     }
@@ -140,7 +143,8 @@ impl<T, E> Opening<T, E> {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`WaitError::Timeout`] after `limit`; the future can then be used again.
+    /// [`WaitError::Failed`] with the [`OpenError`], the thread being about to exit; [`WaitError::Timeout`] after
+    /// `limit`, and the future can then be used again.
     ///
     /// # Panics
     ///
@@ -152,9 +156,7 @@ impl<T, E> Opening<T, E> {
     pub fn wait_timeout(&mut self, limit: Duration) -> Result<SerialExecutor<T>, WaitError<OpenError<E>>> {
         self.wait_within(Some(limit))
     }
-}
 
-impl<T, E> Opening<T, E> {
     fn wait_within(&mut self, limit: Option<Duration>) -> Result<SerialExecutor<T>, WaitError<OpenError<E>>> {
         let lane = self.lane.as_ref().map(|lane| lane.lane().id);
         wait::wait(self, lane, limit)
@@ -166,9 +168,7 @@ impl<T, E> Future for Opening<T, E> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Some(slot) = &this.slot else { panic!("`Opening` was polled after it had resolved") };
-        let Poll::Ready(outcome) = slot.poll(cx) else { return Poll::Pending };
-        this.slot = None;
+        let Poll::Ready(outcome) = this.reader.poll(cx) else { return Poll::Pending };
         let lane = this.lane.take();
         Poll::Ready(match (outcome, lane) {
             (Ok(()), Some(lane)) => Ok(lane),
@@ -180,22 +180,13 @@ impl<T, E> Future for Opening<T, E> {
 
 impl<T, E> FusedFuture for Opening<T, E> {
     fn is_terminated(&self) -> bool {
-        self.slot.is_none()
-    }
-}
-
-impl<T, E> Drop for Opening<T, E> {
-    fn drop(&mut self) {
-        if let Some(slot) = &self.slot {
-            let unread = slot.close();
-            quietly(|| drop(unread));
-        }
+        self.reader.is_terminated()
     }
 }
 
 impl<T, E> fmt::Debug for Opening<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opening").field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("Opening").field("finished", &self.reader.is_finished()).finish_non_exhaustive()
     }
 }
 

@@ -139,3 +139,24 @@ pub(crate) fn quietly(f: impl FnOnce()) {
         }
     }
 }
+
+/// Foreign code on its way to another thread. If it never gets there, its destructor's panic ends here.
+pub(crate) struct Quiet<V>(Option<V>);
+
+impl<V> Quiet<V> {
+    pub(crate) fn new(value: V) -> Self {
+        Self(Some(value))
+    }
+
+    /// Takes the value out, for good.
+    pub(crate) fn take(&mut self) -> Option<V> {
+        self.0.take()
+    }
+}
+
+impl<V> Drop for Quiet<V> {
+    fn drop(&mut self) {
+        let value = self.0.take();
+        quietly(|| drop(value));
+    }
+}

@@ -1,14 +1,14 @@
-//! [`Slot`]: the place where one value waits for the future that takes it.
+//! [`Slot`]: the place where one value waits for the future that takes it, and [`Reader`], that future's end of it.
 //!
 //! Every future of the crate but `Ended` reads from a slot. The lane (or whoever resolves a job in its
 //! stead) fills it; the future polls it; either side may come first, and the future may go away.
 //!
-//! | state           | set by                      | `fill` does                    | `poll` does             | `close` does             |
-//! |-----------------|-----------------------------|--------------------------------|-------------------------|--------------------------|
-//! | `Empty(None)`   | `new`                       | stores                         | registers the waker     | goes to `Closed`         |
-//! | `Empty(Some)`   | `poll`                      | stores, then wakes             | keeps the newest waker  | drops the waker          |
-//! | `Filled`        | `fill`, `new_filled`        | gives the new value back       | takes, goes to `Closed` | returns the unread value |
-//! | `Closed`        | `poll` (taken), `close`     | gives the value back           | pending (nobody asks)   | nothing                  |
+//! | state         | set by                        | `fill`               | `overwrite`          | `poll`                  | `close`                  |
+//! |---------------|-------------------------------|----------------------|----------------------|-------------------------|--------------------------|
+//! | `Empty(None)` | `new`                         | stores               | stores               | registers the waker     | goes to `Closed`         |
+//! | `Empty(Some)` | `poll`                        | stores, then wakes   | stores, then wakes   | keeps the newest waker  | drops the waker          |
+//! | `Filled`      | `fill`, `overwrite`, `filled` | gives the value back | gives the old value back | takes, goes to `Closed` | returns the unread value |
+//! | `Closed`      | `poll` (taken), `close`       | gives the value back | gives the value back | pending (nobody asks)   | nothing                  |
 //!
 //! The value moves from the filling thread to the taking thread through the mutex, which is what makes
 //! everything that the lane did before `fill` visible to the code after the `.await`.
@@ -16,8 +16,7 @@
 //! Wakers are foreign code: they are cloned, woken and dropped only while the lock is free.
 
 use crate::panic::quietly;
-use crate::sync::Mutex;
-use std::fmt;
+use crate::sync::{Arc, Mutex};
 use std::mem;
 use std::task::{Context, Poll, Waker};
 
@@ -39,7 +38,7 @@ impl<V> Slot<V> {
         Self { state: Mutex::new(State::Empty(None)) }
     }
 
-    pub(crate) const fn new_filled(value: V) -> Self {
+    pub(crate) const fn filled(value: V) -> Self {
         Self { state: Mutex::new(State::Filled(value)) }
     }
 
@@ -139,12 +138,58 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-impl<V> fmt::Debug for Slot<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &*self.state.lock() {
-            State::Empty(_) => "Empty",
-            State::Filled(_) => "Filled",
-            State::Closed => "Closed",
-        })
+/// Something with a slot in it: a job, or a slot alone.
+pub(crate) trait HasSlot<V>: Send + Sync {
+    fn slot(&self) -> &Slot<V>;
+}
+
+impl<V: Send> HasSlot<V> for Slot<V> {
+    fn slot(&self) -> &Slot<V> {
+        self
+    }
+}
+
+/// The future's end of a slot: takes the value once, and closes the slot if it goes without.
+pub(crate) struct Reader<V> {
+    /// `None` after the value was taken.
+    source: Option<Arc<dyn HasSlot<V>>>,
+}
+
+impl<V> Reader<V> {
+    pub(crate) fn new(source: Arc<dyn HasSlot<V>>) -> Self {
+        Self { source: Some(source) }
+    }
+
+    /// Takes the value, or leaves the waker of `cx`.
+    ///
+    /// # Panics
+    ///
+    /// When the value was taken before.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<V> {
+        let Some(source) = &self.source else { panic!("a future was polled after it had resolved") };
+        let polled = source.slot().poll(cx);
+        if polled.is_ready() {
+            self.source = None;
+        }
+        polled
+    }
+
+    /// Whether the value is there or was taken.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.source.as_ref().is_none_or(|source| source.slot().is_filled())
+    }
+
+    /// Whether the value was taken.
+    pub(crate) fn is_terminated(&self) -> bool {
+        self.source.is_none()
+    }
+}
+
+impl<V> Drop for Reader<V> {
+    fn drop(&mut self) {
+        if let Some(source) = &self.source {
+            let unread = source.slot().close();
+            quietly(|| drop(unread));
+        }
     }
 }

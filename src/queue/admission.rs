@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+/// Memory for this many waiting posts is kept for those to come.
+const KEEP: usize = 16;
+
 /// The bookkeeping of a bounded queue: its jobs, and the posts that are queued beyond the capacity.
 ///
 /// A post that finds `limit` jobs before it is queued all the same, because its place is fixed when it is
@@ -71,8 +74,9 @@ impl<P> Admission<P> {
         }
         debug_assert_eq!(behind, 0);
         let admitted = self.waiting.pop_front();
-        if self.waiting.is_empty() {
-            self.waiting.shrink_to(16);
+        let enough = KEEP.max(2 * self.waiting.len());
+        if self.waiting.capacity() > 4 * enough {
+            self.waiting.shrink_to(enough);
         }
         admitted.map(|waiting| waiting.post)
     }

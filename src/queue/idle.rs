@@ -13,7 +13,7 @@ const YIELDS: u32 = 16;
 const LONG_YIELD: Duration = Duration::from_micros(10);
 /// After this many spins in a row that were for nothing, spinning stops but for probes.
 const PATIENCE: u32 = 4;
-/// When spinning (or yielding) has stopped, one idle time in this many tries it again.
+/// When spinning (or yielding) has stopped, this many idle times pass before one tries it again.
 const PROBE: u32 = 64;
 
 /// Spins for a while where that pays, and learns where it does not.

@@ -3,8 +3,10 @@
 use crate::sync::Arc;
 use std::collections::VecDeque;
 
-/// A list may keep memory for this many jobs when it runs empty.
-const KEEP: usize = 64;
+/// The memory that a list may keep for jobs to come, in jobs, while the lane sleeps.
+pub(super) const IDLE: usize = 64;
+/// The same while the lane works: giving it back and getting it again would cost more.
+const BUSY: usize = 1024;
 
 /// Jobs by rising sequence number.
 ///
@@ -48,6 +50,7 @@ impl<J: ?Sized> List<J> {
         while let Some(Entry { sequence, job }) = self.entries.pop_front() {
             if let Some(job) = job {
                 self.live -= 1;
+                self.give_back(BUSY);
                 return Some((sequence, job));
             }
         }
@@ -62,9 +65,9 @@ impl<J: ?Sized> List<J> {
         let holes = self.entries.len() - self.live;
         if self.live == 0 {
             self.entries.clear();
-        } else if holes > self.live && holes > KEEP {
+        } else if holes > self.live && holes > IDLE {
             self.entries.retain(|entry| entry.job.is_some());
-            self.shrink_for(0);
+            self.give_back(BUSY);
         }
         Some(job)
     }
@@ -75,9 +78,10 @@ impl<J: ?Sized> List<J> {
         std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.job)
     }
 
-    /// Gives back memory that a past burst needed and a list of `expected` jobs does not.
-    pub(super) fn shrink_for(&mut self, expected: usize) {
-        let enough = KEEP.max(2 * self.entries.len().max(expected));
+    /// Gives back memory that a past burst needed, except for `keep` jobs or twice those that are there. It does
+    /// so when four times that is free: what it costs is a fraction of what the burst did.
+    pub(super) fn give_back(&mut self, keep: usize) {
+        let enough = keep.max(2 * self.entries.len());
         if self.entries.capacity() > 4 * enough {
             self.entries.shrink_to(enough);
         }
@@ -111,11 +115,20 @@ mod tests {
 
     #[test]
     fn memory_is_in_proportion_to_what_is_left() {
-        let mut list = list(0..100_000);
-        for n in 1..100_000 {
-            list.remove(n);
+        const MANY: u64 = 100_000;
+        let mut cancelled = list(0..MANY);
+        for n in 1..MANY {
+            cancelled.remove(n);
         }
-        assert_eq!(list.len(), 1);
-        assert!(list.entries.capacity() <= 8 * KEEP, "{}", list.entries.capacity());
+        let mut popped = list(0..MANY);
+        while popped.len() > 1 {
+            popped.pop();
+        }
+        for mut list in [cancelled, popped] {
+            assert_eq!(list.len(), 1);
+            assert!(list.entries.capacity() <= 8 * BUSY, "{}", list.entries.capacity());
+            list.give_back(IDLE);
+            assert!(list.entries.capacity() <= 8 * IDLE, "{}", list.entries.capacity());
+        }
     }
 }

@@ -7,11 +7,10 @@
 //! A job is in one of the lists until somebody takes it out: the lane (`next`), its caller (`remove`) or an
 //! ending (`abort`). Whoever takes it out owns what happens to it; that is the whole of exactly-once.
 //!
-//! | phase      | set by  | `push`  | `next`, when both lists are empty | `abort` returns |
-//! |------------|---------|---------|-----------------------------------|-----------------|
-//! | `Open`     | `new`   | accepts | sleeps until a push or an ending  | what is queued  |
-//! | `Closing`  | `close` | refuses | ends the lane                     | what is queued  |
-//! | `Aborting` | `abort` | refuses | ends the lane                     | nothing is left |
+//! | phase    | set by                  | `push`  | `next`, when both lists are empty |
+//! |----------|-------------------------|---------|-----------------------------------|
+//! | `Open`   | `new`                   | accepts | sleeps until a push or an ending  |
+//! | `Closed` | `close`, `abort`        | refuses | ends the lane                     |
 //!
 //! Lock order: `ready`, then `inbox`. Nothing foreign runs under either: jobs are handed out and run, dropped
 //! or woken by the caller after the locks are free.
@@ -26,15 +25,16 @@ mod list;
 
 pub(crate) use idle::Idle;
 
-use crate::job::Output;
+use crate::error::{CallError, TryCallError};
 use crate::panic::quietly;
+use crate::slot::HasSlot;
 use crate::sync::{Apart, Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use admission::Admission;
 use list::List;
 use std::fmt;
 
 /// The future of a post, as far as the queue resolves it.
-pub(crate) type Admitted = Arc<dyn Output<()>>;
+pub(crate) type Admitted = Arc<dyn HasSlot<Result<(), CallError>>>;
 
 pub(crate) struct Queue<J: ?Sized> {
     ready: Apart<Mutex<Ready<J>>>,
@@ -69,12 +69,11 @@ struct Inbox<J: ?Sized> {
     admission: Option<Admission<Admitted>>,
 }
 
-/// How far the lane is on the way to its end.
+/// Whether new jobs are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
-    Closing,
-    Aborting,
+    Closed,
 }
 
 /// What the lane finds when it looks for a job.
@@ -84,14 +83,6 @@ enum Popped<J: ?Sized> {
     Nothing,
     /// Nothing, and nothing will come.
     End,
-}
-
-/// Why a job was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Closed,
-    Poisoned,
-    Full,
 }
 
 /// A consistent view of what went into the queue and what became of it there.
@@ -122,9 +113,11 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Queues a job whatever the capacity. Returns its sequence number.
-    pub(crate) fn push(&self, job: Arc<J>) -> Result<u64, Refusal> {
+    pub(crate) fn push(&self, job: Arc<J>) -> Result<u64, CallError> {
         let mut inbox = self.inbox.lock();
-        inbox.check_open()?;
+        if inbox.phase == Phase::Closed {
+            return inbox.refuse(CallError::Closed);
+        }
         if let Some(admission) = &mut inbox.admission {
             admission.queued();
         }
@@ -132,13 +125,17 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Queues a job if there is a slot and the object is not known to be `poisoned`.
-    pub(crate) fn try_push(&self, job: Arc<J>, poisoned: bool) -> Result<u64, Refusal> {
+    pub(crate) fn try_push(&self, job: Arc<J>, poisoned: bool) -> Result<u64, TryCallError<()>> {
         let mut inbox = self.inbox.lock();
-        inbox.check_open()?;
-        inbox.check_sound(poisoned)?;
+        if inbox.phase == Phase::Closed {
+            return inbox.refuse(TryCallError::Closed(()));
+        }
+        if poisoned {
+            return inbox.refuse(TryCallError::Poisoned(()));
+        }
         if let Some(admission) = &mut inbox.admission {
             if admission.is_full() {
-                return inbox.refuse(Refusal::Full);
+                return inbox.refuse(TryCallError::Full(()));
             }
             admission.queued();
         }
@@ -146,10 +143,14 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Queues a job whatever the capacity, and fills the slot of its post once it is within the capacity.
-    pub(crate) fn push_post(&self, job: Arc<J>, post: Admitted, poisoned: bool) -> Result<(), Refusal> {
+    pub(crate) fn push_post(&self, job: Arc<J>, post: Admitted, poisoned: bool) -> Result<(), CallError> {
         let mut inbox = self.inbox.lock();
-        inbox.check_open()?;
-        inbox.check_sound(poisoned)?;
+        if inbox.phase == Phase::Closed {
+            return inbox.refuse(CallError::Closed);
+        }
+        if poisoned {
+            return inbox.refuse(CallError::Poisoned);
+        }
         let sequence = inbox.next;
         let admitted = match &mut inbox.admission {
             Some(admission) => admission.queued_post(sequence, post),
@@ -220,7 +221,7 @@ impl<J: ?Sized> Queue<J> {
         if ready.list.is_empty() {
             let mut inbox = self.inbox.lock();
             if inbox.list.is_empty() {
-                if inbox.phase != Phase::Open {
+                if inbox.phase == Phase::Closed {
                     return Popped::End;
                 }
                 self.mail.store(false, Ordering::Relaxed);
@@ -228,8 +229,6 @@ impl<J: ?Sized> Queue<J> {
             }
             self.mail.store(false, Ordering::Relaxed);
             std::mem::swap(&mut ready.list, &mut inbox.list);
-            // The list that the lane has just emptied goes to the callers, without the memory of a past burst.
-            inbox.list.shrink_for(ready.list.len());
         }
         let Some((sequence, job)) = ready.list.pop() else { return Popped::Nothing };
         let admitted = if self.bounded { self.inbox.lock().gone(sequence) } else { None };
@@ -240,10 +239,10 @@ impl<J: ?Sized> Queue<J> {
 
     /// Sleeps until there is a job or the phase changes.
     fn sleep(&self) {
-        self.ready.lock().list.shrink_for(0);
+        self.ready.lock().list.give_back(list::IDLE);
         let mut inbox = self.inbox.lock();
         while inbox.list.is_empty() && inbox.phase == Phase::Open {
-            inbox.list.shrink_for(0);
+            inbox.list.give_back(list::IDLE);
             inbox.asleep = true;
             self.bell.wait(&mut inbox);
         }
@@ -253,9 +252,7 @@ impl<J: ?Sized> Queue<J> {
     /// Refuses new jobs. The lane ends when it has run those that are queued.
     pub(crate) fn close(&self) {
         let mut inbox = self.inbox.lock();
-        if inbox.phase == Phase::Open {
-            inbox.phase = Phase::Closing;
-        }
+        inbox.phase = Phase::Closed;
         self.mail.store(true, Ordering::Release);
         self.ring(inbox);
     }
@@ -264,14 +261,14 @@ impl<J: ?Sized> Queue<J> {
     pub(crate) fn abort(&self) -> impl Iterator<Item = Arc<J>> + use<J> {
         let mut ready = self.ready.lock();
         let mut inbox = self.inbox.lock();
-        inbox.phase = Phase::Aborting;
+        inbox.phase = Phase::Closed;
         self.mail.store(true, Ordering::Release);
         ready.discarded += (ready.list.len() + inbox.list.len()) as u64;
         let jobs = ready.list.take().chain(inbox.list.take());
         // Their posts are resolved with the jobs.
         let posts = inbox.admission.as_mut().map(Admission::clear);
-        self.ring(inbox);
         drop(ready);
+        self.ring(inbox);
         drop(posts);
         jobs
     }
@@ -301,15 +298,7 @@ impl<J: ?Sized> Queue<J> {
 }
 
 impl<J: ?Sized> Inbox<J> {
-    fn check_open(&mut self) -> Result<(), Refusal> {
-        if self.phase == Phase::Open { Ok(()) } else { self.refuse(Refusal::Closed) }
-    }
-
-    fn check_sound(&mut self, poisoned: bool) -> Result<(), Refusal> {
-        if poisoned { self.refuse(Refusal::Poisoned) } else { Ok(()) }
-    }
-
-    fn refuse<V>(&mut self, why: Refusal) -> Result<V, Refusal> {
+    fn refuse<V, E>(&mut self, why: E) -> Result<V, E> {
         self.refused += 1;
         Err(why)
     }
