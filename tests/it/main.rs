@@ -3,5 +3,10 @@
 mod support;
 
 mod p01_one_thread;
+mod p02_one_at_a_time;
+mod p03_order;
+mod p04_exactly_once;
+mod p05_dropping;
+mod p06_nothing_blocks;
 
 mod tidy;

@@ -1,8 +1,9 @@
 //! Promise 1: the object is made, called and dropped on one thread.
 
-use crate::support::{Tracker, guarded, under_every_runtime};
-use serial_executor::SerialExecutor;
+use crate::support::{Gate, Stuck, Tracked, Tracker, guarded, under_every_runtime};
+use serial_executor::{CallError, OpenError, SerialExecutor, WaitError};
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::thread;
 
@@ -31,5 +32,253 @@ fn an_object_that_is_not_send_is_made_called_and_dropped_on_the_lane() {
         let thread = lane.thread().id();
         lane.close().wait().unwrap();
         assert_eq!((made_on, called_on, tracker.dropped_on()), (thread, thread, vec![thread]));
+    });
+}
+
+#[test]
+fn every_function_on_the_object_runs_on_the_lane() {
+    guarded(|| {
+        let lane = SerialExecutor::new(());
+        let here = |report: &std::sync::mpsc::Sender<_>| report.send(thread::current().id()).unwrap();
+        let (report, threads) = std::sync::mpsc::channel();
+        let [called, tried, posted, replaced] = std::array::from_fn(|_| report.clone());
+        drop(report);
+        lane.call(move |()| here(&called)).detach();
+        lane.try_call(move |()| here(&tried)).unwrap().detach();
+        drop(lane.post(move |()| here(&posted)));
+        lane.replace(move || here(&replaced)).detach();
+        assert_eq!(Vec::from_iter(threads), [lane.thread().id(); 4]);
+    });
+}
+
+type End<T> = fn(SerialExecutor<T>);
+
+/// The ways in which a lane ends.
+const ENDINGS: [(&str, End<Tracked>); 5] = [
+    ("close", |lane| lane.close().wait().unwrap()),
+    ("abort", |lane| lane.abort().wait().unwrap()),
+    ("the last handle dropped", |lane| {
+        let ended = lane.ended();
+        drop(lane);
+        ended.wait().unwrap();
+    }),
+    ("the last handle dropped by the lane", |lane| {
+        let ended = lane.ended();
+        let weak = lane.downgrade();
+        lane.call(move |_| drop(weak.upgrade())).detach();
+        drop(lane);
+        ended.wait().unwrap();
+    }),
+    ("into_inner given up", |lane| {
+        let ended = lane.ended();
+        let poisoned = lane.is_poisoned();
+        // Only on a sound object can a call be stuck.
+        lane.clear_poison();
+        let stuck = Stuck::new(&lane);
+        if poisoned {
+            lane.call(|_| panic!("on purpose")).detach();
+        }
+        drop(lane.into_inner());
+        stuck.release();
+        ended.wait().unwrap();
+    }),
+];
+
+#[test]
+fn the_object_is_dropped_on_the_lane_whichever_way_the_lane_ends() {
+    guarded(|| {
+        for (name, end) in ENDINGS {
+            for poisoned in [false, true] {
+                let tracker = Tracker::new();
+                let lane = SerialExecutor::new(tracker.track());
+                if poisoned {
+                    let panicked = lane.call(|_| panic!("on purpose")).wait();
+                    assert!(matches!(panicked, Err(WaitError::Failed(CallError::Panicked(_)))));
+                }
+                let thread = lane.thread().id();
+                assert_eq!(tracker.alive(), 1);
+                end(lane);
+                assert_eq!(tracker.dropped_on(), [thread], "{name}, poisoned: {poisoned}");
+            }
+        }
+    });
+}
+
+#[test]
+fn into_inner_moves_the_object_out_and_then_its_taker_drops_it() {
+    guarded(|| {
+        let tracker = Tracker::new();
+        let lane = SerialExecutor::new(tracker.track());
+        let ended = lane.ended();
+        let object = lane.into_inner().wait().unwrap();
+        ended.wait().unwrap();
+        assert_eq!(tracker.alive(), 1, "the end of the lane leaves the object alone");
+        drop(object);
+        assert_eq!(tracker.dropped_on(), [thread::current().id()]);
+
+        // Given out and not read: it belongs to the future.
+        let lane = SerialExecutor::new(tracker.track());
+        let ended = lane.ended();
+        let object = lane.into_inner();
+        ended.wait().unwrap();
+        assert_eq!(tracker.alive(), 1);
+        drop(object);
+        assert_eq!(tracker.dropped_on(), [thread::current().id(); 2]);
+    });
+}
+
+#[test]
+fn an_object_for_which_there_is_no_thread_is_dropped_where_it_was_made() {
+    guarded(|| {
+        let tracker = Tracker::new();
+        SerialExecutor::builder().name("not a\0name").spawn(tracker.track()).unwrap_err();
+        assert_eq!(tracker.dropped_on(), [thread::current().id()]);
+    });
+}
+
+#[test]
+fn every_factory_makes_its_object_on_the_lane() {
+    guarded(|| {
+        let tracker = Tracker::new();
+        let make = || {
+            let tracker = tracker.clone();
+            move || Rc::new((thread::current().id(), tracker.track()))
+        };
+        let fallible = || {
+            let make = make();
+            move || Ok::<_, Infallible>(make())
+        };
+        for lane in [
+            SerialExecutor::new_with(make()),
+            SerialExecutor::builder().spawn_with(make()).unwrap(),
+            SerialExecutor::try_new_with(fallible()).wait().unwrap(),
+            SerialExecutor::builder().try_spawn_with(fallible()).wait().unwrap(),
+        ] {
+            let thread = lane.thread().id();
+            assert_eq!(lane.call(|object| object.0).wait().unwrap(), thread);
+            lane.close().wait().unwrap();
+            assert_eq!(tracker.dropped_on().pop(), Some(thread));
+        }
+        assert_eq!((tracker.alive(), tracker.dropped_on().len()), (0, 4));
+    });
+}
+
+#[test]
+fn what_an_abandoned_factory_makes_is_dropped_on_the_lane() {
+    guarded(|| {
+        let tracker = Tracker::new();
+        let (started, gate) = (Gate::new(), Gate::new());
+        let (report, made_on) = std::sync::mpsc::channel();
+        let opening = SerialExecutor::try_new_with({
+            let (tracker, started, gate) = (tracker.clone(), started.clone(), gate.clone());
+            move || {
+                started.open();
+                gate.pass();
+                let object = tracker.track();
+                report.send(thread::current().id()).unwrap();
+                Ok::<_, Infallible>((object, report))
+            }
+        });
+        started.pass();
+        drop(opening);
+        assert_eq!(tracker.alive(), 0, "it is not there yet, and nobody waited for it");
+        gate.open();
+        // The object holds the sender: the channel ends with it.
+        let threads = Vec::from_iter(made_on);
+        assert_eq!(threads.len(), 1);
+        crate::support::eventually("the object is dropped", || tracker.alive() == 0);
+        assert_eq!(tracker.dropped_on(), threads);
+        assert_ne!(threads, [thread::current().id()]);
+    });
+}
+
+#[test]
+fn a_factory_that_fails_leaves_nothing_to_drop_elsewhere() {
+    guarded(|| {
+        let tracker = Tracker::new();
+        let capture = tracker.track();
+        let opening = SerialExecutor::<Rc<()>>::try_new_with(move || {
+            let _capture = capture;
+            Err(thread::current().id())
+        });
+        let Err(WaitError::Failed(OpenError::Make(thread))) = opening.wait() else {
+            panic!("the factory has failed")
+        };
+        assert_eq!(tracker.dropped_on(), [thread]);
+        assert_ne!(thread, thread::current().id());
+    });
+}
+
+#[test]
+fn replace_drops_the_old_object_on_the_lane_before_it_makes_the_new_one_there() {
+    guarded(|| {
+        let tracker = Tracker::new();
+        let make = || {
+            let tracker = tracker.clone();
+            move || (Rc::new(()), thread::current().id(), tracker.alive(), tracker.track())
+        };
+        let lane = SerialExecutor::new_with(make());
+        let thread = lane.thread().id();
+        for replaced in 1..=3 {
+            lane.replace(make()).wait().unwrap();
+            assert_eq!(tracker.dropped_on(), vec![thread; replaced]);
+            assert_eq!(lane.call(|object| (object.1, object.2)).wait().unwrap(), (thread, 0));
+        }
+        lane.replace(|| panic!("on purpose")).wait().unwrap_err();
+        assert_eq!(tracker.dropped_on(), [thread; 4]);
+        lane.close().wait().unwrap();
+        assert_eq!(tracker.dropped_on(), [thread; 4]);
+    });
+}
+
+#[test]
+fn calls_made_before_the_object_exists_wait_for_it_and_run_on_its_thread() {
+    guarded(|| {
+        let gate = Gate::new();
+        let lane = SerialExecutor::new_with({
+            let gate = gate.clone();
+            move || {
+                gate.pass();
+                Rc::new(thread::current().id())
+            }
+        });
+        let call = lane.call(|object| (**object, thread::current().id()));
+        let posted = Tracker::new();
+        let capture = posted.track();
+        drop(lane.post(move |_| drop(capture)));
+        assert_eq!((lane.pending(), call.is_finished(), posted.alive()), (2, false, 1));
+        gate.open();
+        let thread = lane.thread().id();
+        assert_eq!(call.wait().unwrap(), (thread, thread));
+        lane.close().wait().unwrap();
+        assert_eq!(posted.dropped_on(), [thread]);
+    });
+}
+
+#[test]
+fn a_lane_that_ends_before_its_object_exists_still_makes_and_drops_it_on_its_thread() {
+    guarded(|| {
+        for (name, end, runs) in [
+            ("close", (|lane| drop(lane.close())) as End<Rc<Tracked>>, true),
+            ("abort", |lane| drop(lane.abort()), false),
+            ("the last handle dropped", drop, true),
+        ] {
+            let (tracker, started, gate) = (Tracker::new(), Gate::new(), Gate::new());
+            let lane = SerialExecutor::new_with({
+                let (tracker, started, gate) = (tracker.clone(), started.clone(), gate.clone());
+                move || {
+                    started.open();
+                    gate.pass();
+                    Rc::new(tracker.track())
+                }
+            });
+            started.pass();
+            let (call, ended, thread) = (lane.call(|_| ()), lane.ended(), lane.thread().id());
+            end(lane);
+            gate.open();
+            ended.wait().unwrap();
+            assert_eq!(call.wait().is_ok(), runs, "{name}");
+            assert_eq!(tracker.dropped_on(), [thread], "{name}");
+        }
     });
 }

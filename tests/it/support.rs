@@ -208,3 +208,81 @@ where
         guarded(move || run(Box::pin(test())));
     }
 }
+
+/// Random numbers (xorshift), the same in every run: it is the timing that differs.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// A number from 0 to one below `sides`.
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+
+    /// Spins for a random while, up to the time that it takes to wake a thread: long and short are equally likely.
+    pub(crate) fn pause(&mut self) {
+        let scale = self.roll(11);
+        for _ in 0..self.roll(1 << scale) {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Lets the sides loose on the same stage at the same moment, `rounds` times, and judges each round when all are
+/// done. The first side runs on this thread, the others on threads of their own. A random pause before each
+/// spreads the interleavings.
+pub(crate) fn race<S: Send + Sync, const N: usize>(
+    rounds: usize,
+    mut set: impl FnMut(&mut Dice) -> S,
+    sides: [fn(&S); N],
+    mut judge: impl FnMut(S),
+) {
+    let line = &AtomicUsize::new(0);
+    let run = |round: usize, dice: &mut Dice, side: fn(&S), stage: Arc<S>| {
+        line.fetch_add(1, SeqCst);
+        let mut looks = 0;
+        while line.load(SeqCst) < N * (round + 1) {
+            looks += 1;
+            if looks % 512 == 0 { thread::yield_now() } else { std::hint::spin_loop() }
+        }
+        dice.pause();
+        side(&stage);
+    };
+    thread::scope(|scope| {
+        let rivals: Vec<_> = (1..N)
+            .map(|seat| {
+                let (start, starts) = mpsc::channel();
+                let (finish, finishes) = mpsc::channel();
+                let side = sides[seat];
+                scope.spawn(move || {
+                    let mut dice = Dice::new(seat as u64);
+                    for (round, stage) in starts {
+                        run(round, &mut dice, side, stage);
+                        if finish.send(()).is_err() {
+                            return;
+                        }
+                    }
+                });
+                (start, finishes)
+            })
+            .collect();
+        let (mut dice, mut own_dice) = (Dice::new(rounds as u64), Dice::new(0));
+        for round in 0..rounds {
+            let stage = Arc::new(set(&mut dice));
+            for (start, _) in &rivals {
+                start.send((round, Arc::clone(&stage))).expect("a racer died");
+            }
+            run(round, &mut own_dice, sides[0], Arc::clone(&stage));
+            for (_, finishes) in &rivals {
+                finishes.recv().expect("a racer died");
+            }
+            judge(Arc::into_inner(stage).expect("every racer has let go"));
+        }
+    });
+}

@@ -1,0 +1,219 @@
+//! Promise 2: two closures never overlap; each has the object to itself, from its start to the end of its captures.
+
+use crate::support::{Stuck, Tracker, eventually, guarded, under_every_runtime};
+use serial_executor::{Call, CallError, OnPanic, SerialExecutor};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+/// Sees whether two are in the same section at once.
+#[derive(Clone, Default)]
+struct Section(Arc<(AtomicBool, AtomicUsize)>);
+
+impl Section {
+    fn enter(&self) -> Inside<'_> {
+        if self.0.0.swap(true, SeqCst) {
+            self.0.1.fetch_add(1, SeqCst);
+        }
+        Inside(self)
+    }
+
+    fn collisions(&self) -> usize {
+        self.0.1.load(SeqCst)
+    }
+}
+
+struct Inside<'a>(&'a Section);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.0.0.store(false, SeqCst);
+    }
+}
+
+/// A capture whose destructor takes its time inside the section.
+struct Lingering(Section);
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let _inside = self.0.enter();
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn calls_from_many_threads_never_overlap() {
+    const CALLERS: usize = 8;
+    const CALLS: usize = 1000;
+    guarded(|| {
+        // Neither the counter nor its owner is safe to share: overlapping calls would lose counts.
+        let lane = SerialExecutor::new_with(|| Rc::new(Cell::new(0_usize)));
+        let section = Section::default();
+        let start = Barrier::new(CALLERS);
+        thread::scope(|scope| {
+            for caller in 0..CALLERS {
+                let (lane, section, start) = (lane.clone(), section.clone(), &start);
+                scope.spawn(move || {
+                    start.wait();
+                    for call in 0..CALLS {
+                        let lingering = Lingering(section.clone());
+                        let step = move |counter: &mut Rc<Cell<usize>>| {
+                            let _inside = lingering.0.enter();
+                            let count = counter.get();
+                            if call % 16 == 0 {
+                                thread::yield_now();
+                            }
+                            counter.set(count + 1);
+                        };
+                        match (caller + call) % 4 {
+                            0 => lane.call(step).wait().unwrap(),
+                            1 => lane.call(step).detach(),
+                            2 => drop(lane.post(step)),
+                            _ => lane.try_call(step).unwrap().wait().unwrap(),
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(lane.call(|counter| counter.get()).wait().unwrap(), CALLERS * CALLS);
+        assert_eq!(section.collisions(), 0);
+        lane.close().wait().unwrap();
+    });
+}
+
+#[test]
+fn a_call_is_over_with_its_captures_before_the_next_one_starts() {
+    guarded(|| {
+        let lane = SerialExecutor::builder().on_panic(OnPanic::Continue).spawn(()).unwrap();
+        let section = Section::default();
+        let mut calls = Vec::new();
+        for n in 0..2000 {
+            let lingering = Lingering(section.clone());
+            let body = move |()| {
+                let inside = lingering.0.enter();
+                thread::yield_now();
+                drop(inside);
+                // By hand, so that the panic hook stays quiet.
+                if n % 5 == 0 {
+                    std::panic::resume_unwind(Box::new("on purpose"));
+                }
+                drop(lingering);
+            };
+            match n % 3 {
+                0 => calls.push(lane.call(move |()| body(()))),
+                1 => drop(lane.post(move |()| body(()))),
+                _ => lane.replace(move || body(())).detach(),
+            }
+            // Whatever the last replacement came to, there is an object for the next call.
+            lane.replace(|| ()).detach();
+        }
+        lane.close().wait().unwrap();
+        assert_eq!(section.collisions(), 0);
+        assert!(calls.iter().all(Call::is_finished));
+    });
+}
+
+#[test]
+fn what_a_call_captured_is_gone_when_its_await_returns() {
+    under_every_runtime(|| async {
+        let lane = SerialExecutor::new(());
+        for _ in 0..100 {
+            let tracker = Tracker::new();
+            let capture = tracker.track();
+            lane.call(move |()| drop(capture)).await.unwrap();
+            assert_eq!(tracker.alive(), 0);
+            let capture = tracker.track();
+            lane.call(move |()| _ = &capture).await.unwrap();
+            assert_eq!(tracker.alive(), 0);
+            let capture = tracker.track();
+            lane.try_call(move |()| _ = &capture).unwrap().await.unwrap();
+            assert_eq!(tracker.alive(), 0);
+            let capture = tracker.track();
+            lane.replace(move || _ = &capture).await.unwrap();
+            assert_eq!(tracker.alive(), 0);
+        }
+        let tracker = Tracker::new();
+        let capture = tracker.track();
+        let panicked = lane.call(move |()| {
+            let _capture = &capture;
+            panic!("on purpose")
+        });
+        assert!(matches!(panicked.await, Err::<(), _>(CallError::Panicked(_))));
+        assert_eq!(tracker.alive(), 0);
+        let capture = tracker.track();
+        let poisoned = lane.call(move |()| _ = &capture);
+        assert!(matches!(poisoned.await, Err(CallError::Poisoned)));
+        assert_eq!(tracker.alive(), 0);
+        lane.close().await.unwrap();
+        let capture = tracker.track();
+        let closed = lane.call(move |()| _ = &capture);
+        assert_eq!(tracker.alive(), 0, "refused: it is dropped at the door");
+        assert!(matches!(closed.await, Err(CallError::Closed)));
+    });
+}
+
+#[test]
+fn the_next_call_finds_nothing_left_of_the_one_before() {
+    guarded(|| {
+        let lane = SerialExecutor::new(());
+        let stuck = Stuck::new(&lane);
+        let (captures, results) = (Tracker::new(), Tracker::new());
+        let look = || {
+            let (captures, results) = (captures.clone(), results.clone());
+            move |()| (captures.alive(), results.alive())
+        };
+        let mut looks = Vec::new();
+        for _ in 0..50 {
+            // Its captures are made when all looks before have been queued: count those that belong to later calls.
+            let later = captures.track();
+            let results = results.clone();
+            lane.call(move |()| {
+                let _later = later;
+                results.track()
+            })
+            .detach();
+            let look = look();
+            looks.push(lane.call(move |()| look(())));
+        }
+        stuck.release();
+        for (n, look) in looks.into_iter().enumerate() {
+            assert_eq!(look.wait().unwrap(), (49 - n, 0));
+        }
+    });
+}
+
+#[test]
+fn a_lane_shows_at_most_one_call_running() {
+    guarded(|| {
+        let lane = SerialExecutor::new(());
+        let mut stuck = Stuck::new(&lane);
+        let next = lane.call(|()| ());
+        let stats = lane.stats();
+        assert_eq!((stats.running, stats.pending, stats.completed), (true, 1, 0));
+        assert!(!next.is_finished());
+        stuck.release();
+        stuck.call.take().unwrap().wait().unwrap();
+        next.wait().unwrap();
+        let stats = lane.stats();
+        assert_eq!((stats.running, stats.pending, stats.completed), (false, 0, 2));
+    });
+}
+
+#[test]
+fn two_lanes_do_run_at_the_same_time() {
+    guarded(|| {
+        // The counterpart: each of the calls waits for the other, so the test can tell overlap from order.
+        let (left, right) = (SerialExecutor::new(()), SerialExecutor::new(()));
+        let meeting = Arc::new(Barrier::new(2));
+        let calls = [&left, &right].map(|lane| {
+            let meeting = Arc::clone(&meeting);
+            lane.call(move |()| _ = meeting.wait())
+        });
+        for call in calls {
+            call.wait().unwrap();
+        }
+        eventually("both lanes rest", || !left.stats().running && !right.stats().running);
+    });
+}
