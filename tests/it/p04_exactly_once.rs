@@ -4,7 +4,7 @@
 //! round every closure is accounted for: it ran, or what it captured was dropped without, and its future said
 //! which.
 
-use crate::support::{Dice, Gate, WakeCounter, guarded, poll_once, race};
+use crate::support::{Dice, Gate, Stuck, WakeCounter, guarded, poll_once, race};
 use serial_executor::{
     Call, CallError, Ended, IntoInner, IntoInnerError, OnPanic, Post, SerialExecutor, Stats, WaitError,
     WeakSerialExecutor,
@@ -882,5 +882,38 @@ fn the_counts_add_up_at_every_moment() {
         lane.ended().wait().unwrap();
         judge_stats(lane.stats());
         assert_eq!(lane.stats().submitted, 20_001);
+    });
+}
+
+#[test]
+fn a_call_is_counted_before_its_future_resolves() {
+    guarded(|| {
+        let lane = SerialExecutor::new(());
+        for completed in 1..=30_000 {
+            let call = lane.call(|()| ());
+            // Not a wait: that would look too late.
+            while !call.is_finished() {
+                std::hint::spin_loop();
+            }
+            let stats = lane.stats();
+            assert_eq!((stats.completed, stats.running), (completed, false));
+        }
+    });
+}
+
+#[test]
+fn an_object_that_the_first_taker_gives_up_goes_to_the_next() {
+    guarded(|| {
+        let end = Fate::default();
+        let lane = SerialExecutor::new(Object { calls: 0, end: end.clone() });
+        let stuck = Stuck::new(&lane);
+        let [first, second, third] = std::array::from_fn(|_| lane.clone().into_inner());
+        drop(first);
+        stuck.release();
+        let object = second.wait().unwrap();
+        assert_eq!(end.events().2, 0);
+        assert!(matches!(third.wait(), Err(WaitError::Failed(IntoInnerError::Closed))));
+        drop(object);
+        assert_eq!(end.events().2, 1);
     });
 }
