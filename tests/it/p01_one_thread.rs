@@ -1,6 +1,8 @@
 //! Promise 1: the object is made, called and dropped on one thread.
 
-use crate::support::{Gate, Stuck, Tracked, Tracker, guarded, under_every_runtime};
+use crate::support::{
+    Gate, Stuck, Tracked, Tracker, Witness, eventually, guarded, poll_once, under_every_runtime,
+};
 use serial_executor::{CallError, OpenError, SerialExecutor, WaitError};
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -186,7 +188,7 @@ fn what_an_abandoned_factory_makes_is_dropped_on_the_lane() {
         // The object holds the sender: the channel ends with it.
         let threads = Vec::from_iter(made_on);
         assert_eq!(threads.len(), 1);
-        crate::support::eventually("the object is dropped", || tracker.alive() == 0);
+        eventually("the object is dropped", || tracker.alive() == 0);
         assert_eq!(tracker.dropped_on(), threads);
         assert_ne!(threads, [thread::current().id()]);
     });
@@ -279,6 +281,25 @@ fn a_lane_that_ends_before_its_object_exists_still_makes_and_drops_it_on_its_thr
             ended.wait().unwrap();
             assert_eq!(call.wait().is_ok(), runs, "{name}");
             assert_eq!(tracker.dropped_on(), [thread], "{name}");
+        }
+    });
+}
+
+#[test]
+fn the_end_is_told_only_when_the_object_is_gone() {
+    guarded(|| {
+        for (name, end) in [("close", (|lane| drop(lane.close())) as End<Tracked>), ("the last handle", drop)]
+        {
+            let tracker = Tracker::new();
+            let lane = SerialExecutor::new(tracker.track());
+            let stuck = Stuck::new(&lane);
+            let (witness, waker) = Witness::new(&tracker);
+            let (mut watched, ended) = (lane.ended(), lane.ended());
+            assert!(poll_once(&mut watched, &waker).is_pending());
+            end(lane);
+            stuck.release();
+            ended.wait().unwrap();
+            assert_eq!(witness.saw(), [0], "{name}");
         }
     });
 }

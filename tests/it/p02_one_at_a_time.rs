@@ -1,6 +1,6 @@
 //! Promise 2: two closures never overlap; each has the object to itself, from its start to the end of its captures.
 
-use crate::support::{Stuck, Tracker, eventually, guarded, under_every_runtime};
+use crate::support::{Stuck, Tracker, Witness, eventually, guarded, poll_once, under_every_runtime};
 use serial_executor::{Call, CallError, OnPanic, SerialExecutor};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -215,5 +215,33 @@ fn two_lanes_do_run_at_the_same_time() {
             call.wait().unwrap();
         }
         eventually("both lanes rest", || !left.stats().running && !right.stats().running);
+    });
+}
+
+#[test]
+fn a_caller_is_woken_only_when_what_its_call_captured_is_gone() {
+    guarded(|| {
+        for what in ["ends", "panics", "finds the object poisoned", "is discarded"] {
+            let lane = SerialExecutor::new(());
+            let stuck = Stuck::new(&lane);
+            if what == "finds the object poisoned" {
+                lane.call(|()| panic!("on purpose")).detach();
+            }
+            let tracker = Tracker::new();
+            let capture = tracker.track();
+            let mut call = lane.call(move |()| {
+                let _capture = &capture;
+                assert_ne!(what, "panics");
+            });
+            let (witness, waker) = Witness::new(&tracker);
+            assert!(poll_once(&mut call, &waker).is_pending());
+            if what == "is discarded" {
+                lane.abort();
+            }
+            stuck.release();
+            lane.close().wait().unwrap();
+            assert_eq!(witness.saw(), [0], "{what}");
+            assert_eq!(call.wait().is_ok(), what == "ends");
+        }
     });
 }

@@ -286,3 +286,24 @@ pub(crate) fn race<S: Send + Sync, const N: usize>(
         }
     });
 }
+
+/// A waker that notes how many values of its tracker live when it is woken.
+pub(crate) struct Witness(Tracker, Mutex<Vec<usize>>);
+
+impl Witness {
+    pub(crate) fn new(tracker: &Tracker) -> (Arc<Self>, Waker) {
+        let witness = Arc::new(Self(tracker.clone(), Mutex::default()));
+        (Arc::clone(&witness), Waker::from(witness))
+    }
+
+    /// What it noted, a number for each time that it was woken.
+    pub(crate) fn saw(&self) -> Vec<usize> {
+        self.1.lock().unwrap().clone()
+    }
+}
+
+impl Wake for Witness {
+    fn wake(self: Arc<Self>) {
+        self.1.lock().unwrap().push(self.0.alive());
+    }
+}
