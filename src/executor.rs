@@ -299,8 +299,7 @@ impl<T: 'static> SerialExecutor<T> {
         let job: Arc<dyn Job<T>> = cell;
         if let Err(why) = lane.queue.push_post(Arc::clone(&job), Arc::clone(&post), lane.health.is_hopeless())
         {
-            job.refuse(why);
-            job.cancel();
+            job.discard(why);
         }
         Post::new(post, lane.id)
     }
@@ -393,8 +392,8 @@ impl<T: 'static> SerialExecutor<T> {
 
     /// Ends the lane without the calls that have not started.
     ///
-    /// They resolve [`CallError::Closed`] now, and their closures are dropped here, even if the lane is stuck in a
-    /// call. That call runs to its end; then the object is dropped on its thread, and the thread ends. It may be
+    /// Their closures are dropped here, one after another, and each resolves [`CallError::Closed`] then, even if the
+    /// lane is stuck in a call. That call runs to its end; then the object is dropped on its thread, and the thread ends. It may be
     /// called any number of times, also after [`close`](Self::close).
     ///
     /// ```
@@ -570,8 +569,7 @@ impl<T: 'static> SerialExecutor<T> {
         match self.lane().queue.push(job) {
             Ok(sequence) => Call::new(cell, self.any_lane(), Some(sequence)),
             Err(why) => {
-                Job::<T>::refuse(&*cell, why);
-                Job::<T>::cancel(&*cell);
+                Job::<T>::discard(&*cell, why);
                 Call::new(cell, self.any_lane(), None)
             }
         }

@@ -6,13 +6,13 @@
 //! | work   | slot     | a call is                                  | a post is                               |
 //! |--------|----------|--------------------------------------------|-----------------------------------------|
 //! | `Some` | `Empty`  | queued                                     | queued beyond the capacity              |
-//! | `Some` | `Filled` | refused, its closure about to be dropped   | queued and admitted, or as a call       |
+//! | `Some` | `Filled` | (never)                                    | queued and admitted                     |
 //! | `Some` | `Closed` | queued and detached, or being cancelled    | queued, its admission read or unwanted  |
 //! | `None` | `Empty`  | running                                    | running, its admission on the way       |
 //! | `None` | `Filled` | over, its result not read                  | running or over, its admission not read |
 //! | `None` | `Closed` | running and abandoned, or over             | running or over                         |
 //!
-//! Exactly-once rests on the queue: `run`, `cancel` and `refuse` are called by whoever took the job out of
+//! Exactly-once rests on the queue: `run`, `cancel` and `discard` are called by whoever took the job out of
 //! it, and it can be taken out only once. The mutex around the work is never contended; it is there because
 //! safe code needs it to move a closure out of shared memory.
 
@@ -30,8 +30,8 @@ pub(crate) trait Job<T>: Send + Sync {
     /// Drops the closure without running it.
     fn cancel(&self);
 
-    /// Tells the one who waits that the closure does not run, and why.
-    fn refuse(&self, why: CallError);
+    /// Drops the closure without running it, then tells the one who waits why.
+    fn discard(&self, why: CallError);
 }
 
 /// The closure of a job, in whichever form the lane runs it.
@@ -111,7 +111,8 @@ where
         quietly(|| drop(work));
     }
 
-    fn refuse(&self, why: CallError) {
+    fn discard(&self, why: CallError) {
+        Job::<T>::cancel(self);
         let unread = self.slot.overwrite(Err(why));
         quietly(|| drop(unread));
     }

@@ -62,15 +62,11 @@ impl<T> Lane<T> {
 
     /// Refuses new calls and drops those that have not started, on this thread.
     ///
-    /// All are resolved before the first closure is dropped: a destructor may take its time, or even wait for
-    /// another of these calls.
+    /// Each is resolved once its closure is gone: who sees `Closed` has its captures back. The price is that a
+    /// destructor that takes its time delays the others.
     pub(crate) fn abort(&self) {
-        let jobs: Vec<_> = self.queue.abort().collect();
-        for job in &jobs {
-            job.refuse(CallError::Closed);
-        }
-        for job in jobs {
-            job.cancel();
+        for job in self.queue.abort() {
+            job.discard(CallError::Closed);
             quietly(|| drop(job));
         }
     }

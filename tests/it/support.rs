@@ -170,10 +170,11 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+type Run = fn(Test);
 type Test = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Every runtime under which a lane must work.
-pub(crate) const RUNTIMES: [(&str, fn(Test)); 9] = [
+pub(crate) const RUNTIMES: [(&str, Run); 9] = [
     ("futures::executor::block_on", |test| futures::executor::block_on(test)),
     ("futures::executor::LocalPool", |test| futures::executor::LocalPool::new().run_until(test)),
     ("futures::executor::ThreadPool", |test| {
