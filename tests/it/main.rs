@@ -9,4 +9,5 @@ mod p04_exactly_once;
 mod p05_dropping;
 mod p06_nothing_blocks;
 
+mod storm;
 mod tidy;

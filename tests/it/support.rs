@@ -226,6 +226,11 @@ impl Dice {
         self.0 % sides
     }
 
+    /// The index of one of `count` things.
+    pub(crate) fn pick(&mut self, count: usize) -> usize {
+        usize::try_from(self.roll(count as u64)).unwrap()
+    }
+
     /// Spins for a random while, up to the time that it takes to wake a thread: long and short are equally likely.
     pub(crate) fn pause(&mut self) {
         let scale = self.roll(11);
