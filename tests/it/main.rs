@@ -11,3 +11,4 @@ mod p06_nothing_blocks;
 
 mod storm;
 mod tidy;
+mod p07_panics;

@@ -311,5 +311,69 @@ impl Witness {
 impl Wake for Witness {
     fn wake(self: Arc<Self>) {
         self.1.lock().unwrap().push(self.0.alive());
+/// A value whose destructor waits at a gate: a closure that owns one and is refused holds its lane up.
+pub(crate) struct BlockOnDrop {
+    reached: Gate,
+    gate: Gate,
+}
+
+impl BlockOnDrop {
+    /// The value, the gate that opens when its destructor begins, and the gate at which that waits.
+    pub(crate) fn new() -> (Self, Gate, Gate) {
+        let (reached, gate) = (Gate::new(), Gate::new());
+        (Self { reached: reached.clone(), gate: gate.clone() }, reached, gate)
+    }
+}
+
+impl Drop for BlockOnDrop {
+    fn drop(&mut self) {
+        self.reached.open();
+        self.gate.pass();
+    }
+}
+
+/// A waker that panics when it is woken; `wakes` counts how often.
+#[derive(Default)]
+pub(crate) struct PanicOnWake(AtomicUsize);
+
+impl PanicOnWake {
+    pub(crate) fn new() -> (Arc<Self>, Waker) {
+        let counter = Arc::new(Self::default());
+        (Arc::clone(&counter), Waker::from(counter))
+    }
+
+    pub(crate) fn wakes(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+impl Wake for PanicOnWake {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+        panic!("a waker that panics when it is woken");
+    }
+}
+
+/// A waker whose last clone panics when it is dropped. `drops` counts how often that happened.
+pub(crate) struct PanicOnWakerDrop {
+    drops: Arc<AtomicUsize>,
+}
+
+impl PanicOnWakerDrop {
+    pub(crate) fn new() -> (Arc<AtomicUsize>, Waker) {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let waker = Waker::from(Arc::new(Self { drops: Arc::clone(&drops) }));
+        (drops, waker)
+    }
+}
+
+impl Wake for PanicOnWakerDrop {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for PanicOnWakerDrop {
+    fn drop(&mut self) {
+        self.drops.fetch_add(1, SeqCst);
+        panic!("a waker that panics when it is dropped");
     }
 }
