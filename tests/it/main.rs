@@ -12,3 +12,4 @@ mod p06_nothing_blocks;
 mod storm;
 mod tidy;
 mod p07_panics;
+mod p08_ending;
