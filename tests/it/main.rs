@@ -13,3 +13,5 @@ mod storm;
 mod tidy;
 mod p07_panics;
 mod p08_ending;
+mod p09_waiting_on_yourself;
+mod p12_capacity;
