@@ -1,0 +1,275 @@
+//! What a call costs in memory, and that a lane gives back what it no longer needs. In a program of its own, since
+//! every allocation of the process is counted.
+
+#[allow(dead_code)]
+#[path = "it/support.rs"]
+mod support;
+
+use dhat::HeapStats;
+use serial_executor::SerialExecutor;
+use std::sync::{Mutex, PoisonError};
+use std::task::Waker;
+use support::{Stuck, eventually, guarded, poll_once};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+/// One test at a time: there is one heap.
+static HEAP: Mutex<()> = Mutex::new(());
+
+/// Calls that are made before counting begins, and those that are counted.
+const WARM_UP: usize = 1_000;
+const COUNTED: usize = 5_000;
+
+/// What the harness may allocate meanwhile, in blocks and in bytes: it reports the test before.
+const NOISE: u64 = 100;
+const NOISE_BYTES: usize = 32 * 1024;
+
+/// Runs a test alone and with a watchdog.
+fn alone(test: impl FnOnce() + Send + 'static) {
+    let _heap = HEAP.lock().unwrap_or_else(PoisonError::into_inner);
+    guarded(test);
+}
+
+/// Fails unless a call costs one block of the heap.
+#[track_caller]
+fn assert_one_block_each(what: &str, mut call: impl FnMut()) {
+    for _ in 0..WARM_UP {
+        call();
+    }
+    let _profiler = dhat::Profiler::builder().testing().build();
+    for _ in 0..COUNTED {
+        call();
+    }
+    let blocks = HeapStats::get().total_blocks;
+    let calls = COUNTED as u64;
+    assert!((calls..calls + NOISE).contains(&blocks), "{what}: {blocks} blocks for {calls} calls");
+}
+
+#[track_caller]
+fn assert_little_is_held(what: &str, before: &HeapStats) {
+    let now = HeapStats::get().curr_bytes;
+    assert!(now < before.curr_bytes + NOISE_BYTES, "{what}: from {} to {now} bytes", before.curr_bytes);
+}
+
+// One allocation per call.
+
+#[test]
+fn a_call_that_is_awaited_allocates_once() {
+    alone(|| {
+        let lane = SerialExecutor::new(0_u64);
+        assert_one_block_each("futures", || {
+            futures::executor::block_on(lane.call(|n| *n += 1)).unwrap();
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_one_block_each("tokio", || runtime.block_on(lane.call(|n| *n += 1)).unwrap());
+    });
+}
+
+#[test]
+fn calls_in_a_pipeline_allocate_once_each() {
+    alone(|| {
+        let lane = SerialExecutor::new(0_u64);
+        let mut ahead = std::collections::VecDeque::with_capacity(16);
+        assert_one_block_each("pipeline", || {
+            ahead.push_back(lane.call(|n| *n += 1));
+            if ahead.len() == 8 {
+                futures::executor::block_on(ahead.pop_front().unwrap()).unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn a_call_allocates_once_whatever_its_closure_captures_and_returns() {
+    alone(|| {
+        let lane = SerialExecutor::new(0_u64);
+        assert_one_block_each("nothing", || lane.call(|_| ()).wait().unwrap());
+        let large = [1_u8; 4096];
+        assert_one_block_each("a large capture", || {
+            lane.call(move |n| *n += u64::from(large[7])).wait().unwrap();
+        });
+        assert_one_block_each("a large result", || {
+            let _ = lane.call(|_| [0_u8; 4096]).wait().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_call_that_is_waited_for_allocates_once() {
+    alone(|| {
+        let lane = SerialExecutor::new(0_u64);
+        assert_one_block_each("wait", || lane.call(|n| *n += 1).wait().unwrap());
+        assert_one_block_each("wait_timeout", || {
+            lane.call(|n| *n += 1).wait_timeout(std::time::Duration::MAX).unwrap();
+        });
+    });
+}
+
+#[test]
+fn try_call_post_and_detached_calls_allocate_once() {
+    alone(|| {
+        let lane = SerialExecutor::builder().capacity(4).spawn(0_u64).unwrap();
+        assert_one_block_each("try_call", || lane.try_call(|n: &mut u64| *n += 1).unwrap().wait().unwrap());
+        assert_one_block_each("post", || lane.post(|n| *n += 1).wait().unwrap());
+        assert_one_block_each("post, awaited", || {
+            futures::executor::block_on(lane.post(|n| *n += 1)).unwrap();
+        });
+        let unbounded = SerialExecutor::new(0_u64);
+        let mut queued = 0;
+        assert_one_block_each("detach", || {
+            unbounded.call(|n| *n += 1).detach();
+            queued += 1;
+            if queued % 32 == 0 {
+                // Or the queue would grow, which is not what is counted here.
+                while unbounded.pending() > 0 {
+                    std::thread::yield_now();
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn a_cancelled_call_allocates_once() {
+    alone(|| {
+        let lane = SerialExecutor::new(());
+        let stuck = Stuck::new(&lane);
+        assert_one_block_each("cancel", || drop(lane.call(|()| ())));
+        stuck.release();
+    });
+}
+
+// Nothing is kept.
+
+#[test]
+fn the_memory_of_a_burst_is_given_back() {
+    alone(|| {
+        let lane = SerialExecutor::new(0_u64);
+        lane.call(|_| ()).wait().unwrap();
+        let _profiler = dhat::Profiler::builder().testing().build();
+        let before = HeapStats::get();
+        let stuck = Stuck::new(&lane);
+        for _ in 0..100_000 {
+            lane.call(|n| *n += 1).detach();
+        }
+        assert!(HeapStats::get().curr_bytes > before.curr_bytes + 100_000 * size_of::<usize>());
+        stuck.release();
+        assert_eq!(lane.call(|n| *n).wait().unwrap(), 100_000);
+        eventually("the lane gives its queue back", || {
+            HeapStats::get().curr_bytes < before.curr_bytes + NOISE_BYTES
+        });
+    });
+}
+
+#[test]
+fn an_abort_gives_the_memory_back_at_once() {
+    alone(|| {
+        let lane = SerialExecutor::builder().capacity(10).spawn(()).unwrap();
+        let _profiler = dhat::Profiler::builder().testing().build();
+        let stuck = Stuck::new(&lane);
+        let before = HeapStats::get();
+        for _ in 0..10_000 {
+            lane.call(|()| ()).detach();
+            lane.post(|()| ());
+        }
+        let ended = lane.abort();
+        assert_little_is_held("after the abort", &before);
+        stuck.release();
+        ended.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_lane_that_stays_stuck_holds_nothing_of_calls_that_came_and_were_dropped() {
+    alone(|| {
+        for capacity in [None, Some(4)] {
+            let mut builder = SerialExecutor::builder();
+            if let Some(capacity) = capacity {
+                builder = builder.capacity(capacity);
+            }
+            let lane = builder.spawn(()).unwrap();
+            let _profiler = dhat::Profiler::builder().testing().build();
+            let stuck = Stuck::new(&lane);
+            let kept = lane.call(|()| 5);
+            let before = HeapStats::get();
+            // One after another, as timeouts do.
+            for _ in 0..200_000 {
+                let mut call = lane.call(|()| ());
+                assert!(poll_once(&mut call, Waker::noop()).is_pending());
+            }
+            let peak = HeapStats::get().max_bytes;
+            assert!(peak < before.curr_bytes + NOISE_BYTES, "{peak} bytes at the peak");
+
+            // Many at once, in every order.
+            for order in 0..3 {
+                let mut calls: Vec<_> = (0..20_000).map(|_| Some(lane.call(|()| ()))).collect();
+                let last = calls.len() - 1;
+                for n in 0..calls.len() {
+                    calls[match order {
+                        0 => n,
+                        1 => last - n,
+                        _ => n * 7919 % (last + 1),
+                    }] = None;
+                }
+                assert!(calls.iter().all(Option::is_none));
+                drop(calls);
+                assert_little_is_held("after the cancels", &before);
+            }
+            assert_eq!(lane.pending(), 1);
+            stuck.release();
+            assert_eq!(kept.wait().unwrap(), 5);
+        }
+    });
+}
+
+#[test]
+fn a_watcher_of_the_end_that_is_made_again_and_again_holds_nothing() {
+    alone(|| {
+        let lane = SerialExecutor::new(());
+        let _profiler = dhat::Profiler::builder().testing().build();
+        let mut kept = lane.ended();
+        assert!(poll_once(&mut kept, Waker::noop()).is_pending());
+        let before = HeapStats::get();
+        for _ in 0..100_000 {
+            let mut ended = lane.ended();
+            assert!(poll_once(&mut ended, Waker::noop()).is_pending());
+        }
+        assert_little_is_held("after the watchers", &before);
+        assert!(HeapStats::get().max_bytes < before.curr_bytes + NOISE_BYTES);
+        lane.close().wait().unwrap();
+    });
+}
+
+#[test]
+fn askers_for_the_object_that_come_and_go_hold_nothing() {
+    alone(|| {
+        let lane = SerialExecutor::new(7);
+        let _profiler = dhat::Profiler::builder().testing().build();
+        let stuck = Stuck::new(&lane);
+        let before = HeapStats::get();
+        for _ in 0..10_000 {
+            drop(lane.clone().into_inner());
+        }
+        assert_little_is_held("after the askers", &before);
+        stuck.release();
+    });
+}
+
+#[test]
+fn a_lane_that_has_ended_leaves_nothing() {
+    alone(|| {
+        let open_and_end = || {
+            let lane = SerialExecutor::new(vec![0_u8; 1024]);
+            lane.call(|bytes| bytes.len()).wait().unwrap();
+            lane.close().wait().unwrap();
+        };
+        open_and_end();
+        let _profiler = dhat::Profiler::builder().testing().build();
+        let before = HeapStats::get();
+        for _ in 0..200 {
+            open_and_end();
+        }
+        assert_little_is_held("after the lanes", &before);
+    });
+}
