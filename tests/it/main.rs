@@ -2,6 +2,8 @@
 
 mod support;
 
+mod auto_traits;
+mod builder;
 mod p01_one_thread;
 mod p02_one_at_a_time;
 mod p03_order;
@@ -14,4 +16,5 @@ mod tidy;
 mod p07_panics;
 mod p08_ending;
 mod p09_waiting_on_yourself;
+mod p10_any_runtime;
 mod p12_capacity;
