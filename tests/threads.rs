@@ -203,7 +203,7 @@ fn a_refused_thread_is_an_error_and_the_lanes_that_are_there_go_on() {
     let (objects, before) = (Tracker::new(), threads());
 
     let error: ThreadError = builder.spawn(objects.track()).expect_err("there is no room");
-    assert!(error.source().is_some_and(|source| source.is::<std::io::Error>()), "{error:?}");
+    assert!(error.source().is_some_and(<dyn Error>::is::<std::io::Error>), "{error:?}");
     let tracked = objects.track();
     assert!(builder.spawn_with(move || tracked).is_err());
     let tracked = objects.track();

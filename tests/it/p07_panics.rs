@@ -731,7 +731,7 @@ fn a_waker_that_panics_when_dropped_harms_nobody() {
 
         // Dropped by the lane, after it was woken.
         let stuck = Stuck::new(&lane);
-        let (drops, waker) = PanicOnWakerDrop::new();
+        let (drops, waker) = PanicOnWakerDrop::waker();
         let mut woken = lane.call(|()| 1);
         assert!(poll_once(&mut woken, &waker).is_pending());
         drop_all_but_the_registered_clone(waker);
@@ -743,7 +743,7 @@ fn a_waker_that_panics_when_dropped_harms_nobody() {
 
         // Dropped by a poll that replaces it.
         let stuck = Stuck::new(&lane);
-        let (drops, waker) = PanicOnWakerDrop::new();
+        let (drops, waker) = PanicOnWakerDrop::waker();
         let mut replaced = lane.call(|()| 2);
         assert!(poll_once(&mut replaced, &waker).is_pending());
         drop_all_but_the_registered_clone(waker);
@@ -752,7 +752,7 @@ fn a_waker_that_panics_when_dropped_harms_nobody() {
         assert_eq!(drops.load(SeqCst), 1);
 
         // Dropped with its call.
-        let (drops, waker) = PanicOnWakerDrop::new();
+        let (drops, waker) = PanicOnWakerDrop::waker();
         let mut dropped = lane.call(|()| 3);
         assert!(poll_once(&mut dropped, &waker).is_pending());
         drop_all_but_the_registered_clone(waker);
@@ -761,7 +761,7 @@ fn a_waker_that_panics_when_dropped_harms_nobody() {
 
         // Dropped with a watcher of the end, and replaced in one.
         for replace in [false, true] {
-            let (drops, waker) = PanicOnWakerDrop::new();
+            let (drops, waker) = PanicOnWakerDrop::waker();
             let mut ended = lane.ended();
             assert!(poll_once(&mut ended, &waker).is_pending());
             drop_all_but_the_registered_clone(waker);
@@ -777,7 +777,7 @@ fn a_waker_that_panics_when_dropped_harms_nobody() {
         }
 
         // Dropped by the end of the lane.
-        let (drops, waker) = PanicOnWakerDrop::new();
+        let (drops, waker) = PanicOnWakerDrop::waker();
         let mut ended = lane.ended();
         assert!(poll_once(&mut ended, &waker).is_pending());
         drop_all_but_the_registered_clone(waker);

@@ -4,7 +4,8 @@ use crate::support::{
     Gate, Stuck, Tracked, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,
 };
 use serial_executor::{
-    CallError, Ended, IntoInnerError, OnPanic, SerialExecutor, TryCallError, WaitError, WeakSerialExecutor,
+    CallError, Ended, IntoInner, IntoInnerError, OnPanic, SerialExecutor, TryCallError, WaitError,
+    WeakSerialExecutor,
 };
 use std::cell::RefCell;
 use std::future::Future;
@@ -679,7 +680,7 @@ fn an_asker_who_is_gone_passes_the_object_on() {
             drop(lane);
             stuck.release();
             ended.wait().unwrap();
-            let mut outcomes = askers.into_iter().flatten().map(|asker| asker.wait());
+            let mut outcomes = askers.into_iter().flatten().map(IntoInner::wait);
             match outcomes.next() {
                 None => assert_eq!(tracker.dropped_on(), [thread], "nobody wanted it"),
                 Some(first) => {

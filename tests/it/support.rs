@@ -360,7 +360,7 @@ pub(crate) struct PanicOnWakerDrop {
 }
 
 impl PanicOnWakerDrop {
-    pub(crate) fn new() -> (Arc<AtomicUsize>, Waker) {
+    pub(crate) fn waker() -> (Arc<AtomicUsize>, Waker) {
         let drops = Arc::new(AtomicUsize::new(0));
         let waker = Waker::from(Arc::new(Self { drops: Arc::clone(&drops) }));
         (drops, waker)
