@@ -585,33 +585,37 @@ fn a_payload_whose_destructor_panics_harms_nobody() {
     });
 }
 
-/// A value whose destructor panics with a payload whose destructor panics.
-struct ChainOnDrop;
+/// A value whose destructor panics with a payload whose destructor panics, and so on.
+struct ChainOnDrop(u32);
 
 impl Drop for ChainOnDrop {
     fn drop(&mut self) {
-        panic_any(PanicOnDrop("a payload in the payload"));
+        if self.0 > 0 {
+            panic_any(Self(self.0 - 1));
+        }
     }
 }
 
 #[test]
 fn a_destructor_that_panics_with_a_payload_that_panics_harms_nobody() {
-    guarded(|| {
-        let lane = SerialExecutor::new(());
-        lane.call(|()| ChainOnDrop).detach();
-        assert_well(&lane);
-        let stuck = Stuck::new(&lane);
-        let chain = ChainOnDrop;
-        drop(lane.call(move |()| drop(chain)));
-        stuck.release();
-        assert_well(&lane);
+    for length in 1..=4 {
+        guarded(move || {
+            let lane = SerialExecutor::new(());
+            lane.call(move |()| ChainOnDrop(length)).detach();
+            assert_well(&lane);
+            let stuck = Stuck::new(&lane);
+            let chain = ChainOnDrop(length);
+            drop(lane.call(move |()| drop(chain)));
+            stuck.release();
+            assert_well(&lane);
 
-        let lane = SerialExecutor::new(ChainOnDrop);
-        let (one, two) = (lane.ended(), lane.close());
-        drop(lane);
-        drop(one.wait().unwrap_err());
-        drop(two.wait().unwrap_err());
-    });
+            let lane = SerialExecutor::new(ChainOnDrop(length));
+            let (one, two) = (lane.ended(), lane.close());
+            drop(lane);
+            drop(one.wait().unwrap_err());
+            drop(two.wait().unwrap_err());
+        });
+    }
 }
 
 // Wakers.
