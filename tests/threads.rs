@@ -18,8 +18,8 @@ const CHILD: &str = "SERIAL_EXECUTOR_TEST_CHILD";
 
 /// Of address space: room for five threads (two of them the harness's and the watchdog's), and enough to spare
 /// for whatever else needs memory when there is no room for a sixth.
-const SPACE: usize = 4 << 30;
-const STACK: usize = 700 << 20;
+const SPACE: u64 = 4 << 30;
+const STACK: u64 = 700 << 20;
 const LANES: usize = 3;
 
 #[test]

@@ -1,7 +1,7 @@
 //! Promise 9: waiting on yourself is an error, judged by the thread, at the wait.
 
 use crate::support::{Gate, Stuck, Tracked, Tracker, guarded, under_every_runtime};
-use serial_executor::{Call, CallError, SerialExecutor, WaitError};
+use serial_executor::{Call, CallError, Opening, SerialExecutor, WaitError};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
@@ -166,6 +166,24 @@ fn a_factory_cannot_wait_for_a_call_of_the_lane_it_works_for() {
         });
         send.send(lane.clone()).unwrap();
         assert!(lane.call(|deadlock| *deadlock).wait().unwrap());
+    });
+}
+
+#[test]
+fn a_factory_cannot_wait_for_the_lane_that_it_opens() {
+    guarded(|| {
+        let (send, receive) = mpsc::channel::<Opening<u8, ()>>();
+        let (tell, told) = mpsc::channel();
+        let opening = SerialExecutor::try_new_with(move || {
+            let mut opening = receive.recv().unwrap();
+            let limited = opening.wait_timeout(Duration::MAX).map(drop);
+            tell.send([limited, opening.wait().map(drop)]).unwrap();
+            Ok(1)
+        });
+        send.send(opening).unwrap();
+        for outcome in told.recv().unwrap() {
+            assert!(matches!(outcome, Err(WaitError::WouldDeadlock)), "{outcome:?}");
+        }
     });
 }
 
