@@ -1,6 +1,6 @@
 //! How lanes are made: names, stack sizes, and every way in which it fails.
 
-use crate::support::{Gate, Tracker, eventually, guarded, under_every_runtime};
+use crate::support::{Gate, PanicOnDrop, Stuck, Tracker, eventually, guarded, under_every_runtime};
 use serial_executor::{Builder, OnPanic, OpenError, SerialExecutor, ThreadError, TryCallError, WaitError};
 use std::cell::RefCell;
 use std::error::Error;
@@ -170,6 +170,17 @@ fn an_object_that_spawn_is_given_moves_there_and_one_that_is_made_is_made_there(
 // Factories that may fail.
 
 #[test]
+fn an_opening_fails_with_an_error_for_question_marks_whatever_the_factory_says() {
+    guarded(|| {
+        let open = || -> Result<(), Box<dyn Error>> {
+            SerialExecutor::<u8>::try_new_with(|| Err(String::from("no device"))).wait()?;
+            Ok(())
+        };
+        assert_eq!(open().unwrap_err().to_string(), "the factory ran and failed: no device");
+    });
+}
+
+#[test]
 fn an_opening_tells_the_errors_apart() {
     under_every_runtime(|| async {
         let lane = SerialExecutor::try_new_with(|| Ok::<_, ()>(Rc::new(1))).await.unwrap();
@@ -179,8 +190,7 @@ fn an_opening_tells_the_errors_apart() {
         match failed {
             Err(ref error @ OpenError::Make(ref own)) => {
                 assert_eq!(own.to_string(), "no device");
-                assert!(error.to_string().contains("the factory ran"), "{error}");
-                assert!(error.source().unwrap().is::<io::Error>());
+                assert_eq!(error.to_string(), "the factory ran and failed: no device");
             }
             other => panic!("{other:?}"),
         }
@@ -274,5 +284,67 @@ fn dropping_an_opening_that_nobody_read_drops_the_object_on_its_thread() {
         drop(opening);
         eventually("the object is dropped", || objects.alive() == 0);
         assert_ne!(objects.dropped_on(), [thread::current().id()]);
+    });
+}
+
+#[test]
+fn without_a_thread_there_is_an_error_also_when_a_destructor_panics() {
+    guarded(|| {
+        let absurd = SerialExecutor::builder().stack_size(1 << 62);
+        for builder in [SerialExecutor::builder().name("a\0b"), absurd] {
+            assert!(builder.spawn(PanicOnDrop("the object")).is_err());
+            let capture = PanicOnDrop("a capture of the factory");
+            assert!(builder.spawn_with(move || drop(capture)).is_err());
+            let capture = PanicOnDrop("a capture of the factory");
+            let opening = builder.try_spawn_with(move || {
+                drop(capture);
+                Ok::<(), ()>(())
+            });
+            assert!(matches!(opening.wait(), Err(WaitError::Failed(OpenError::Thread(_)))));
+        }
+    });
+}
+
+/// A formatter that does something when it is written to for the first time.
+struct Busy(Option<Box<dyn FnOnce()>>);
+
+impl std::fmt::Write for Busy {
+    fn write_str(&mut self, _: &str) -> std::fmt::Result {
+        if let Some(work) = self.0.take() {
+            work();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn formatting_a_future_holds_up_nobody() {
+    use std::fmt::Write;
+    guarded(|| {
+        let (started, gate) = (Gate::new(), Gate::new());
+        let opening = SerialExecutor::try_new_with({
+            let (started, gate) = (started.clone(), gate.clone());
+            move || {
+                gate.pass();
+                started.open();
+                Ok::<_, ()>(())
+            }
+        });
+        // The formatter waits for the factory, which must not wait for the formatter.
+        let waits = move || {
+            gate.open();
+            started.pass();
+        };
+        write!(Busy(Some(Box::new(waits))), "{opening:?}").unwrap();
+
+        let lane = opening.wait().unwrap();
+        let (ended, stuck) = (lane.ended(), Stuck::new(&lane));
+        let object = lane.into_inner();
+        let waits = move || {
+            stuck.release();
+            ended.wait().unwrap();
+        };
+        write!(Busy(Some(Box::new(waits))), "{object:?}").unwrap();
+        object.wait().unwrap();
     });
 }

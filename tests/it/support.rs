@@ -311,6 +311,9 @@ impl Witness {
 impl Wake for Witness {
     fn wake(self: Arc<Self>) {
         self.1.lock().unwrap().push(self.0.alive());
+    }
+}
+
 /// A value whose destructor waits at a gate: a closure that owns one and is refused holds its lane up.
 pub(crate) struct BlockOnDrop {
     reached: Gate,

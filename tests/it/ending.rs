@@ -1,4 +1,4 @@
-//! Promise 8: ending is awaitable, whichever way a lane ends and whoever watches.
+//! The promise: ending is awaitable, whichever way a lane ends and whoever watches.
 
 use crate::support::{
     Gate, Stuck, Tracked, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,

@@ -1,4 +1,4 @@
-//! Promise 10: any runtime, none needed; and what a future owes to whatever polls it.
+//! The promise: any runtime, none needed; and what a future owes to whatever polls it.
 
 use crate::support::{
     Gate, RUNTIMES, Stuck, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,

@@ -1,4 +1,4 @@
-//! Promise 9: waiting on yourself is an error, judged by the thread, at the wait.
+//! The promise: waiting on yourself is an error, judged by the thread, at the wait.
 
 use crate::support::{Gate, Stuck, Tracked, Tracker, guarded, under_every_runtime};
 use serial_executor::{Call, CallError, Opening, SerialExecutor, WaitError};

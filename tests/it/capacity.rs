@@ -1,9 +1,9 @@
-//! Promise 12: bounded when you ask.
+//! The promise: bounded when you ask.
 
 use crate::support::{
-    BlockOnDrop, Gate, Stuck, Tracker, WakeCounter, guarded, poll_once, under_every_runtime,
+    BlockOnDrop, Gate, Stuck, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,
 };
-use serial_executor::{Call, CallError, Post, SerialExecutor, TryCallError, WaitError};
+use serial_executor::{Call, CallError, OnPanic, Post, SerialExecutor, TryCallError, WaitError};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
@@ -586,6 +586,18 @@ fn a_post_is_admitted_exactly_when_fewer_than_n_live_calls_stand_before_it() {
                 lane.check();
             }
             lane.running.open();
+        }
+    });
+}
+
+#[test]
+fn a_post_that_is_admitted_says_so_although_its_closure_panicked_before_anybody_looked() {
+    guarded(|| {
+        // Half of these were faster than their admission when the lane slept and had to be woken for each.
+        let lane = SerialExecutor::builder().spin(false).on_panic(OnPanic::Continue).spawn(()).unwrap();
+        for _ in 0..1000 {
+            eventually("the lane is idle", || lane.stats().panicked == lane.stats().submitted);
+            lane.post(|()| std::panic::resume_unwind(Box::new("on purpose"))).wait().unwrap();
         }
     });
 }

@@ -1,4 +1,4 @@
-//! Promise 3: calls run in the order in which they were made, whenever and however their futures are polled.
+//! The promise: calls run in the order in which they were made, whenever and however their futures are polled.
 
 use crate::support::{Gate, Stuck, WakeCounter, guarded, poll_once, under_every_runtime};
 use futures::future::join_all;

@@ -1,4 +1,4 @@
-//! Promise 6: nothing that async code does with a lane waits for a closure. Each test does it while the lane is
+//! The promise: nothing that async code does with a lane waits for a closure. Each test does it while the lane is
 //! stuck and is freed only afterwards; whatever waited would wait for ever, and the watchdog would tell.
 
 use crate::support::{

@@ -1,4 +1,4 @@
-//! Promise 2: two closures never overlap; each has the object to itself, from its start to the end of its captures.
+//! The promise: two closures never overlap; each has the object to itself, from its start to the end of its captures.
 
 use crate::support::{Stuck, Tracker, Witness, eventually, guarded, poll_once, under_every_runtime};
 use serial_executor::{Call, CallError, OnPanic, SerialExecutor};

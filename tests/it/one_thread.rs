@@ -1,4 +1,4 @@
-//! Promise 1: the object is made, called and dropped on one thread.
+//! The promise: the object is made, called and dropped on one thread.
 
 use crate::support::{
     Gate, Stuck, Tracked, Tracker, Witness, eventually, guarded, poll_once, under_every_runtime,

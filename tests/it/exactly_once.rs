@@ -1,4 +1,4 @@
-//! Promise 4: every call resolves, exactly once, and `Ok` if and only if its closure ran once to its end.
+//! The promise: every call resolves, exactly once, and `Ok` if and only if its closure ran once to its end.
 //!
 //! Each test is a race, run thousands of times over with the racers let loose at the same moment. After each
 //! round every closure is accounted for: it ran, or what it captured was dropped without, and its future said

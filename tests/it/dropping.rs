@@ -1,4 +1,4 @@
-//! Promise 5: dropping a call is safe, whatever the call is doing.
+//! The promise: dropping a call is safe, whatever the call is doing.
 
 use crate::support::{
     Dice, Gate, PanicOnDrop, Stuck, Tracked, Tracker, WakeCounter, guarded, poll_once, under_every_runtime,

@@ -1,4 +1,4 @@
-//! Promise 7: a panic stays in its call, and the poison that it leaves.
+//! The promise: a panic stays in its call, and the poison that it leaves.
 
 use crate::support::{
     BlockOnDrop, Gate, PanicOnDrop, PanicOnWake, PanicOnWakerDrop, Stuck, Tracker, WakeCounter, eventually,
