@@ -1,0 +1,98 @@
+//! What the machine gives at best: rows that are no peers, for they keep no object and no queue.
+
+use crate::drive::{nanos, nanos_each};
+use crate::peers::increment;
+use crate::placement::{Placement, on_thread, pin};
+use std::collections::VecDeque;
+use std::hint;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+pub(crate) const PARK: &str = "park/unpark ping-pong";
+pub(crate) const SPIN: &str = "spin ping-pong";
+pub(crate) const ONE_THREAD: &str = "one thread, push and pop";
+
+/// Two threads that hand a flag to and fro; who does not have it sleeps. Nanoseconds of each round trip.
+///
+/// Nothing that sleeps while it waits can be faster.
+pub(crate) fn park(placement: Placement, trips: u32) -> Vec<f64> {
+    let wait = |flag: &AtomicBool, wanted| {
+        while flag.load(Ordering::Acquire) != wanted {
+            thread::park();
+        }
+    };
+    ping_pong(placement, trips, wait, Thread::unpark)
+}
+
+/// The same; who does not have the flag looks for it without a pause. Nanoseconds of each round trip.
+///
+/// Nothing that crosses threads can be faster. Meaningless on one CPU, where looking keeps the other from running.
+pub(crate) fn spin(placement: Placement, trips: u32) -> Vec<f64> {
+    let wait = |flag: &AtomicBool, wanted| {
+        while flag.load(Ordering::Acquire) != wanted {
+            hint::spin_loop();
+        }
+    };
+    ping_pong(placement, trips, wait, |_| ())
+}
+
+/// `wait` returns once the flag is as wanted; `wake` is called after the flag was set.
+fn ping_pong(
+    placement: Placement,
+    trips: u32,
+    wait: impl Fn(&AtomicBool, bool) + Sync,
+    wake: impl Fn(&Thread) + Sync,
+) -> Vec<f64> {
+    let flag = AtomicBool::new(false);
+    let ping = OnceLock::new();
+    thread::scope(|scope| {
+        let pong = scope.spawn(|| {
+            pin(placement.maker());
+            for _ in 0..trips {
+                wait(&flag, true);
+                flag.store(false, Ordering::Release);
+                ping.get().map(&wake);
+            }
+        });
+        on_thread(placement.caller(), || {
+            ping.get_or_init(thread::current);
+            let mut times = Vec::with_capacity(trips as usize);
+            for _ in 0..trips {
+                let before = Instant::now();
+                flag.store(true, Ordering::Release);
+                wake(pong.thread());
+                wait(&flag, false);
+                times.push(nanos(before.elapsed()));
+            }
+            times
+        })
+    })
+}
+
+/// One thread boxes `depth` closures, queues them, and runs them. Nanoseconds per closure, `batches` times.
+///
+/// No work that is handed over as a boxed closure can be faster; here there is nobody to hand it to.
+pub(crate) fn one_thread(placement: Placement, depth: u32, batches: u32) -> Vec<f64> {
+    on_thread(placement.caller(), || {
+        let mut queue: VecDeque<Box<dyn FnOnce(&mut u64) -> u64>> = VecDeque::new();
+        let (mut counter, mut results) = (0, Vec::with_capacity(depth as usize));
+        let mut times = Vec::with_capacity(batches as usize);
+        for _ in 0..=batches {
+            results.clear();
+            let before = Instant::now();
+            for number in 0..depth {
+                // It captures something, or there would be nothing to allocate for.
+                let number = u64::from(number);
+                queue.push_back(Box::new(move |counter| increment(counter) - number));
+            }
+            while let Some(job) = queue.pop_front() {
+                results.push(job(&mut counter));
+            }
+            times.push(nanos_each(before.elapsed(), depth));
+            assert!(results.iter().all(|first| *first == results[0]), "the closures ran in order");
+        }
+        times.split_off(1) // the first one was the warm-up
+    })
+}

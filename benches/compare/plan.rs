@@ -1,0 +1,56 @@
+//! [`Plan`]: what the command line asks for.
+
+use std::env;
+
+/// How much to measure, and what.
+#[derive(Clone, Default)]
+pub(crate) struct Plan {
+    /// Just enough of everything to see that it works.
+    pub(crate) quick: bool,
+    /// Only the races whose name contains this.
+    pub(crate) only: Option<String>,
+    /// Write the charts to `docs/bench`, too.
+    pub(crate) save: bool,
+    /// Print the names of the races and stop.
+    pub(crate) list: bool,
+}
+
+pub(crate) const USAGE: &str = "\
+cargo bench -- [--quick] [--only <part of a name>] [--save] [--list]
+
+  --quick   fewer rounds, smaller counts: two minutes at most, to see that everything works
+  --only    only the tables whose name contains this
+  --save    write the charts to docs/bench, too
+  --list    print the names of the tables";
+
+impl Plan {
+    /// What the command line says.
+    ///
+    /// # Errors
+    ///
+    /// The argument that it does not know.
+    pub(crate) fn from_args() -> Result<Self, String> {
+        let mut plan = Self::default();
+        let mut args = env::args().skip(1);
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--quick" => plan.quick = true,
+                "--save" => plan.save = true,
+                "--list" => plan.list = true,
+                "--only" => plan.only = Some(args.next().ok_or("--only needs a name")?),
+                "--bench" => {} // cargo says so
+                other => return Err(format!("unknown argument `{other}`")),
+            }
+        }
+        Ok(plan)
+    }
+
+    /// One of two counts.
+    pub(crate) fn count(&self, quick: u32, full: u32) -> u32 {
+        if self.quick { quick } else { full }
+    }
+
+    pub(crate) fn wants(&self, id: &str) -> bool {
+        self.only.as_ref().is_none_or(|part| id.contains(part.as_str()))
+    }
+}

@@ -1,0 +1,13 @@
+//! What is measured: a file for each kind of load, with its races.
+
+mod pipelined;
+mod sequential;
+
+use crate::plan::Plan;
+use crate::race::Race;
+
+/// Every race of this machine, in the order of the report.
+pub(crate) fn all(plan: &Plan) -> Vec<Race> {
+    let groups = [sequential::races, pipelined::races];
+    groups.into_iter().flat_map(|races| races(plan)).collect()
+}

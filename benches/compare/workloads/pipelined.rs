@@ -1,0 +1,93 @@
+//! One caller with 1,000 calls under way: the time per call when there is always a next one.
+//!
+//! A sample is a batch: 1,000 calls are made, then awaited in the order in which they were made. Calls that only
+//! start when polled go through a `FuturesOrdered`, whose cost is part of what such a peer costs.
+//!
+//! Beside two busy threads, on a machine with two CPUs, everybody has to fight for CPU time. Those rows show who
+//! gives his share away.
+
+use crate::drive;
+use crate::limits;
+use crate::peers::{self, Kind, Peer, Visitor};
+use crate::placement::{Placement, block_on};
+use crate::plan::Plan;
+use crate::race::Race;
+use std::hint;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// Calls under way at once.
+const DEPTH: u32 = 1000;
+
+#[derive(Clone, Copy)]
+struct Setting {
+    placement: Placement,
+    batches: u32,
+    /// Threads that do nothing but use CPU.
+    busy: u32,
+}
+
+struct Entrants {
+    race: Race,
+    setting: Setting,
+}
+
+impl Visitor for Entrants {
+    fn visit<P: Peer>(&mut self) {
+        let Setting { placement, batches, busy } = self.setting;
+        self.race.enter_peer(P::ABOUT, move || {
+            beside(busy, || placement.stage(|peer: &P| block_on(drive::batches(peer, DEPTH, batches))))
+        });
+    }
+}
+
+pub(super) fn races(plan: &Plan) -> Vec<Race> {
+    let batches = plan.count(4, 10);
+    let race = |name: &str, about, setting: Setting| {
+        let race = Race::new(format!("pipelined 1000 deep, {name}"), about, plan.count(4, 20));
+        let mut entrants = Entrants { race, setting };
+        if setting.placement == Placement::Free {
+            peers::each(&mut entrants);
+        } else {
+            peers::each_affine(&mut entrants);
+        }
+        let Entrants { mut race, setting: Setting { placement, batches, busy } } = entrants;
+        let limit = move || beside(busy, || limits::one_thread(placement, DEPTH, batches));
+        race.enter(limits::ONE_THREAD, Kind::Limit, limit);
+        race
+    };
+    let mut races: Vec<_> = Placement::all()
+        .into_iter()
+        .map(|placement| {
+            let about = "1,000 calls under way from one caller, awaited in order";
+            race(placement.name(), about, Setting { placement, batches, busy: 0 })
+        })
+        .collect();
+    let busy = Setting { placement: Placement::Free, batches, busy: 2 };
+    races.push(race("beside two busy threads", "the same, while two threads use all the CPU they get", busy));
+    races
+}
+
+/// Runs `work` while so many threads are busy.
+fn beside<T>(busy: u32, work: impl FnOnce() -> T) -> T {
+    /// Stops the busy threads even if `work` panics; the scope waits for them.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        for _ in 0..busy {
+            scope.spawn(|| {
+                let mut work = 0_u64;
+                while !stop.load(Ordering::Relaxed) {
+                    work = hint::black_box(work.wrapping_add(1));
+                }
+            });
+        }
+        work()
+    })
+}
