@@ -8,7 +8,7 @@ use std::hint;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) const PARK: &str = "park/unpark ping-pong";
 pub(crate) const SPIN: &str = "spin ping-pong";
@@ -18,12 +18,17 @@ pub(crate) const ONE_THREAD: &str = "one thread, push and pop";
 ///
 /// Nothing that sleeps while it waits can be faster.
 pub(crate) fn park(placement: Placement, trips: u32) -> Vec<f64> {
+    slow_park(placement, trips, Duration::ZERO)
+}
+
+/// The same with a pause before each round trip, which does not count.
+pub(crate) fn slow_park(placement: Placement, trips: u32, pause: Duration) -> Vec<f64> {
     let wait = |flag: &AtomicBool, wanted| {
         while flag.load(Ordering::Acquire) != wanted {
             thread::park();
         }
     };
-    ping_pong(placement, trips, wait, Thread::unpark)
+    ping_pong(placement, trips, pause, wait, Thread::unpark)
 }
 
 /// The same; who does not have the flag looks for it without a pause. Nanoseconds of each round trip.
@@ -35,13 +40,14 @@ pub(crate) fn spin(placement: Placement, trips: u32) -> Vec<f64> {
             hint::spin_loop();
         }
     };
-    ping_pong(placement, trips, wait, |_| ())
+    ping_pong(placement, trips, Duration::ZERO, wait, |_| ())
 }
 
 /// `wait` returns once the flag is as wanted; `wake` is called after the flag was set.
 fn ping_pong(
     placement: Placement,
     trips: u32,
+    pause: Duration,
     wait: impl Fn(&AtomicBool, bool) + Sync,
     wake: impl Fn(&Thread) + Sync,
 ) -> Vec<f64> {
@@ -60,6 +66,9 @@ fn ping_pong(
             ping.get_or_init(thread::current);
             let mut times = Vec::with_capacity(trips as usize);
             for _ in 0..trips {
+                if !pause.is_zero() {
+                    thread::sleep(pause);
+                }
                 let before = Instant::now();
                 flag.store(true, Ordering::Release);
                 wake(pong.thread());

@@ -2,11 +2,14 @@
 //!
 //! See `benches/README.md` for how to run it and how to read what it prints.
 
+mod charts;
+mod child;
 mod drive;
 mod limits;
 mod peers;
 mod placement;
 mod plan;
+mod procfs;
 mod progress;
 mod race;
 mod report;
@@ -15,6 +18,8 @@ mod workloads;
 
 use plan::Plan;
 use progress::Progress;
+use race::Finished;
+use std::env;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -31,8 +36,14 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let plan = Plan::from_args()?;
     let _context = placement::prepare();
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    if let [first, rest @ ..] = arguments.as_slice() {
+        if first == "--child" {
+            return Ok(child::run(rest)?);
+        }
+    }
+    let plan = Plan::from_arguments(arguments)?;
     let races: Vec<_> = workloads::all(&plan).into_iter().filter(|race| plan.wants(&race.id)).collect();
     if plan.list {
         for race in races {
@@ -54,8 +65,21 @@ fn run() -> Result<(), Box<dyn Error>> {
         })
         .collect();
     progress.finish();
+    write(&plan, &finished)
+}
+
+/// Writes the JSON file and the charts.
+fn write(plan: &Plan, finished: &[Finished]) -> Result<(), Box<dyn Error>> {
+    // The directory for temporary files is in the target directory, wherever that is.
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
     fs::create_dir_all(&out)?;
-    fs::write(out.join("compare.json"), serde_json::to_vec_pretty(&report::json(&plan, &finished))?)?;
+    fs::write(out.join("compare.json"), serde_json::to_vec_pretty(&report::json(plan, finished))?)?;
+    charts::write(&out, finished, |_| true)?;
+    println!("\nwritten: compare.json and charts in {}", out.display());
+    if plan.save {
+        let saved = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bench");
+        fs::create_dir_all(&saved)?;
+        charts::write(&saved, finished, |id| charts::SAVED.contains(&id))?;
+    }
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! [`Plan`]: what the command line asks for.
 
-use std::env;
-
 /// How much to measure, and what.
 #[derive(Clone, Default)]
 pub(crate) struct Plan {
@@ -24,20 +22,20 @@ cargo bench -- [--quick] [--only <part of a name>] [--save] [--list]
   --list    print the names of the tables";
 
 impl Plan {
-    /// What the command line says.
+    /// What the arguments say, those after the program's name.
     ///
     /// # Errors
     ///
     /// The argument that it does not know.
-    pub(crate) fn from_args() -> Result<Self, String> {
+    pub(crate) fn from_arguments(arguments: Vec<String>) -> Result<Self, String> {
         let mut plan = Self::default();
-        let mut args = env::args().skip(1);
-        while let Some(arg) = args.next() {
-            match arg.as_str() {
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
                 "--quick" => plan.quick = true,
                 "--save" => plan.save = true,
                 "--list" => plan.list = true,
-                "--only" => plan.only = Some(args.next().ok_or("--only needs a name")?),
+                "--only" => plan.only = Some(arguments.next().ok_or("--only needs a name")?),
                 "--bench" => {} // cargo says so
                 other => return Err(format!("unknown argument `{other}`")),
             }

@@ -92,6 +92,20 @@ fn crossbeam() -> crossbeam_channel::Sender<Job> {
     sender
 }
 
+impl Bounded for Crossbeam {
+    const BOUNDED_NAME: &'static str = "actor: crossbeam, blocks its caller";
+
+    fn make_bounded(capacity: usize) -> Self {
+        let (sender, receiver) = crossbeam_channel::bounded::<Job>(capacity);
+        serve(move || receiver.recv().ok());
+        Self(sender)
+    }
+
+    async fn send(&self, job: impl FnOnce(&mut Counter) + Send + 'static) {
+        self.0.send(Box::new(job)).expect("the actor lives");
+    }
+}
+
 /// tokio's channel and one-shot channel, as its documentation bridges to synchronous code.
 ///
 /// The channel is bounded or not by type.

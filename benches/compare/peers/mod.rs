@@ -46,6 +46,8 @@ pub(crate) trait Poster: Peer {
 
 /// A peer whose queue can be bounded, with a sender that waits for room.
 pub(crate) trait Bounded: Peer {
+    const BOUNDED_NAME: &'static str = Self::ABOUT.name;
+
     /// Makes one that queues no more than `capacity` jobs.
     fn make_bounded(capacity: usize) -> Self;
 

@@ -1,5 +1,10 @@
 //! What is measured: a file for each kind of load, with its races.
 
+mod callers;
+mod footprint;
+mod lifecycle;
+mod objects;
+mod oneway;
 mod pipelined;
 mod sequential;
 
@@ -8,6 +13,14 @@ use crate::race::Race;
 
 /// Every race of this machine, in the order of the report.
 pub(crate) fn all(plan: &Plan) -> Vec<Race> {
-    let groups = [sequential::races, pipelined::races];
+    let groups = [
+        sequential::races,
+        pipelined::races,
+        callers::races,
+        oneway::races,
+        objects::races,
+        lifecycle::races,
+        footprint::races,
+    ];
     groups.into_iter().flat_map(|races| races(plan)).collect()
 }

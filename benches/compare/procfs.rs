@@ -1,0 +1,34 @@
+//! What the system says of this process. Linux only; elsewhere nothing is known.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The first number after `field:` in a file of `/proc/self`.
+fn number(file: &str, field: &str) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/self/{file}")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// The threads of this process.
+pub(crate) fn threads() -> Option<u32> {
+    number("status", "Threads")
+}
+
+/// The memory of this process that is really there, in KiB.
+pub(crate) fn resident_kib() -> Option<u32> {
+    number("smaps_rollup", "Rss").or_else(|| number("status", "VmRSS"))
+}
+
+/// Waits until there are no more than so many threads, for `limit` at most. Returns how many there are then.
+pub(crate) fn settle(threads_wanted: u32, limit: Duration) -> Option<u32> {
+    let start = Instant::now();
+    loop {
+        let now = threads()?;
+        if now <= threads_wanted || start.elapsed() > limit {
+            return Some(now);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,119 @@
+//! What a lane costs besides time: memory, CPU time while idle or nearly so, system calls. Each contestant has a
+//! process of its own. (Heap and allocations are counted by the benchmark `allocations`.)
+//!
+//! *Memory*: resident memory of the process with 1,000 of them made and called once, per piece; and the same less what
+//! a bare thread takes. Kernel memory (stack and task of each thread, page tables) does not show there.
+//!
+//! *Idle*: the CPU time of the process while 1,000 of them have nothing to do.
+//!
+//! *Slow caller*: the CPU time of the process, caller included, for each of the calls that it makes a millisecond
+//! apart, the sleep included.
+//!
+//! *System calls*: strace counts those of a process that makes 10,000 calls to a busy peer, less those of one that makes
+//! none, per call. Those that manage memory (brk, mmap and the like) are left out. So are peers whose calls start
+//! when polled, and pools: there is no moment at which a call has been submitted and not yet been run.
+
+use crate::child::{self, BARE, Measure, SLEEPS};
+use crate::limits;
+use crate::peers::{self, About, Kind, Peer, Starts, Visitor};
+use crate::plan::Plan;
+use crate::race::{Race, Skipped};
+use std::env;
+use std::fs;
+use std::process::{self, Command, Stdio};
+
+/// How many pieces memory and idle time are measured of.
+const PIECES: u32 = 1000;
+/// The calls that strace looks at.
+const TRACED: u32 = 10_000;
+/// System calls that come from the allocator, not from the peer.
+const MEMORY_CALLS: [&str; 6] = ["brk", "mmap", "munmap", "mremap", "madvise", "mprotect"];
+
+/// What there is to know of each peer with a thread of its own.
+fn affine() -> Vec<About> {
+    struct List(Vec<About>);
+    impl Visitor for List {
+        fn visit<P: Peer>(&mut self) {
+            self.0.push(P::ABOUT);
+        }
+    }
+    let mut list = List(Vec::new());
+    peers::each_affine(&mut list);
+    list.0
+}
+
+/// Adds a row that a child measures.
+fn enter(race: &mut Race, name: &'static str, kind: Kind, (measure, count, millis): (Measure, u32, u32)) {
+    race.enter_fallible(name, kind, move || Ok(vec![child::ask(measure, name, count, millis)?]));
+}
+
+pub(super) fn races(plan: &Plan) -> Vec<Race> {
+    let rounds = plan.count(1, 5);
+
+    let about = "resident memory of each of 1,000 that have been called once";
+    let mut memory = Race::new("memory, idle", about, rounds).unit("KiB each");
+    let about = "the same, less what a bare thread took in a run right before";
+    let mut beyond = Race::new("memory, idle, beyond a bare thread", about, rounds).unit("KiB each");
+    for About { name, kind, .. } in affine() {
+        enter(&mut memory, name, kind, (Measure::Memory, PIECES, 0));
+        beyond.enter_fallible(name, kind, move || {
+            let bare = child::ask(Measure::Memory, BARE, PIECES, 0)?;
+            Ok(vec![child::ask(Measure::Memory, name, PIECES, 0)? - bare])
+        });
+    }
+    enter(&mut memory, BARE, Kind::Limit, (Measure::Memory, PIECES, 0));
+
+    let millis = plan.count(1000, 5000);
+    let about = if plan.quick {
+        "CPU time that 1,000 of them use in one second without a call"
+    } else {
+        "CPU time that 1,000 of them use in five seconds without a call"
+    };
+    let mut idle = Race::new("CPU, 1000 idle", about, plan.count(1, 2)).unit("us in all");
+    let mut slow = Race::new("CPU, one call a millisecond", "CPU time per call", rounds).unit("us per call");
+    let calls = (Measure::SlowCaller, plan.count(200, 1000), 0);
+    for About { name, kind, .. } in affine() {
+        enter(&mut idle, name, kind, (Measure::Idle, PIECES, millis));
+        enter(&mut slow, name, kind, calls);
+    }
+    enter(&mut slow, limits::PARK, Kind::Limit, calls);
+    enter(&mut slow, SLEEPS, Kind::Limit, calls);
+
+    let about = "system calls per call to a peer that is busy";
+    let mut traced = Race::new("system calls on submit", about, 1).unit("system calls per call");
+    for About { name, kind, starts, .. } in affine() {
+        if starts == Starts::AtCall {
+            traced.enter_fallible(name, kind, move || {
+                let more = system_calls(name, TRACED)? - system_calls(name, 0)?;
+                Ok(vec![more.max(0.0) / f64::from(TRACED)])
+            });
+        }
+    }
+    vec![memory, beyond, idle, slow, traced]
+}
+
+/// The system calls of a child that makes so many calls to a busy peer, those for memory left out.
+fn system_calls(subject: &str, calls: u32) -> Result<f64, Skipped> {
+    let program = env::current_exe().expect("the path of this program");
+    let summary = env::temp_dir().join(format!("serial-executor-strace-{}", process::id()));
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-c", "-o"]).arg(&summary).arg(program);
+    strace.args(child::arguments(Measure::Submit, subject, calls, 0)).stdout(Stdio::null());
+    let output = strace.output().map_err(|_| Skipped("strace is not installed".into()))?;
+    let text = fs::read_to_string(&summary);
+    let _ = fs::remove_file(&summary);
+    match text {
+        Ok(text) if output.status.success() => Ok(sum_of_calls(&text)),
+        _ => Err(Skipped("strace may not trace here".into())),
+    }
+}
+
+/// The calls in a summary of strace: `% time, seconds, usecs/call, calls, [errors,] name` in each line.
+fn sum_of_calls(summary: &str) -> f64 {
+    let calls = summary.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let (name, count) = (*fields.last()?, fields.get(3)?.parse::<u32>().ok()?);
+        (name != "total" && !MEMORY_CALLS.contains(&name)).then_some(f64::from(count))
+    });
+    calls.sum()
+}

@@ -1,0 +1,179 @@
+//! Many objects, each with a blocking call: the seed of this crate's question.
+//!
+//! *Objects*: one call of 100 us (a sleep, so that it is waiting and not CPU that is shared) on each of n objects, all
+//! under way at once; a sample is the time from the first until the last result, per call. Compared: a lane for each
+//! object; an actor for each; a lock around each object and a pool ("a lock around a pool"); and one lane that owns
+//! all objects ("one worker shared by all"). With one object all of them do the same; with many, a pool needs only
+//! as many threads as calls block at a time, and does not need them made in advance, which is not measured here.
+//!
+//! *Stuck*: 100 objects; a call to one of them hangs for 50 ms. How late do calls to the 99 others, made right then,
+//! start? Once with nobody else at the stuck object, and once with 600 callers who wait for it: in a pool, each
+//! of those holds a thread, and the pools end at about 500.
+
+use crate::drive::nanos_each;
+use crate::peers::{Counter, Crossbeam, Kind, Lane, Peer, SpawnBlocking, Unblock, increment};
+use crate::placement::block_on;
+use crate::plan::Plan;
+use crate::procfs;
+use crate::race::Race;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a call blocks. The system may make it longer: Linux adds 50 us by default.
+const BLOCKS: Duration = Duration::from_micros(100);
+/// How long the stuck call hangs.
+const HANGS: Duration = Duration::from_millis(50);
+/// The objects of the stuck workload.
+const BESIDE: u32 = 100;
+
+/// How many peers there are for `objects` objects.
+#[derive(Clone, Copy)]
+enum Workers {
+    OneEach,
+    OneForAll,
+}
+
+/// What a round measures.
+#[derive(Clone, Copy)]
+enum Measure {
+    /// So many times a blocking call on each object.
+    Passes(u32),
+    /// How late calls are while one object is stuck, and so many wait for that one.
+    Stuck { waiters: u32 },
+}
+
+/// Objects spread over workers.
+struct Objects<P> {
+    workers: Vec<P>,
+}
+
+impl<P: Peer> Objects<P> {
+    fn new(objects: u32, workers: Workers) -> Self {
+        let workers = match workers {
+            Workers::OneEach => objects,
+            Workers::OneForAll => 1,
+        };
+        Self { workers: (0..workers).map(|_| P::make()).collect() }
+    }
+
+    /// The worker of this object.
+    fn of(&self, object: u32) -> &P {
+        &self.workers[object as usize % self.workers.len()]
+    }
+
+    /// One blocking call on each object, all at once.
+    async fn pass(&self, objects: u32) {
+        let block = |counter: &mut Counter| {
+            thread::sleep(BLOCKS);
+            increment(counter)
+        };
+        let calls: Vec<_> = (0..objects).map(|object| self.of(object).call(block)).collect();
+        for call in calls {
+            call.await;
+        }
+    }
+
+    /// Nanoseconds per call, `passes` times.
+    ///
+    /// # Panics
+    ///
+    /// If not every call has counted.
+    async fn passes(&self, objects: u32, passes: u32) -> Vec<f64> {
+        self.pass(objects).await;
+        let mut times = Vec::new();
+        for _ in 0..passes {
+            let before = Instant::now();
+            self.pass(objects).await;
+            times.push(nanos_each(before.elapsed(), objects));
+        }
+        let mut count = 0;
+        for worker in &self.workers {
+            count += worker.call(|counter| *counter).await;
+        }
+        assert_eq!(count, u64::from(objects) * u64::from(passes + 1), "{}", P::ABOUT.name);
+        times
+    }
+
+    /// Microseconds from a call to an object until it starts, for all objects but the stuck one.
+    async fn beside_a_stuck_one(&self, objects: u32, waiters: u32) -> Vec<f64> {
+        self.pass(objects).await;
+        let (hangs, is_hanging) = mpsc::channel();
+        let stuck = self.of(0).call(move |_| {
+            hangs.send(()).expect("somebody listens");
+            thread::sleep(HANGS);
+        });
+        is_hanging.recv().expect("the call hangs");
+        let waiting: Vec<_> = (0..waiters).map(|_| self.of(0).call(increment)).collect();
+        let others: Vec<_> = (1..objects)
+            .map(|object| {
+                let called = Instant::now();
+                self.of(object).call(move |_| called.elapsed())
+            })
+            .collect();
+        let mut late = Vec::new();
+        for other in others {
+            late.push(other.await.as_secs_f64() * 1e6);
+        }
+        stuck.await;
+        for call in waiting {
+            call.await;
+        }
+        late
+    }
+}
+
+/// Adds the row of one kind of peer.
+fn enter<P: Peer>(race: &mut Race, name: &'static str, objects: u32, workers: Workers, measure: Measure) {
+    race.enter(name, P::ABOUT.kind, move || {
+        let threads = procfs::threads();
+        let made = Objects::<P>::new(objects, workers);
+        let samples = block_on(async {
+            match measure {
+                Measure::Passes(passes) => made.passes(objects, passes).await,
+                Measure::Stuck { waiters } => made.beside_a_stuck_one(objects, waiters).await,
+            }
+        });
+        drop(made);
+        if let (Some(threads), true) = (threads, P::ABOUT.kind != Kind::Pool) {
+            // The next one shall not have to do with thousands of threads that are about to end.
+            procfs::settle(threads, Duration::from_secs(2));
+        }
+        samples
+    });
+}
+
+fn enter_all(mut race: Race, objects: u32, measure: Measure) -> Race {
+    let each = Workers::OneEach;
+    enter::<Lane<true>>(&mut race, "a serial-executor each", objects, each, measure);
+    enter::<Lane<true>>(&mut race, "one serial-executor shared by all", objects, Workers::OneForAll, measure);
+    enter::<Crossbeam>(&mut race, "an actor each (crossbeam)", objects, each, measure);
+    enter::<Unblock>(&mut race, "a Mutex each, blocking::unblock", objects, each, measure);
+    enter::<SpawnBlocking>(&mut race, "a Mutex each, tokio spawn_blocking", objects, each, measure);
+    race
+}
+
+pub(super) fn races(plan: &Plan) -> Vec<Race> {
+    let sizes: &[u32] = if plan.quick { &[1, 10, 100, 1000] } else { &[1, 10, 100, 1000, 10_000] };
+    let mut races = Vec::new();
+    for &objects in sizes {
+        let about = "a call that blocks for 100 us on each object, all under way at once";
+        let rounds = if objects > 1000 { 3 } else { plan.count(2, 10) };
+        let mut race = Race::new(format!("objects, {objects}"), about, rounds);
+        race.rate = true;
+        let passes = (plan.count(50, 200) / objects).max(1);
+        races.push(enter_all(race, objects, Measure::Passes(passes)));
+    }
+    for (id, about, waiters) in [
+        ("stuck object, nobody waits for it", "how late calls to 99 objects start when one more hangs", 0),
+        (
+            "stuck object, 600 wait for it",
+            "the same, with 600 callers who wait for the object that hangs",
+            600,
+        ),
+    ] {
+        let race = Race::new(id, about, plan.count(2, 10)).unit("us late");
+        races.push(enter_all(race, BESIDE, Measure::Stuck { waiters }));
+    }
+    races
+}
