@@ -175,7 +175,7 @@ fn dots(finished: &Finished) -> Result<Option<String>, Box<dyn Error>> {
         text(figure(summary.median), (800, y), 13, HPos::Right, INK)(&area)?;
         text(figure(summary.p99), (WIDTH - 24, y), 13, HPos::Right, INK)(&area)?;
     }
-    let mut left = 24;
+    let mut left = 30;
     for (kind, meaning) in [
         (Kind::Ours, "this crate"),
         (Kind::Affine, "a thread of its own"),

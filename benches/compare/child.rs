@@ -94,6 +94,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), &'static str> {
     let span = Duration::from_millis(millis.parse().map_err(|_| "the span is no number")?);
     let outcome = match (measure, subject.as_str()) {
         (Measure::Memory, BARE) => memory(count, bare_thread),
+        (Measure::Idle, BARE) => Ok(idle(count, span, bare_thread)),
         (Measure::SlowCaller, SLEEPS) => Ok(slow_caller(count, || ())),
         (Measure::SlowCaller, limits::PARK) => Ok(cpu_per_call(count, || {
             limits::slow_park(Placement::Free, count, BETWEEN_CALLS);
@@ -129,10 +130,12 @@ impl Visitor for Search<'_> {
         }
         self.outcome = Some(match self.measure {
             Measure::Memory => memory(self.count, used_once::<P>),
-            Measure::Idle => Ok(idle::<P>(self.count, self.span)),
+            Measure::Idle => Ok(idle(self.count, self.span, used_once::<P>)),
             Measure::SlowCaller => {
                 let peer = P::make();
-                Ok(slow_caller(self.count, || drop(block_on(peer.call(increment)))))
+                Ok(slow_caller(self.count, || {
+                    block_on(peer.call(increment));
+                }))
             }
             Measure::Submit => Ok(submit::<P>(self.count)),
             Measure::Many => unreachable!("it has subjects of its own"),
@@ -170,8 +173,8 @@ fn memory<T>(count: u32, make: impl Fn() -> T) -> Result<f64, Skipped> {
     Ok(f64::from(after.saturating_sub(before)) / f64::from(count))
 }
 
-fn idle<P: Peer>(count: u32, span: Duration) -> f64 {
-    let _made: Vec<P> = (0..count).map(|_| used_once()).collect();
+fn idle<T>(count: u32, span: Duration, make: impl Fn() -> T) -> f64 {
+    let _made: Vec<_> = (0..count).map(|_| make()).collect();
     thread::sleep(SETTLE);
     let start = ProcessTime::now();
     thread::sleep(span);

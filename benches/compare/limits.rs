@@ -80,12 +80,14 @@ fn ping_pong(
     })
 }
 
+type Job = Box<dyn FnOnce(&mut u64) -> u64>;
+
 /// One thread boxes `depth` closures, queues them, and runs them. Nanoseconds per closure, `batches` times.
 ///
 /// No work that is handed over as a boxed closure can be faster; here there is nobody to hand it to.
 pub(crate) fn one_thread(placement: Placement, depth: u32, batches: u32) -> Vec<f64> {
     on_thread(placement.caller(), || {
-        let mut queue: VecDeque<Box<dyn FnOnce(&mut u64) -> u64>> = VecDeque::new();
+        let mut queue: VecDeque<Job> = VecDeque::new();
         let (mut counter, mut results) = (0, Vec::with_capacity(depth as usize));
         let mut times = Vec::with_capacity(batches as usize);
         for _ in 0..=batches {

@@ -128,20 +128,8 @@ impl Peer for TokioMpsc {
         job: impl FnOnce(&mut Counter) -> R + Send + 'static,
     ) -> impl Future<Output = R> + Send {
         let (reply, result) = tokio_oneshot::channel();
-        let job = Box::new(move |counter: &mut Counter| drop(reply.send(job(counter))));
-        let late = match self {
-            Self::Unbounded(sender) => {
-                sender.send(job).expect("the actor lives");
-                None
-            }
-            Self::Bounded(sender) => Some(sender.send(job)),
-        };
-        async {
-            if let Some(send) = late {
-                send.await.expect("the actor lives");
-            }
-            result.await.expect("the actor replies")
-        }
+        self.post(move |counter| drop(reply.send(job(counter))));
+        async { result.await.expect("the actor replies") }
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) trait Poster: Peer {
     fn post(&self, job: impl FnOnce(&mut Counter) + Send + 'static);
 }
 
-/// A peer whose queue can be bounded, with a sender that waits for room.
+/// A peer whose queue can be bounded, with a sender that waits for room. A bounded one is sent to, never called.
 pub(crate) trait Bounded: Peer {
     const BOUNDED_NAME: &'static str = Self::ABOUT.name;
 

@@ -1,10 +1,11 @@
 //! What a lane costs besides time: memory, CPU time while idle or nearly so, system calls. Each contestant has a
 //! process of its own. (Heap and allocations are counted by the benchmark `allocations`.)
 //!
-//! *Memory*: resident memory of the process with 1,000 of them made and called once, per piece; and the same less what
+//! *Memory*: resident memory of the process with 1,000 of them made and called once, for each; and the same less what
 //! a bare thread takes. Kernel memory (stack and task of each thread, page tables) does not show there.
 //!
-//! *Idle*: the CPU time of the process while 1,000 of them have nothing to do.
+//! *Idle*: the CPU time of the process while 1,000 of them have nothing to do. What 1,000 bare threads use is the
+//! process's own, and the clock's.
 //!
 //! *Slow caller*: the CPU time of the process, caller included, for each of the calls that it makes a millisecond
 //! apart, the sleep included.
@@ -15,15 +16,15 @@
 
 use crate::child::{self, BARE, Measure, SLEEPS};
 use crate::limits;
-use crate::peers::{self, About, Kind, Peer, Starts, Visitor};
+use crate::peers::{
+    self, About, Asyncified, Crossbeam, FuturesPool, Kind, Lane, Peer, RayonPool, Starts, Visitor,
+};
 use crate::plan::Plan;
 use crate::race::{Race, Skipped};
 use std::env;
 use std::fs;
 use std::process::{self, Command, Stdio};
 
-/// How many pieces memory and idle time are measured of.
-const PIECES: u32 = 1000;
 /// The calls that strace looks at.
 const TRACED: u32 = 10_000;
 /// System calls that come from the allocator, not from the peer.
@@ -48,52 +49,77 @@ fn enter(race: &mut Race, name: &'static str, kind: Kind, (measure, count, milli
 }
 
 pub(super) fn races(plan: &Plan) -> Vec<Race> {
-    let rounds = plan.count(1, 5);
+    let [memory, beyond] = memory(plan);
+    vec![memory, beyond, idle(plan), slow_caller(plan), system_calls()]
+}
 
-    let about = "resident memory of each of 1,000 that have been called once";
+fn memory(plan: &Plan) -> [Race; 2] {
+    let (rounds, pieces) = (plan.count(1, 5), plan.count(200, 1000));
+    let about = "resident memory of each, of many that have been called once";
     let mut memory = Race::new("memory, idle", about, rounds).unit("KiB each");
     let about = "the same, less what a bare thread took in a run right before";
     let mut beyond = Race::new("memory, idle, beyond a bare thread", about, rounds).unit("KiB each");
     for About { name, kind, .. } in affine() {
-        enter(&mut memory, name, kind, (Measure::Memory, PIECES, 0));
+        enter(&mut memory, name, kind, (Measure::Memory, pieces, 0));
         beyond.enter_fallible(name, kind, move || {
-            let bare = child::ask(Measure::Memory, BARE, PIECES, 0)?;
-            Ok(vec![child::ask(Measure::Memory, name, PIECES, 0)? - bare])
+            let bare = child::ask(Measure::Memory, BARE, pieces, 0)?;
+            Ok(vec![child::ask(Measure::Memory, name, pieces, 0)? - bare])
         });
     }
-    enter(&mut memory, BARE, Kind::Limit, (Measure::Memory, PIECES, 0));
+    enter(&mut memory, BARE, Kind::Limit, (Measure::Memory, pieces, 0));
+    [memory, beyond]
+}
 
-    let millis = plan.count(1000, 5000);
+fn idle(plan: &Plan) -> Race {
     let about = if plan.quick {
-        "CPU time that 1,000 of them use in one second without a call"
+        "CPU time that the process uses in one second without a call"
     } else {
-        "CPU time that 1,000 of them use in five seconds without a call"
+        "CPU time that the process uses in five seconds without a call"
     };
-    let mut idle = Race::new("CPU, 1000 idle", about, plan.count(1, 2)).unit("us in all");
-    let mut slow = Race::new("CPU, one call a millisecond", "CPU time per call", rounds).unit("us per call");
-    let calls = (Measure::SlowCaller, plan.count(200, 1000), 0);
-    for About { name, kind, .. } in affine() {
-        enter(&mut idle, name, kind, (Measure::Idle, PIECES, millis));
-        enter(&mut slow, name, kind, calls);
+    let mut idle = Race::new("CPU time, 1000 idle", about, plan.count(1, 2)).unit("us in all");
+    let measure = (Measure::Idle, 1000, plan.count(1000, 5000));
+    for About { name, kind, .. } in [
+        Lane::<true>::ABOUT,
+        Lane::<false>::ABOUT,
+        Crossbeam::ABOUT,
+        Asyncified::ABOUT,
+        FuturesPool::ABOUT,
+        RayonPool::ABOUT,
+    ] {
+        enter(&mut idle, name, kind, measure);
     }
-    enter(&mut slow, limits::PARK, Kind::Limit, calls);
-    enter(&mut slow, SLEEPS, Kind::Limit, calls);
+    enter(&mut idle, BARE, Kind::Limit, measure);
+    idle
+}
 
-    let about = "system calls per call to a peer that is busy";
+fn slow_caller(plan: &Plan) -> Race {
+    let about = "CPU time of the process, for each call, caller and its sleep included";
+    let mut slow = Race::new("CPU time, one call a millisecond", about, plan.count(2, 8)).unit("us per call");
+    let measure = (Measure::SlowCaller, plan.count(100, 300), 0);
+    for About { name, kind, .. } in affine() {
+        enter(&mut slow, name, kind, measure);
+    }
+    enter(&mut slow, limits::PARK, Kind::Limit, measure);
+    enter(&mut slow, SLEEPS, Kind::Limit, measure);
+    slow
+}
+
+fn system_calls() -> Race {
+    let about = "made by process and peer while the peer is busy with something else";
     let mut traced = Race::new("system calls on submit", about, 1).unit("system calls per call");
     for About { name, kind, starts, .. } in affine() {
         if starts == Starts::AtCall {
             traced.enter_fallible(name, kind, move || {
-                let more = system_calls(name, TRACED)? - system_calls(name, 0)?;
+                let more = traced_calls(name, TRACED)? - traced_calls(name, 0)?;
                 Ok(vec![more.max(0.0) / f64::from(TRACED)])
             });
         }
     }
-    vec![memory, beyond, idle, slow, traced]
+    traced
 }
 
 /// The system calls of a child that makes so many calls to a busy peer, those for memory left out.
-fn system_calls(subject: &str, calls: u32) -> Result<f64, Skipped> {
+fn traced_calls(subject: &str, calls: u32) -> Result<f64, Skipped> {
     let program = env::current_exe().expect("the path of this program");
     let summary = env::temp_dir().join(format!("serial-executor-strace-{}", process::id()));
     let mut strace = Command::new("strace");

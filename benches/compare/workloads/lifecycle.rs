@@ -56,7 +56,8 @@ fn joined_actor() {
         }
     });
     let (reply, result) = oneshot::channel();
-    sender.send(Box::new(|counter| drop(reply.send(increment(counter))))).expect("the actor lives");
+    let job = |counter: &mut Counter| reply.send(increment(counter)).expect("somebody waits");
+    sender.send(Box::new(job)).expect("the actor lives");
     assert_eq!(block_on(result).expect("it replies"), 1);
     drop(sender);
     thread.join().expect("it does not panic");

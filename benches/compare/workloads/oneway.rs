@@ -16,7 +16,9 @@ use crate::peers::{
 use crate::placement::{Placement, block_on};
 use crate::plan::Plan;
 use crate::race::Race;
+use futures::channel::oneshot;
 use futures::{StreamExt, stream};
+use std::ops::Range;
 use std::time::Instant;
 
 /// Closures in a sample.
@@ -33,33 +35,31 @@ fn job<P: Peer>(number: u64) -> impl FnOnce(&mut Counter) + Send + 'static {
     }
 }
 
-/// Waits until everything that was handed over has run, `count` closures since the peer was made.
+/// Has `hand_over` hand over [`JOBS`] closures `samples` times, and waits until all have run, which `count` tells:
+/// how many so far, asked after what was handed over before. Nanoseconds per closure.
 ///
 /// # Panics
 ///
-/// If the peer keeps the order, and the count is another one.
-async fn flush<P: Peer>(peer: &P, count: u64) {
-    if P::ABOUT.ordered {
-        assert_eq!(peer.call(|counter| *counter).await, count, "{}", P::ABOUT.name);
-    } else {
-        while peer.call(|counter| *counter).await < count {}
-    }
-}
-
-/// Hands over [`JOBS`] closures `samples` times, by `hand_over`. Nanoseconds per closure.
+/// If the peer keeps the order, and one is missing.
 async fn samples<P: Peer>(
     peer: &P,
     samples: u32,
-    hand_over: impl AsyncFn(&P, std::ops::Range<u64>),
+    hand_over: impl AsyncFn(&P, Range<u64>),
+    count: impl AsyncFn(&P) -> u64,
 ) -> Vec<f64> {
     let mut times = Vec::new();
     for sample in 0..=u64::from(samples) {
-        let first = sample * u64::from(JOBS);
-        let numbers = first..first + u64::from(JOBS);
+        let numbers = sample * u64::from(JOBS)..(sample + 1) * u64::from(JOBS);
         let end = numbers.end;
         let before = Instant::now();
         hand_over(peer, numbers).await;
-        flush(peer, end).await;
+        loop {
+            let counted = count(peer).await;
+            if counted == end {
+                break;
+            }
+            assert!(!P::ABOUT.ordered, "{} ran {counted} of {end}", P::ABOUT.name);
+        }
         times.push(nanos_each(before.elapsed(), JOBS));
     }
     times.split_off(1) // the first one was the warm-up
@@ -72,7 +72,8 @@ fn enter_poster<P: Poster>(race: &mut Race, count: u32) {
                 peer.post(job::<P>(number));
             }
         };
-        Placement::Free.stage(|peer: &P| block_on(samples(peer, count, post)))
+        let counted = async |peer: &P| peer.call(|counter| *counter).await;
+        Placement::Free.stage(|peer: &P| block_on(samples(peer, count, post, counted)))
     });
 }
 
@@ -89,8 +90,13 @@ fn enter_bounded<P: Bounded>(race: &mut Race, count: u32) {
                 sends.buffered(CAPACITY).collect::<()>().await;
             }
         };
+        let counted = async |peer: &P| {
+            let (reply, result) = oneshot::channel();
+            peer.send(|counter| reply.send(*counter).expect("somebody waits")).await;
+            result.await.expect("it replies")
+        };
         let make = || P::make_bounded(CAPACITY);
-        Placement::Free.stage_with(make, |peer| block_on(samples(peer, count, send)))
+        Placement::Free.stage_with(make, |peer| block_on(samples(peer, count, send, counted)))
     });
 }
 
