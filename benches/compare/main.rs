@@ -43,6 +43,13 @@ fn run() -> Result<(), Box<dyn Error>> {
             return Ok(child::run(rest)?);
         }
     }
+    peers::check_affinity();
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        println!(
+            "nothing is measured without `--bench`, which `cargo bench` gives and `cargo test` does not"
+        );
+        return Ok(());
+    }
     let plan = Plan::from_arguments(arguments)?;
     let races: Vec<_> = workloads::all(&plan).into_iter().filter(|race| plan.wants(&race.id)).collect();
     if plan.list {
@@ -51,7 +58,6 @@ fn run() -> Result<(), Box<dyn Error>> {
         }
         return Ok(());
     }
-    peers::check_affinity();
     if let Some(missing) = placement::Placement::missing() {
         println!("{missing}");
     }

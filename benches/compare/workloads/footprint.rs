@@ -105,7 +105,7 @@ fn slow_caller(plan: &Plan) -> Race {
 }
 
 fn system_calls() -> Race {
-    let about = "made by process and peer while the peer is busy with something else";
+    let about = "of the whole process, for each call that is made while the peer is busy";
     let mut traced = Race::new("system calls on submit", about, 1).unit("system calls per call");
     for About { name, kind, starts, .. } in affine() {
         if starts == Starts::AtCall {
