@@ -1,7 +1,7 @@
 //! What ours and the peers allocate: per call, and for each that lies idle.
 //!
 //! It is a benchmark of its own because the counting would show in the times of the other one: a counter that all
-//! threads share costs most where least is allocated. The peers are the same.
+//! threads share costs those most that allocate most. The peers are the same.
 //!
 //! *Per call*: 1,000 calls, each awaited before the next, on a peer that is warm; allocations and reallocations of all
 //! threads. Channels that allocate in blocks come out with a fraction.

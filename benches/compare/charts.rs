@@ -4,7 +4,7 @@
 
 use crate::peers::Kind;
 use crate::race::{Finished, Row};
-use crate::report::figure;
+use crate::report::{figure, whole};
 use crate::stats::Summary;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -156,7 +156,7 @@ fn dots(finished: &Finished) -> Result<Option<String>, Box<dyn Error>> {
     for power in scale.powers() {
         let x = scale.pixel(power);
         area.draw(&PathElement::new([(x, TOP - 4), (x, bottom)], FAINT))?;
-        text(figure(power), (x, TOP - 14), 12, HPos::Center, INK)(&area)?;
+        text(whole(power), (x, TOP - 14), 12, HPos::Center, INK)(&area)?;
     }
     for ((row, summary), place) in rows.iter().zip(0..) {
         let y = TOP + place * ROW + ROW / 2;
@@ -215,7 +215,7 @@ fn objects(finished: &[Finished]) -> Result<Option<String>, Box<dyn Error>> {
         .x_label_area_size(36)
         .y_label_area_size(80)
         .build_cartesian_2d((*fewest..*most).log_scale(), (1e3..1e6).log_scale())?;
-    let number = |value: &f64| figure(value.round());
+    let number = |value: &f64| whole(*value);
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)

@@ -71,6 +71,11 @@ pub(crate) fn figure(value: f64) -> String {
     }
 }
 
+/// A figure on a scale: 0.01, 1, 1,000.
+pub(crate) fn whole(value: f64) -> String {
+    if value < 1.0 { format!("{value}") } else { grouped(&format!("{value:.0}")) }
+}
+
 /// A whole number with a comma before every three digits.
 fn grouped(digits: &str) -> String {
     let mut grouped = String::new();

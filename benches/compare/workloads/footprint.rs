@@ -57,7 +57,7 @@ fn memory(plan: &Plan) -> [Race; 2] {
     let (rounds, pieces) = (plan.count(1, 5), plan.count(200, 1000));
     let about = "resident memory of each, of many that have been called once";
     let mut memory = Race::new("memory, idle", about, rounds).unit("KiB each");
-    let about = "the same, less what a bare thread took in a run right before";
+    let about = "resident memory of each, less that of a bare thread in a run right before";
     let mut beyond = Race::new("memory, idle, beyond a bare thread", about, rounds).unit("KiB each");
     for About { name, kind, .. } in affine() {
         enter(&mut memory, name, kind, (Measure::Memory, pieces, 0));

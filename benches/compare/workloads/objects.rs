@@ -168,7 +168,7 @@ pub(super) fn races(plan: &Plan) -> Vec<Race> {
         ("stuck object, nobody waits for it", "how late calls to 99 objects start when one more hangs", 0),
         (
             "stuck object, 600 wait for it",
-            "the same, with 600 callers who wait for the object that hangs",
+            "how late calls to 99 objects start when one more hangs and 600 callers wait for that",
             600,
         ),
     ] {

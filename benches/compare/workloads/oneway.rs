@@ -121,7 +121,7 @@ pub(super) fn races(plan: &Plan) -> Vec<Race> {
     enter_poster::<SpawnBlocking>(&mut fire, count);
     fire.enter(limits::ONE_THREAD, Kind::Limit, limit);
 
-    let about = "the same through a queue with room for 64, by a producer that waits for room";
+    let about = "1,000 closures through a queue with room for 64, by a producer that waits for room";
     let mut bounded = Race::new("bounded producer", about, rounds);
     enter_bounded::<Lane<true>>(&mut bounded, count);
     enter_bounded::<Lane<false>>(&mut bounded, count);

@@ -64,7 +64,11 @@ pub(super) fn races(plan: &Plan) -> Vec<Race> {
         })
         .collect();
     let busy = Setting { placement: Placement::Free, batches, busy: 2 };
-    races.push(race("beside two busy threads", "the same, while two threads use all the CPU they get", busy));
+    races.push(race(
+        "beside two busy threads",
+        "1,000 calls under way from one caller, while two threads use all the CPU they get",
+        busy,
+    ));
     races
 }
 
