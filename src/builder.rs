@@ -239,7 +239,7 @@ impl Builder {
         // If there is no thread, the object or factory in it is dropped here, or by the standard library.
         let mut main = Quiet::new(main);
         let thread = self.thread()?;
-        let lane = Arc::new(Lane::new(self.capacity, self.on_panic));
+        let lane = Arc::new(Lane::new(self.capacity, self.on_panic, self.spin));
         let idle = Idle::new(self.spin);
         let served = Arc::clone(&lane);
         let run = move || {

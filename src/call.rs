@@ -2,6 +2,7 @@
 
 use crate::error::{CallError, WaitError};
 use crate::lane::{AnyLane, LaneId};
+use crate::queue::Place;
 use crate::slot::{HasSlot, Reader};
 use crate::sync::Arc;
 use crate::wait;
@@ -53,6 +54,8 @@ pub struct Call<R> {
     lane: Arc<dyn AnyLane>,
     /// The call's place in the queue, as long as dropping this would cancel it.
     sequence: Option<u64>,
+    /// Whether the result may come within microseconds: worth a look before the first sleep.
+    soon: bool,
 }
 
 impl<R> Call<R> {
@@ -60,9 +63,14 @@ impl<R> Call<R> {
     pub(crate) fn new(
         source: Arc<dyn HasSlot<Result<R, CallError>>>,
         lane: Arc<dyn AnyLane>,
-        sequence: Option<u64>,
+        place: Option<Place>,
     ) -> Self {
-        Self { reader: Reader::new(source), lane, sequence }
+        Self {
+            reader: Reader::new(source),
+            lane,
+            sequence: place.map(|place| place.sequence),
+            soon: place.is_some_and(|place| place.lane_awake),
+        }
     }
 
     /// Lets the call run without anybody waiting for it.
@@ -198,6 +206,9 @@ impl<R> Future for Call<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if std::mem::take(&mut this.soon) {
+            this.lane.patience().look(|| this.reader.is_finished());
+        }
         let polled = this.reader.poll(cx);
         if polled.is_ready() {
             this.sequence = None;

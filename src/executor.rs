@@ -257,7 +257,7 @@ impl<T: 'static> SerialExecutor<T> {
         let lane = self.lane();
         let cell = Arc::new(JobCell::new(OnObject(f)));
         match lane.queue.try_push(Arc::clone(&cell) as Arc<dyn Job<T>>, lane.health.is_hopeless()) {
-            Ok(sequence) => Ok(Call::new(cell, self.any_lane(), Some(sequence))),
+            Ok(place) => Ok(Call::new(cell, self.any_lane(), Some(place))),
             Err(why) => match cell.take_work() {
                 Some(OnObject(f)) => Err(why.with_closure(f)),
                 None => unreachable!("a job that was not accepted has its closure"),
@@ -567,7 +567,7 @@ impl<T: 'static> SerialExecutor<T> {
         let cell = Arc::new(JobCell::new(work));
         let job: Arc<dyn Job<T>> = Arc::clone(&cell) as _;
         match self.lane().queue.push(job) {
-            Ok(sequence) => Call::new(cell, self.any_lane(), Some(sequence)),
+            Ok(place) => Call::new(cell, self.any_lane(), Some(place)),
             Err(why) => {
                 Job::<T>::discard(&*cell, why);
                 Call::new(cell, self.any_lane(), None)

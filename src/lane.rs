@@ -9,7 +9,7 @@ use crate::error::CallError;
 use crate::health::Health;
 use crate::job::Job;
 use crate::panic::{Panic, catch, quietly};
-use crate::queue::{Idle, Queue};
+use crate::queue::{Idle, Patience, Queue};
 use crate::stats::Stats;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use std::cell::Cell;
@@ -22,11 +22,12 @@ pub(crate) struct Lane<T> {
     pub(crate) claims: Claims<T>,
     pub(crate) end: End,
     pub(crate) tally: Tally,
+    pub(crate) patience: Patience,
     on_panic: OnPanic,
 }
 
 impl<T> Lane<T> {
-    pub(crate) fn new(capacity: Option<usize>, on_panic: OnPanic) -> Self {
+    pub(crate) fn new(capacity: Option<usize>, on_panic: OnPanic, spin: bool) -> Self {
         Self {
             id: LaneId::new(),
             queue: Queue::new(capacity),
@@ -34,6 +35,7 @@ impl<T> Lane<T> {
             claims: Claims::new(),
             end: End::new(),
             tally: Tally::default(),
+            patience: Patience::new(spin),
             on_panic,
         }
     }
@@ -78,6 +80,8 @@ pub(crate) trait AnyLane: Send + Sync {
 
     fn end(&self) -> &End;
 
+    fn patience(&self) -> &Patience;
+
     /// Takes a call out of the queue and drops its closure here. Returns false if it is not there any more.
     fn cancel(&self, sequence: u64) -> bool;
 }
@@ -89,6 +93,10 @@ impl<T> AnyLane for Lane<T> {
 
     fn end(&self) -> &End {
         &self.end
+    }
+
+    fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     fn cancel(&self, sequence: u64) -> bool {

@@ -16,12 +16,14 @@
 //! Wakers are foreign code: they are cloned, woken and dropped only while the lock is free.
 
 use crate::panic::quietly;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::mem;
 use std::task::{Context, Poll, Waker};
 
 pub(crate) struct Slot<V> {
     state: Mutex<State<V>>,
+    /// Set when a value is stored, for those who look often, without the lock. The value is read under the lock.
+    filled: AtomicBool,
 }
 
 enum State<V> {
@@ -35,11 +37,11 @@ enum State<V> {
 
 impl<V> Slot<V> {
     pub(crate) const fn new() -> Self {
-        Self { state: Mutex::new(State::Empty(None)) }
+        Self { state: Mutex::new(State::Empty(None)), filled: AtomicBool::new(false) }
     }
 
     pub(crate) const fn filled(value: V) -> Self {
-        Self { state: Mutex::new(State::Filled(value)) }
+        Self { state: Mutex::new(State::Filled(value)), filled: AtomicBool::new(true) }
     }
 
     /// Stores the value and wakes the future.
@@ -53,6 +55,7 @@ impl<V> Slot<V> {
         };
         let waker = waker.take();
         *state = State::Filled(value);
+        self.filled.store(true, Ordering::Release);
         drop(state);
         wake(waker);
         None
@@ -67,6 +70,7 @@ impl<V> Slot<V> {
         match mem::replace(&mut *state, State::Closed) {
             State::Empty(waker) => {
                 *state = State::Filled(value);
+                self.filled.store(true, Ordering::Release);
                 drop(state);
                 wake(waker);
                 None
@@ -116,7 +120,7 @@ impl<V> Slot<V> {
 
     /// Whether a value is there or has been taken.
     pub(crate) fn is_filled(&self) -> bool {
-        !matches!(&*self.state.lock(), State::Empty(_))
+        self.filled.load(Ordering::Acquire)
     }
 
     /// Whether nobody will take a value any more.

@@ -1,88 +1,147 @@
-//! [`Idle`]: what the lane does between running out of calls and going to sleep.
+//! What the two sides of a hand-over do before they go to sleep: [`Idle`] for the lane that has run out of calls,
+//! [`Patience`] for the callers that wait for a result.
+//!
+//! Waking a thread that sleeps costs microseconds when it shares a CPU with who wakes it, and tens of them when
+//! its own CPU has to be woken, too. Two threads that look for each other a little longer before they sleep meet
+//! within a fraction of a microsecond, call after call. But looking uses CPU: for nothing if nobody comes, and
+//! at the expense of the very thread that is waited for if both share a CPU. So each side remembers whether
+//! looking has paid of late, and stops where it does not, but for a probe now and then.
 
+use crate::sync::{AtomicU32, Ordering};
 use std::hint;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Looks at the inbox with a spin hint in between, first: a few microseconds, about a round trip.
+/// Looks of the lane with a spin hint in between, first: about two microseconds.
 const HINTS: u32 = 200;
-/// Looks at the inbox with a yield in between, next: what a caller that shares the CPU needs to come to its turn.
-const YIELDS: u32 = 16;
+/// Looks of a caller with a spin hint in between.
+const LOOKS: u32 = 200;
+/// How long the lane looks in all, with a yield in between: as long as it takes to wake a caller on another CPU,
+/// who then finds the lane awake, and from then on both meet within the hints.
+const LIMIT: Duration = Duration::from_micros(100);
+/// A find within this time pays for looking.
+const QUICK: Duration = Duration::from_micros(10);
+/// A yield that takes longer has let another thread run.
+const SWITCH: Duration = Duration::from_micros(1);
 /// A yield that takes longer has given the CPU to somebody with real work to do.
-const LONG_YIELD: Duration = Duration::from_micros(10);
-/// After this many spins in a row that were for nothing, spinning stops but for probes.
+const LONG: Duration = Duration::from_micros(10);
+/// After this many times in a row without a quick find, looking stops but for probes.
 const PATIENCE: u32 = 4;
-/// When spinning (or yielding) has stopped, this many idle times pass before one tries it again.
+/// What has stopped is tried again after this many times without.
 const PROBE: u32 = 64;
 
-/// Spins for a while where that pays, and learns where it does not.
-///
-/// Waking a thread that sleeps costs microseconds on one CPU and tens of them across CPUs; a lane that looks
-/// for its next call a little longer is there when a caller comes straight back. A lane whose calls come a
-/// millisecond apart would burn CPU for nothing: it stops after a few misses and probes now and then. A yield
-/// that took long had somebody else want the CPU, often the very producer of the next calls: then the lane
-/// does without yields for a while and sleeps instead.
+/// The lane's side: looks for mail.
 pub(crate) struct Idle {
-    spins: bool,
-    /// Spins in a row that were for nothing.
+    looks: bool,
+    /// Times in a row without a quick find.
     misses: u32,
-    /// Idle times left to go without spinning.
+    /// Times left without looking.
     rest: u32,
-    /// Idle times left to go without yielding.
-    crowded: u32,
+    /// Times left without hints: the caller shares this CPU, and comes to its turn only when we yield.
+    no_hints: u32,
+    /// Times left without yields: others want this CPU, and a thread that keeps yielding comes last.
+    no_yields: u32,
 }
 
 impl Idle {
     pub(crate) fn new(spin: bool) -> Self {
-        Self { spins: spin && has_several_cpus(), misses: 0, rest: 0, crowded: 0 }
+        Self { looks: spin && has_several_cpus(), misses: 0, rest: 0, no_hints: 0, no_yields: 0 }
     }
 
-    /// Looks for work for a while. Returns whether there is some.
-    pub(super) fn spin(&mut self, is_ready: impl Fn() -> bool) -> bool {
-        if !self.spins {
+    /// Looks for a while. Returns whether it found something.
+    pub(super) fn look(&mut self, is_ready: impl Fn() -> bool) -> bool {
+        if !self.looks || is_left(&mut self.rest) {
             return false;
         }
-        if self.rest > 0 {
-            self.rest -= 1;
-            return false;
-        }
-        if self.look(is_ready) {
+        let found = self.look_closely(is_ready);
+        if found.is_some_and(|after| after < QUICK) {
             self.misses = 0;
-            return true;
+        } else {
+            self.misses += 1;
+            if self.misses >= PATIENCE {
+                // The probe has one try.
+                self.misses = PATIENCE - 1;
+                self.rest = PROBE;
+            }
         }
-        self.misses = self.misses.saturating_add(1);
-        if self.misses >= PATIENCE {
-            self.rest = PROBE;
-        }
-        false
+        found.is_some()
     }
 
-    fn look(&mut self, is_ready: impl Fn() -> bool) -> bool {
-        for _ in 0..HINTS {
-            if is_ready() {
-                return true;
+    /// Returns how long it took to find something.
+    fn look_closely(&mut self, is_ready: impl Fn() -> bool) -> Option<Duration> {
+        let start = Instant::now();
+        if !is_left(&mut self.no_hints) {
+            for _ in 0..HINTS {
+                if is_ready() {
+                    return Some(Duration::ZERO);
+                }
+                hint::spin_loop();
             }
-            hint::spin_loop();
         }
-        if self.crowded > 0 {
-            self.crowded -= 1;
-            return is_ready();
+        if is_left(&mut self.no_yields) {
+            return None;
         }
         let mut before = Instant::now();
-        for _ in 0..YIELDS {
+        loop {
             thread::yield_now();
-            let after = Instant::now();
-            if after.duration_since(before) > LONG_YIELD {
-                self.crowded = PROBE;
-                return is_ready();
+            let now = Instant::now();
+            let took = now.duration_since(before);
+            let after = now.duration_since(start);
+            before = now;
+            if took > LONG {
+                self.no_yields = PROBE;
             }
             if is_ready() {
-                return true;
+                if took > SWITCH {
+                    self.no_hints = PROBE;
+                }
+                return Some(after);
             }
-            before = after;
+            if took > LONG || after > LIMIT {
+                return None;
+            }
         }
-        false
+    }
+}
+
+fn is_left(times: &mut u32) -> bool {
+    let left = *times > 0;
+    *times = times.saturating_sub(1);
+    left
+}
+
+/// The callers' side: looks for a result, when the lane was awake as the call was made.
+pub(crate) struct Patience {
+    looks: bool,
+    /// Times in a row in vain. Callers on several threads may lose a count to each other; it is only advice.
+    misses: AtomicU32,
+}
+
+impl Patience {
+    pub(crate) fn new(spin: bool) -> Self {
+        Self { looks: spin && has_several_cpus(), misses: AtomicU32::new(0) }
+    }
+
+    /// Looks for a while, some microseconds at the most.
+    pub(crate) fn look(&self, is_ready: impl Fn() -> bool) {
+        if !self.looks {
+            return;
+        }
+        let misses = self.misses.load(Ordering::Relaxed);
+        let is_probe = misses % PROBE == 0;
+        if misses < PATIENCE || is_probe {
+            for _ in 0..LOOKS {
+                if is_ready() {
+                    if misses > 0 {
+                        self.misses.store(0, Ordering::Relaxed);
+                    }
+                    return;
+                }
+                hint::spin_loop();
+            }
+        }
+        self.misses.store(misses.wrapping_add(1), Ordering::Relaxed);
     }
 }
 

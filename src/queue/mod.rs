@@ -23,7 +23,7 @@ mod admission;
 mod idle;
 mod list;
 
-pub(crate) use idle::Idle;
+pub(crate) use idle::{Idle, Patience};
 
 use crate::error::{CallError, TryCallError};
 use crate::panic::quietly;
@@ -85,6 +85,14 @@ enum Popped<J: ?Sized> {
     End,
 }
 
+/// Where a job is in the queue.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) sequence: u64,
+    /// Whether the lane was awake when the job was queued. If not, it takes some time to get there.
+    pub(crate) lane_awake: bool,
+}
+
 /// A consistent view of what went into the queue and what became of it there.
 pub(crate) struct Counts {
     pub(crate) accepted: u64,
@@ -112,8 +120,8 @@ impl<J: ?Sized> Queue<J> {
         }
     }
 
-    /// Queues a job whatever the capacity. Returns its sequence number.
-    pub(crate) fn push(&self, job: Arc<J>) -> Result<u64, CallError> {
+    /// Queues a job whatever the capacity. Returns its place.
+    pub(crate) fn push(&self, job: Arc<J>) -> Result<Place, CallError> {
         let mut inbox = self.inbox.lock();
         if inbox.phase == Phase::Closed {
             return inbox.refuse(CallError::Closed);
@@ -125,7 +133,7 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Queues a job if there is a slot and the object is not known to be `poisoned`.
-    pub(crate) fn try_push(&self, job: Arc<J>, poisoned: bool) -> Result<u64, TryCallError<()>> {
+    pub(crate) fn try_push(&self, job: Arc<J>, poisoned: bool) -> Result<Place, TryCallError<()>> {
         let mut inbox = self.inbox.lock();
         if inbox.phase == Phase::Closed {
             return inbox.refuse(TryCallError::Closed(()));
@@ -162,23 +170,25 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Appends an accepted job and wakes the lane if it sleeps. The lock ends here, before the bell rings.
-    fn deliver(&self, mut inbox: MutexGuard<'_, Inbox<J>>, job: Arc<J>) -> u64 {
+    fn deliver(&self, mut inbox: MutexGuard<'_, Inbox<J>>, job: Arc<J>) -> Place {
         let sequence = inbox.next;
         inbox.next += 1;
         if inbox.list.is_empty() {
             self.mail.store(true, Ordering::Release);
         }
         inbox.list.push(sequence, job);
-        self.ring(inbox);
-        sequence
+        let lane_awake = !self.ring(inbox);
+        Place { sequence, lane_awake }
     }
 
-    fn ring(&self, mut inbox: MutexGuard<'_, Inbox<J>>) {
+    /// Wakes the lane if it sleeps, and says whether it did.
+    fn ring(&self, mut inbox: MutexGuard<'_, Inbox<J>>) -> bool {
         let asleep = std::mem::take(&mut inbox.asleep);
         drop(inbox);
         if asleep {
             self.bell.notify_one();
         }
+        asleep
     }
 
     /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any more.
@@ -210,7 +220,7 @@ impl<J: ?Sized> Queue<J> {
                 Popped::End => return None,
                 Popped::Nothing => {}
             }
-            if !idle.spin(|| self.mail.load(Ordering::Acquire)) {
+            if !idle.look(|| self.mail.load(Ordering::Acquire)) {
                 self.sleep();
             }
         }
