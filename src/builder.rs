@@ -75,7 +75,9 @@ impl Builder {
         }
     }
 
-    /// The name of the lane's thread, as panic messages, debuggers and `top -H` show it (Linux shows 15 bytes).
+    /// The name of the lane's thread, as panic messages, debuggers and `top -H` show it.
+    ///
+    /// Linux shows the first 15 bytes: put there what tells this lane from others.
     ///
     /// A name with a NUL byte makes the builder's `spawn` functions return an error.
     ///
@@ -143,11 +145,13 @@ impl Builder {
         self
     }
 
-    /// Whether the lane, when it runs out of calls, looks for the next one for some microseconds before it sleeps.
+    /// Whether the lane, when it runs out of calls, looks for the next one for up to 0.1 ms before it
+    /// sleeps.
     ///
-    /// It is on by default, and stops by itself where it does not pay: when calls come far apart, when others
-    /// want the CPU, and on a machine with one CPU. Turn it off where every microsecond of CPU counts more
-    /// than the time that waking a sleeping thread takes.
+    /// The first poll of a call that was made while the lane was awake does the same, for two microseconds at the
+    /// most. It is on by default, and stops by itself where it does not pay: when calls come far apart or take
+    /// long, when others want the CPU, and on a machine with one CPU. Turn it off where every microsecond of CPU
+    /// counts more than the time that waking a sleeping thread takes.
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;

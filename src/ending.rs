@@ -91,7 +91,8 @@ impl End {
         quietly(|| drop(stale));
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether the lane has ended.
+    pub(crate) fn is_over(&self) -> bool {
         matches!(&*self.state.lock(), State::Over(_))
     }
 

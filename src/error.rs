@@ -29,11 +29,19 @@ pub enum CallError {
     /// An earlier call panicked and may have left the object half changed, or there is no object because a
     /// factory panicked. The closure never ran.
     /// See [`clear_poison`](crate::SerialExecutor::clear_poison) and [`replace`](crate::SerialExecutor::replace).
-    #[error("the object is poisoned by an earlier panic: the closure did not run")]
+    #[error("an earlier panic has left the object poisoned or missing: the closure did not run")]
     Poisoned,
     /// The closure ran and panicked.
     #[error("the closure ran and panicked: {}", .0.message())]
     Panicked(Panic),
+}
+
+/// For `?` in functions of clients, which return [`io::Result`]. The kind is `Other`: an error of the lane is none of the
+/// connection. The [`CallError`] is inside ([`io::Error::get_ref`]).
+impl From<CallError> for io::Error {
+    fn from(error: CallError) -> Self {
+        Self::other(error)
+    }
 }
 
 /// Why [`try_call`](crate::SerialExecutor::try_call) did not take the closure. Each case gives it back.
@@ -57,7 +65,7 @@ pub enum TryCallError<F> {
     #[error("the lane is closed: the closure did not run")]
     Closed(F),
     /// The object is poisoned, and no `replace` is under way. The closure did not run.
-    #[error("the object is poisoned by an earlier panic: the closure did not run")]
+    #[error("an earlier panic has left the object poisoned or missing: the closure did not run")]
     Poisoned(F),
 }
 

@@ -52,7 +52,7 @@ impl<T> Drop for Handle<T> {
 }
 
 impl SerialExecutor<()> {
-    /// A [`Builder`], to give a lane a name, a stack size, a capacity.
+    /// A [`Builder`], to give a lane a name, a stack size, a capacity. Write it without a type parameter.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -130,7 +130,8 @@ impl<T: 'static> SerialExecutor<T> {
 
     /// Makes a lane whose object is made on its thread by a factory that may fail: a connect, an open.
     ///
-    /// The factory starts now, not when the future is polled. Dropping the future abandons the lane.
+    /// The factory starts now, not when the future is polled. Dropping the future abandons the lane. A factory that ends
+    /// in `Ok(..)` has to name its error type: `Ok::<_, std::io::Error>(..)`.
     ///
     /// ```
     /// use serial_executor::{OpenError, SerialExecutor};
@@ -203,7 +204,11 @@ impl<T: 'static> SerialExecutor<T> {
     /// # assert_eq!(call.wait().unwrap(), 42);
     /// ```
     ///
-    /// Nor can the result borrow from the object, which stays on its thread; clone what is to come out:
+    /// A `move` of a reference (an argument `key: &str`, a field of `&self`) still borrows: make it owned first, as in
+    /// `let key = key.to_owned();`. The closure is not async; for async work see the recipes of the crate.
+    ///
+    /// Nor can the result borrow from the object, which stays on its thread; clone what is to come out. It must be
+    /// `Send`:
     ///
     /// ```compile_fail
     /// # use serial_executor::SerialExecutor;
@@ -322,7 +327,8 @@ impl<T: 'static> SerialExecutor<T> {
 
     /// Vouches for an object that a panic may have left half changed: later calls touch it again.
     ///
-    /// It takes effect at once, also for calls that are queued. While there is no object it has none.
+    /// It takes effect at once, also for calls that are queued. While there is no object (its factory panicked) there
+    /// is nothing to vouch for: it has no effect, and [`replace`](Self::replace) is the cure.
     ///
     /// ```
     /// use serial_executor::{CallError, SerialExecutor};
@@ -342,7 +348,8 @@ impl<T: 'static> SerialExecutor<T> {
     /// Queues the replacement of the object: the old one is dropped, then `make` makes a new one, on the lane.
     ///
     /// It takes its turn like a call, also on a poisoned lane or one without an object, and heals it for those
-    /// behind. The order matters to objects of which there can be only one at a time: a port, a lock file.
+    /// behind. The order matters to objects of which there can be only one at a time: a port, a lock file. The factory
+    /// cannot fail but by a panic; to reconnect with one that can, see the recipes of the crate.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -606,11 +613,20 @@ impl<T> Clone for SerialExecutor<T> {
 
 impl<T> fmt::Debug for SerialExecutor<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lane = self.lane();
+        let stats = lane.stats();
+        let phase = match lane.queue.phase() {
+            Phase::Open => "open",
+            Phase::Closed if lane.end.is_over() => "ended",
+            Phase::Closed => "ending",
+        };
         f.debug_struct("SerialExecutor")
-            .field("thread", &self.handle.thread.name())
-            .field("queue", &self.lane().queue)
-            .field("poisoned", &!self.lane().health.is_sound())
-            .finish_non_exhaustive()
+            .field("thread", &self.handle.thread.name().unwrap_or_default())
+            .field("phase", &format_args!("{phase}"))
+            .field("running", &stats.running)
+            .field("pending", &stats.pending)
+            .field("poisoned", &!lane.health.is_sound())
+            .finish()
     }
 }
 

@@ -25,10 +25,12 @@
 //!     }
 //!
 //!     fn ask(&mut self, question: &str) -> std::io::Result<String> {
-//!         writeln!(self.stream.get_mut(), "{question}")?;
+//!         self.stream.get_mut().write_all(format!("{question}\n").as_bytes())?;
 //!         let mut answer = String::new();
-//!         self.stream.read_line(&mut answer)?;
-//!         Ok(answer.trim_end().to_owned())
+//!         match self.stream.read_line(&mut answer)? {
+//!             0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+//!             _ => Ok(answer.trim_end().to_owned()),
+//!         }
 //!     }
 //! }
 //!
@@ -64,8 +66,8 @@
 //! - **One at a time.** Closures never overlap; each has `&mut T`.
 //! - **In the order of the calls.** A call's place is fixed when [`call`] returns, not when its future is first
 //!   polled.
-//! - **Every call resolves, exactly once.** `Ok` if and only if the closure ran once, to its end. No panic, close,
-//!   abort or drop leaves a future pending for ever.
+//! - **Every call resolves, exactly once,** as soon as the calls before it and it have run. `Ok` if and only if the
+//!   closure ran once, to its end. No panic, close, abort or drop leaves a future pending for ever.
 //! - **Dropping a call is safe.** A queued call never runs, and its captures are dropped at once, even behind a
 //!   stuck call. A running one runs to its end, so that no protocol is cut in the middle.
 //! - **Nothing blocks the async side.** Only functions named `wait` and `wait_timeout` block. Dropping the last
@@ -74,7 +76,7 @@
 //!   until you [vouch for it](SerialExecutor::clear_poison) or [replace it](SerialExecutor::replace).
 //! - **Ending is awaitable.** When [`close`] or [`abort`] resolves, the object is gone; after
 //!   [`wait`](Ended::wait) the thread is gone too.
-//! - **Waiting on yourself is an error**, [`WaitError::WouldDeadlock`], not a deadlock.
+//! - **Waiting on yourself is an error**: `wait` on the lane's own thread is [`WaitError::WouldDeadlock`].
 //! - **Any runtime, and none.** No reactor, no timer, no global state. A call made under one runtime can be
 //!   awaited under another.
 //! - **Bounded when you ask.** With a [capacity](Builder::capacity), [`try_call`] refuses and [`post`] waits.
@@ -123,7 +125,8 @@
 //! language.
 //!
 //! A panic may have left the object half changed. So by default it is *poisoned*: later calls resolve
-//! [`CallError::Poisoned`] without touching it.
+//! [`CallError::Poisoned`] without touching it. (An `Err` that a closure returns is a value like any other: it does
+//! not poison.)
 //!
 //! ```
 //! # use serial_executor::{CallError, SerialExecutor};
@@ -161,11 +164,55 @@
 //! # });
 //! ```
 //!
+//! Did a call that was dropped run? If it matters (a write, say), have the closure set a flag that you keep, or keep
+//! the call: a timeout around `&mut call` leaves it as it is, to be awaited again.
+//!
+//! # A call that never returns
+//!
+//! No thread can be stopped from outside, so a call that hangs holds up its lane, and only its lane.
+//!
+//! - *See it*: [`stats`](SerialExecutor::stats) says `running` while `completed` stands still and `pending` grows.
+//!   The name of the thread ([`Builder::name`]) leads a debugger there.
+//! - *Prevent it*: use the timeouts of the object, like `TcpStream::set_read_timeout`. After one has struck in the
+//!   middle of a reply the connection is out of step: make it anew (see Recipes).
+//! - *Free it*: keep what makes the object's blocking calls return, such as a `TcpStream::try_clone` to
+//!   `shutdown`; the call then fails, and the lane goes on.
+//! - *Do not pile up*: with a [capacity](Builder::capacity), [`try_call`] refuses what `call` would queue.
+//! - *Give it up*: [`abort`] resolves everything behind the stuck call, at once. Make a new lane. The old thread and
+//!   object stay until the call returns, if ever; they do not keep the process from exiting.
+//!
 //! # Shutting down
 //!
 //! Await [`close`]: it runs what was accepted, drops the object, then resolves. Await [`abort`] to drop what has
-//! not started. **What is still queued when `main` returns (or at [`std::process::exit`]) is lost**, and the
+//! not started. With a patience that ends:
+//!
+//! ```
+//! # use serial_executor::SerialExecutor;
+//! use std::time::Duration;
+//! # async fn timeout<F: Future + Unpin>(limit: Duration, f: F) -> Result<F::Output, ()> {
+//! #     match futures::future::select(f, smol::Timer::after(limit)).await {
+//! #         futures::future::Either::Left((output, _)) => Ok(output),
+//! #         futures::future::Either::Right(_) => Err(()),
+//! #     }
+//! # }
+//! # use std::future::Future;
+//!
+//! # pollster::block_on(async {
+//! # let lane = SerialExecutor::new(());
+//! // `timeout` is your runtime's.
+//! if timeout(Duration::from_secs(5), lane.close()).await.is_err()
+//!     && timeout(Duration::from_secs(1), lane.abort()).await.is_err()
+//! {
+//!     eprintln!("{lane:?} is stuck: going without");
+//! }
+//! # });
+//! ```
+//!
+//! **What is still queued when `main` returns (or at [`std::process::exit`]) is lost**, and the
 //! object's destructor does not run, as with every thread of Rust's: the process does not wait for threads.
+//!
+//! The stack of a lane that has ended is given back when somebody has `wait`ed for the end, or when its handles and
+//! futures are gone.
 //!
 //! After `fork` the child has no thread but the one that forked: its copies of the handles have no lane behind
 //! them, and calls never resolve there. Make lanes after forking. [`std::process::Command`] is no problem.
@@ -177,6 +224,35 @@
 //! runs some `block_on` on a later call to its own lane. (`wait` there is [`WaitError::WouldDeadlock`].)
 //!
 //! # Recipes
+//!
+//! **Reconnect after an error**, inside the call: everybody behind finds the new connection, and of many who see the
+//! old one fail only one connects. ([`replace`](SerialExecutor::replace) is for after a panic; it takes its place at the
+//! back, and its factory cannot fail.)
+//!
+//! ```
+//! # use serial_executor::SerialExecutor;
+//! # struct Client;
+//! # impl Client {
+//! #     fn connect() -> std::io::Result<Self> { Ok(Self) }
+//! #     fn ask(&mut self, question: &str) -> std::io::Result<String> { Ok(question.to_owned()) }
+//! # }
+//! async fn ask(lane: &SerialExecutor<Option<Client>>, question: String) -> std::io::Result<String> {
+//!     let call = lane.call(move |connection| {
+//!         let client = match connection {
+//!             Some(client) => client,
+//!             None => connection.insert(Client::connect()?),
+//!         };
+//!         let answer = client.ask(&question);
+//!         if answer.is_err() {
+//!             *connection = None; // the next one connects
+//!         }
+//!         answer
+//!     });
+//!     call.flat().await
+//! }
+//! # let lane = SerialExecutor::new(None);
+//! # assert_eq!(pollster::block_on(ask(&lane, "?".to_owned())).unwrap(), "?");
+//! ```
 //!
 //! **Carry a tracing span** into a call; the lane's thread has none of its own:
 //!
@@ -210,9 +286,10 @@
 //! # .wait().unwrap(); assert!(answer > 0);
 //! ```
 //!
-//! **Say what you are**, in `top -H`, debuggers and panic messages: [`Builder::name`].
+//! **Say which is which**, in `top -H`, debuggers and panic messages: with more than one lane, [name](Builder::name)
+//! them.
 //!
-//! **From synchronous code**: [`Call::wait`]; all futures of the crate have it.
+//! **From synchronous code**: [`Call::wait`]. All futures of the crate have it but [`Flat`]: there, `.wait()??`.
 //!
 //! [`abort`]: SerialExecutor::abort
 //! [`call`]: SerialExecutor::call

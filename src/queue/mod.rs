@@ -31,7 +31,6 @@ use crate::slot::HasSlot;
 use crate::sync::{Apart, Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use admission::Admission;
 use list::List;
-use std::fmt;
 
 /// The future of a post, as far as the queue resolves it.
 pub(crate) type Admitted = Arc<dyn HasSlot<Result<(), CallError>>>;
@@ -324,14 +323,5 @@ fn admit(post: Option<Admitted>) {
     if let Some(post) = post {
         let unread = post.slot().fill(Ok(()));
         quietly(|| drop((unread, post)));
-    }
-}
-
-impl<J: ?Sized> fmt::Debug for Queue<J> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue")
-            .field("phase", &self.phase())
-            .field("pending", &self.pending())
-            .finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@ use futures::future::{self, Either, FusedFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 use serial_executor::{Call, CallError, SerialExecutor};
 use std::future::Future;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
@@ -514,5 +515,19 @@ fn dropping_a_flat_call_cancels_it() {
         assert_eq!((tracker.alive(), lane.pending()), (0, 0));
         stuck.release();
         assert!(matches!(lane.into_inner().wait(), Ok::<(), _>(())));
+    });
+}
+
+#[test]
+fn an_io_error_takes_in_the_error_of_the_call() {
+    under_every_runtime(|| async {
+        let lane = SerialExecutor::new(());
+        let lost = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let error = lane.call(move |()| Err::<(), _>(lost())).flat().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        lane.close();
+        let error = lane.call(|()| io::Result::Ok(())).flat().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other);
+        assert!(matches!(error.get_ref().unwrap().downcast_ref(), Some(CallError::Closed)));
     });
 }

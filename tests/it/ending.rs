@@ -765,3 +765,22 @@ fn whatever_is_tried_after_the_end_is_an_error_and_frees_its_closure() {
         }
     });
 }
+
+#[test]
+fn formatting_a_handle_tells_how_far_the_lane_is() {
+    guarded(|| {
+        let lane = SerialExecutor::builder().name("meter").spawn(()).unwrap();
+        let stuck = Stuck::new(&lane);
+        let queued = lane.call(|()| ());
+        let text = format!("{lane:?}");
+        for part in ["meter", "phase: open", "running: true", "pending: 1", "poisoned: false"] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        let ended = lane.abort();
+        assert!(format!("{lane:?}").contains("phase: ending, running: true, pending: 0"), "{lane:?}");
+        stuck.release();
+        ended.wait().unwrap();
+        assert!(format!("{lane:?}").contains("phase: ended, running: false"), "{lane:?}");
+        drop(queued);
+    });
+}
