@@ -377,11 +377,7 @@ impl Future for Post {
     type Output = Result<(), CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.get_mut().reader.poll(cx).map(|admission| match admission {
-            // The lane was faster: it had run the closure before the admission got here.
-            Err(CallError::Panicked(_)) => Ok(()),
-            admission => admission,
-        })
+        self.get_mut().reader.poll(cx)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::error::{IntoInnerError, WaitError};
 use crate::lane::{AnyLane, LaneId};
-use crate::panic::{Panic, quietly};
+use crate::panic::{Panic, drop_quietly, quietly};
 use crate::slot::{Reader, Slot};
 use crate::sync::{Arc, Mutex};
 use crate::wait;
@@ -77,7 +77,7 @@ impl End {
             }
         };
         drop(state);
-        quietly(|| drop(stale));
+        drop_quietly(stale);
         polled
     }
 
@@ -88,7 +88,7 @@ impl End {
             State::Over(_) => None,
         };
         drop(state);
-        quietly(|| drop(stale));
+        drop_quietly(stale);
     }
 
     /// Whether the lane has ended.

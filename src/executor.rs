@@ -4,7 +4,7 @@ use crate::builder::Builder;
 use crate::call::{Call, Post};
 use crate::ending::{Ended, IntoInner};
 use crate::error::{CallError, TryCallError};
-use crate::job::{Job, JobCell, OnObject, OnSeat, Work};
+use crate::job::{Job, JobCell, OnObject, OnSeat, PostCell, Work};
 use crate::lane::{AnyLane, Lane, Seat};
 use crate::opening::Opening;
 use crate::queue::Phase;
@@ -299,12 +299,10 @@ impl<T: 'static> SerialExecutor<T> {
     /// Dropping the future changes nothing.
     pub fn post(&self, f: impl FnOnce(&mut T) + Send + 'static) -> Post {
         let lane = self.lane();
-        let cell = Arc::new(JobCell::new(OnObject(f)));
+        let cell = Arc::new(PostCell::new(OnObject(f), !lane.queue.is_bounded()));
         let post: Arc<dyn HasSlot<_>> = Arc::clone(&cell) as _;
-        let job: Arc<dyn Job<T>> = cell;
-        if let Err(why) = lane.queue.push_post(Arc::clone(&job), Arc::clone(&post), lane.health.is_hopeless())
-        {
-            job.discard(why);
+        if let Err(why) = lane.queue.push_post(Arc::clone(&cell) as _, &post, lane.health.is_hopeless()) {
+            Job::<T>::discard(&*cell, why);
         }
         Post::new(post, lane.id)
     }

@@ -18,9 +18,10 @@
 
 use crate::error::CallError;
 use crate::lane::Seat;
-use crate::panic::quietly;
+use crate::panic::drop_quietly;
 use crate::slot::{HasSlot, Slot};
 use crate::sync::Mutex;
+use std::mem;
 
 /// What the queue sees of a job.
 pub(crate) trait Job<T>: Send + Sync {
@@ -73,18 +74,18 @@ where
 
 /// The one allocation of a call.
 pub(crate) struct JobCell<W, R> {
-    work: Mutex<Option<W>>,
+    work: Once<W>,
     slot: Slot<Result<R, CallError>>,
 }
 
 impl<W, R> JobCell<W, R> {
     pub(crate) const fn new(work: W) -> Self {
-        Self { work: Mutex::new(Some(work)), slot: Slot::new() }
+        Self { work: Once::new(work), slot: Slot::new() }
     }
 
     /// Takes the closure out. After this the job neither runs nor drops anything.
     pub(crate) fn take_work(&self) -> Option<W> {
-        self.work.lock().take()
+        self.work.take()
     }
 }
 
@@ -94,32 +95,88 @@ where
     R: Send,
 {
     fn run(&self, seat: &mut Seat<T>) {
-        let Some(work) = self.take_work() else { return };
+        let Some(work) = self.work.take() else { return };
         let result = work.run(seat);
         // The counters first: whoever sees the result also sees it counted.
         seat.count(&result);
-        let unread = match result {
-            // A post that was admitted and never ran says so to a poster who has not looked yet.
-            Err(error @ (CallError::Closed | CallError::Poisoned)) => self.slot.overwrite(Err(error)),
-            result => self.slot.fill(result),
-        };
-        quietly(|| drop(unread));
+        drop_quietly(self.slot.fill(result));
     }
 
     fn cancel(&self) {
-        let work = self.take_work();
-        quietly(|| drop(work));
+        drop_quietly(self.work.take());
     }
 
     fn discard(&self, why: CallError) {
-        Job::<T>::cancel(self);
-        let unread = self.slot.overwrite(Err(why));
-        quietly(|| drop(unread));
+        drop_quietly(self.work.take());
+        drop_quietly(self.slot.fill(Err(why)));
     }
 }
 
 impl<W: Send, R: Send> HasSlot<Result<R, CallError>> for JobCell<W, R> {
     fn slot(&self) -> &Slot<Result<R, CallError>> {
         &self.slot
+    }
+}
+
+/// The one allocation of a post. Its slot tells of the admission, not of the result.
+pub(crate) struct PostCell<W> {
+    work: Once<W>,
+    admission: Slot<Result<(), CallError>>,
+}
+
+impl<W> PostCell<W> {
+    /// A post that is admitted at once, or (`false`) one that will be admitted by the queue.
+    pub(crate) const fn new(work: W, admitted: bool) -> Self {
+        let admission = if admitted { Slot::filled(Ok(())) } else { Slot::new() };
+        Self { work: Once::new(work), admission }
+    }
+}
+
+impl<T, W: Work<T, Output = ()>> Job<T> for PostCell<W> {
+    fn run(&self, seat: &mut Seat<T>) {
+        let Some(work) = self.work.take() else { return };
+        let result = work.run(seat);
+        seat.count(&result);
+        match result {
+            // It never ran, and says so to a poster who has not looked yet.
+            Err(why @ (CallError::Closed | CallError::Poisoned)) => {
+                drop_quietly(self.admission.overwrite(Err(why)));
+            }
+            // The queue has admitted it, or is about to. What became of it is nobody's business.
+            Err(CallError::Panicked(_)) | Ok(()) => {}
+        }
+    }
+
+    fn cancel(&self) {
+        drop_quietly(self.work.take());
+    }
+
+    fn discard(&self, why: CallError) {
+        drop_quietly(self.work.take());
+        drop_quietly(self.admission.overwrite(Err(why)));
+    }
+}
+
+impl<W: Send> HasSlot<Result<(), CallError>> for PostCell<W> {
+    fn slot(&self) -> &Slot<Result<(), CallError>> {
+        &self.admission
+    }
+}
+
+/// A value that one of those who share it can take, once.
+struct Once<V>(Mutex<Option<V>>);
+
+impl<V> Once<V> {
+    const fn new(value: V) -> Self {
+        Self(Mutex::new(Some(value)))
+    }
+
+    fn take(&self) -> Option<V> {
+        // Whoever gets the lock gets the value and keeps the lock: there is nothing left to be had behind it. That
+        // saves unlocking it, one atomic operation of about fifteen that a call takes.
+        let mut guard = self.0.try_lock()?;
+        let value = guard.take();
+        mem::forget(guard);
+        value
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::{OpenError, ThreadError, WaitError};
 use crate::executor::SerialExecutor;
 use crate::lane::Seat;
-use crate::panic::{catch, quietly};
+use crate::panic::{catch, drop_quietly, quietly};
 use crate::queue::Idle;
 use crate::slot::{Reader, Slot};
 use crate::sync::Arc;
@@ -67,7 +67,7 @@ impl<T, E> Opening<T, E> {
         let main = move |mut seat: Seat<T>, idle: Idle| {
             if outcome.is_closed() {
                 // Abandoned before it began.
-                quietly(|| drop(make));
+                drop_quietly(Some(make));
                 return;
             }
             let error = match catch(make) {

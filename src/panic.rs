@@ -107,8 +107,7 @@ impl std::error::Error for Panic {}
 impl Drop for Shared {
     fn drop(&mut self) {
         // A payload may have a destructor that panics.
-        let payload = self.payload.get_mut().take();
-        quietly(|| drop(payload));
+        drop_quietly(self.payload.get_mut().take());
     }
 }
 
@@ -140,6 +139,13 @@ pub(crate) fn quietly(f: impl FnOnce()) {
     }
 }
 
+/// Drops what foreign code may be in, if there is anything.
+pub(crate) fn drop_quietly<V>(value: Option<V>) {
+    if let Some(value) = value {
+        quietly(|| drop(value));
+    }
+}
+
 /// Foreign code on its way to another thread. If it never gets there, its destructor's panic ends here.
 pub(crate) struct Quiet<V>(Option<V>);
 
@@ -156,7 +162,6 @@ impl<V> Quiet<V> {
 
 impl<V> Drop for Quiet<V> {
     fn drop(&mut self) {
-        let value = self.0.take();
-        quietly(|| drop(value));
+        drop_quietly(self.0.take());
     }
 }

@@ -15,7 +15,7 @@
 //!
 //! Wakers are foreign code: they are cloned, woken and dropped only while the lock is free.
 
-use crate::panic::quietly;
+use crate::panic::{drop_quietly, quietly};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::mem;
 use std::task::{Context, Poll, Waker};
@@ -100,7 +100,7 @@ impl<V> Slot<V> {
             State::Filled(_) | State::Closed => (take(&mut state), Some(waker)),
         };
         drop(state);
-        quietly(|| drop(stale));
+        drop_quietly(stale);
         polled
     }
 
@@ -110,7 +110,7 @@ impl<V> Slot<V> {
         let state = mem::replace(&mut *self.state.lock(), State::Closed);
         match state {
             State::Empty(waker) => {
-                quietly(|| drop(waker));
+                drop_quietly(waker);
                 None
             }
             State::Filled(value) => Some(value),
@@ -192,8 +192,7 @@ impl<V> Reader<V> {
 impl<V> Drop for Reader<V> {
     fn drop(&mut self) {
         if let Some(source) = &self.source {
-            let unread = source.slot().close();
-            quietly(|| drop(unread));
+            drop_quietly(source.slot().close());
         }
     }
 }

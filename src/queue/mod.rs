@@ -26,7 +26,7 @@ mod list;
 pub(crate) use idle::{Idle, Patience};
 
 use crate::error::{CallError, TryCallError};
-use crate::panic::quietly;
+use crate::panic::drop_quietly;
 use crate::slot::HasSlot;
 use crate::sync::{Apart, Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use admission::Admission;
@@ -65,7 +65,7 @@ struct Inbox<J: ?Sized> {
     /// Jobs that were not accepted.
     refused: u64,
     /// `None` without a capacity.
-    admission: Option<Admission<Admitted>>,
+    admission: Option<Box<Admission<Admitted>>>,
 }
 
 /// Whether new jobs are accepted.
@@ -111,7 +111,7 @@ impl<J: ?Sized> Queue<J> {
                 asleep: false,
                 next: 0,
                 refused: 0,
-                admission: capacity.map(Admission::new),
+                admission: capacity.map(|limit| Box::new(Admission::new(limit))),
             })),
             mail: AtomicBool::new(false),
             bell: Condvar::new(),
@@ -149,8 +149,8 @@ impl<J: ?Sized> Queue<J> {
         Ok(self.deliver(inbox, job))
     }
 
-    /// Queues a job whatever the capacity, and fills the slot of its post once it is within the capacity.
-    pub(crate) fn push_post(&self, job: Arc<J>, post: Admitted, poisoned: bool) -> Result<(), CallError> {
+    /// Queues a post whatever the capacity. In a bounded queue its slot is filled once it is within the capacity.
+    pub(crate) fn push_post(&self, job: Arc<J>, post: &Admitted, poisoned: bool) -> Result<(), CallError> {
         let mut inbox = self.inbox.lock();
         if inbox.phase == Phase::Closed {
             return inbox.refuse(CallError::Closed);
@@ -159,13 +159,15 @@ impl<J: ?Sized> Queue<J> {
             return inbox.refuse(CallError::Poisoned);
         }
         let sequence = inbox.next;
-        let admitted = match &mut inbox.admission {
-            Some(admission) => admission.queued_post(sequence, post),
-            None => Some(post),
-        };
+        let admitted =
+            inbox.admission.as_mut().and_then(|admission| admission.queued_post(sequence, Arc::clone(post)));
         self.deliver(inbox, job);
         admit(admitted);
         Ok(())
+    }
+
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.bounded
     }
 
     /// Appends an accepted job and wakes the lane if it sleeps. The lock ends here, before the bell rings.
@@ -275,7 +277,7 @@ impl<J: ?Sized> Queue<J> {
         ready.discarded += (ready.list.len() + inbox.list.len()) as u64;
         let jobs = ready.list.take().chain(inbox.list.take());
         // Their posts are resolved with the jobs.
-        let posts = inbox.admission.as_mut().map(Admission::clear);
+        let posts = inbox.admission.as_mut().map(|admission| admission.clear());
         drop(ready);
         self.ring(inbox);
         drop(posts);
@@ -321,7 +323,6 @@ impl<J: ?Sized> Inbox<J> {
 /// Resolves the future of a post, with no lock held.
 fn admit(post: Option<Admitted>) {
     if let Some(post) = post {
-        let unread = post.slot().fill(Ok(()));
-        quietly(|| drop((unread, post)));
+        drop_quietly(post.slot().fill(Ok(())));
     }
 }
