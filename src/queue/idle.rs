@@ -7,8 +7,9 @@
 //! at the expense of the very thread that is waited for if both share a CPU. So each side remembers whether
 //! looking has paid of late, and stops where it does not, but for a probe now and then.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::hint;
+use std::mem;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,83 +25,134 @@ const LIMIT: Duration = Duration::from_micros(100);
 const QUICK: Duration = Duration::from_micros(10);
 /// A yield that takes longer has let another thread run.
 const SWITCH: Duration = Duration::from_micros(1);
-/// A yield that takes longer has given the CPU to somebody with real work to do.
-const LONG: Duration = Duration::from_micros(10);
+/// A yield that takes longer has given the CPU to somebody who is not waiting for us, and may have cost us
+/// milliseconds.
+const LONG: Duration = Duration::from_micros(250);
+/// After such a yield, no lane yields for this time. Each time that it happens again the time is eight times as
+/// long, up to the greatest.
+const CROWDED: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(2));
 /// After this many times in a row without a quick find, looking stops but for probes.
 const PATIENCE: u32 = 4;
 /// What has stopped is tried again after this many times without.
-const PROBE: u32 = 64;
+const PROBE: u32 = 128;
+/// A lane that takes fewer jobs than this at a time keeps pace with its callers.
+const FEW: usize = 8;
+/// Hints between two takes of a lane that keeps pace.
+const LINGER: u32 = 32;
 
 /// The lane's side: looks for mail.
+#[derive(Default)]
 pub(crate) struct Idle {
     looks: bool,
     /// Times in a row without a quick find.
     misses: u32,
     /// Times left without looking.
     rest: u32,
-    /// Times left without hints: the caller shares this CPU, and comes to its turn only when we yield.
-    no_hints: u32,
-    /// Times left without yields: others want this CPU, and a thread that keeps yielding comes last.
-    no_yields: u32,
+    /// Whether the last take was of a few jobs only, and nothing was waited for since.
+    keeps_pace: bool,
+    /// Whether the next take is after lingering.
+    lingered: bool,
+    /// Times in a row that nothing came of it, and times left without.
+    lingered_in_vain: u32,
+    no_linger: u32,
 }
 
 impl Idle {
     pub(crate) fn new(spin: bool) -> Self {
-        Self { looks: spin && has_several_cpus(), misses: 0, rest: 0, no_hints: 0, no_yields: 0 }
+        Self { looks: spin && has_several_cpus(), ..Self::default() }
+    }
+
+    /// The lane has taken so many jobs at once.
+    pub(super) fn took(&mut self, jobs: usize) {
+        if mem::take(&mut self.lingered) {
+            self.lingered_in_vain = if jobs == 1 { self.lingered_in_vain + 1 } else { 0 };
+            if self.lingered_in_vain == PATIENCE {
+                self.lingered_in_vain = 0;
+                self.no_linger = PROBE;
+            }
+        }
+        self.keeps_pace = self.looks && jobs < FEW;
+    }
+
+    /// There are new jobs as soon as the last one taken is done: lets a few more come in.
+    ///
+    /// A lane that keeps pace with its callers would fetch every job by itself, and each time the inbox's cache
+    /// line goes to and fro. In fewer, larger takes both sides are faster: 160 ns a call instead of 245, with a
+    /// thousand in flight across two CPUs.
+    pub(super) fn linger(&mut self) {
+        if mem::take(&mut self.keeps_pace) && !is_left(&mut self.no_linger) {
+            self.lingered = true;
+            for _ in 0..LINGER {
+                hint::spin_loop();
+            }
+        }
     }
 
     /// Looks for a while. Returns whether it found something.
     pub(super) fn look(&mut self, is_ready: impl Fn() -> bool) -> bool {
+        self.keeps_pace = false;
         if !self.looks || is_left(&mut self.rest) {
             return false;
         }
-        let found = self.look_closely(is_ready);
-        if found.is_some_and(|after| after < QUICK) {
-            self.misses = 0;
-        } else {
-            self.misses += 1;
-            if self.misses >= PATIENCE {
-                // The probe has one try.
-                self.misses = PATIENCE - 1;
-                self.rest = PROBE;
+        match look_closely(&is_ready) {
+            Found::Quickly => self.misses = 0,
+            // One that shares our CPU: for it to come to its turn, it is best to be asleep.
+            Found::InOurStead => self.rest = PROBE,
+            Found::Late | Found::Nothing => {
+                self.misses += 1;
+                if self.misses >= PATIENCE {
+                    // The probe has one try.
+                    self.misses = PATIENCE - 1;
+                    self.rest = PROBE;
+                }
             }
         }
-        found.is_some()
+        // Whatever was found, there is no harm in another look at the inbox; if it is empty, the lane sleeps.
+        is_ready()
     }
+}
 
-    /// Returns how long it took to find something.
-    fn look_closely(&mut self, is_ready: impl Fn() -> bool) -> Option<Duration> {
-        let start = Instant::now();
-        if !is_left(&mut self.no_hints) {
-            for _ in 0..HINTS {
-                if is_ready() {
-                    return Some(Duration::ZERO);
-                }
-                hint::spin_loop();
-            }
+enum Found {
+    /// Soon enough for looking to pay.
+    Quickly,
+    /// While this thread had yielded its CPU.
+    InOurStead,
+    Late,
+    Nothing,
+}
+
+fn look_closely(is_ready: &impl Fn() -> bool) -> Found {
+    for _ in 0..HINTS {
+        if is_ready() {
+            return Found::Quickly;
         }
-        if is_left(&mut self.no_yields) {
-            return None;
+        hint::spin_loop();
+    }
+    let start = Instant::now();
+    if CROWD.is_there(start) {
+        return Found::Nothing;
+    }
+    let mut before = start;
+    loop {
+        thread::yield_now();
+        let now = Instant::now();
+        let (took, after) = (now.duration_since(before), now.duration_since(start));
+        before = now;
+        if took > LONG {
+            CROWD.met(now);
         }
-        let mut before = Instant::now();
-        loop {
-            thread::yield_now();
-            let now = Instant::now();
-            let took = now.duration_since(before);
-            let after = now.duration_since(start);
-            before = now;
-            if took > LONG {
-                self.no_yields = PROBE;
+        if is_ready() {
+            if took > SWITCH {
+                return Found::InOurStead;
             }
-            if is_ready() {
-                if took > SWITCH {
-                    self.no_hints = PROBE;
-                }
-                return Some(after);
-            }
-            if took > LONG || after > LIMIT {
-                return None;
-            }
+            return if after < QUICK { Found::Quickly } else { Found::Late };
+        }
+        if took > LONG {
+            return Found::Nothing;
+        }
+        if after > LIMIT {
+            CROWD.not_met();
+            return Found::Nothing;
         }
     }
 }
@@ -111,7 +163,42 @@ fn is_left(times: &mut u32) -> bool {
     left
 }
 
+/// Whether others want the CPU. All lanes of the process learn it from the one that found out.
+static CROWD: Crowd = Crowd { start: OnceLock::new(), until: AtomicU64::new(0), time: AtomicU64::new(0) };
+
+/// Written and read without order: it is only advice.
+struct Crowd {
+    start: OnceLock<Instant>,
+    /// No yields until then, in nanoseconds after `start`.
+    until: AtomicU64,
+    /// For how long there were no yields the last time, in nanoseconds.
+    time: AtomicU64,
+}
+
+impl Crowd {
+    fn since_start(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(*self.start.get_or_init(|| now))
+    }
+
+    fn is_there(&self, now: Instant) -> bool {
+        self.since_start(now) < Duration::from_nanos(self.until.load(Ordering::Relaxed))
+    }
+
+    fn met(&self, now: Instant) {
+        let (least, most) = CROWDED;
+        let time = (8 * Duration::from_nanos(self.time.load(Ordering::Relaxed))).clamp(least, most);
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.time.store(nanos(time), Ordering::Relaxed);
+        self.until.store(nanos(self.since_start(now) + time), Ordering::Relaxed);
+    }
+
+    fn not_met(&self) {
+        self.time.store(0, Ordering::Relaxed);
+    }
+}
+
 /// The callers' side: looks for a result, when the lane was awake as the call was made.
+#[derive(Default)]
 pub(crate) struct Patience {
     looks: bool,
     /// Times in a row in vain. Callers on several threads may lose a count to each other; it is only advice.
@@ -120,7 +207,7 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(spin: bool) -> Self {
-        Self { looks: spin && has_several_cpus(), misses: AtomicU32::new(0) }
+        Self { looks: spin && has_several_cpus(), ..Self::default() }
     }
 
     /// Looks for a while, some microseconds at the most.
@@ -149,4 +236,58 @@ impl Patience {
 fn has_several_cpus() -> bool {
     static SEVERAL: OnceLock<bool> = OnceLock::new();
     *SEVERAL.get_or_init(|| thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    const TIMES: u32 = 10 * (PROBE + 1);
+
+    /// How many of so many times `look` did look.
+    fn looked(mut look: impl FnMut(&dyn Fn() -> bool), found: bool) -> u32 {
+        let looks = Cell::new(false);
+        let is_ready = || {
+            looks.set(true);
+            found
+        };
+        (0..TIMES)
+            .map(|_| {
+                look(&is_ready);
+                u32::from(looks.take())
+            })
+            .sum()
+    }
+
+    #[test]
+    fn a_lane_stops_looking_when_nothing_comes_but_for_probes() {
+        let mut idle = Idle { looks: true, ..Idle::default() };
+        let probes = looked(|is_ready| _ = idle.look(is_ready), false);
+        assert!((PATIENCE..PATIENCE + 11).contains(&probes), "{probes}");
+    }
+
+    #[test]
+    fn a_lane_goes_on_looking_while_mail_comes_at_once() {
+        let mut idle = Idle { looks: true, ..Idle::default() };
+        assert_eq!(looked(|is_ready| _ = idle.look(is_ready), true), TIMES);
+    }
+
+    #[test]
+    fn a_caller_stops_looking_when_nothing_comes_and_goes_on_when_it_does() {
+        let patience = Patience { looks: true, ..Patience::default() };
+        let probes = looked(|is_ready| patience.look(is_ready), false);
+        assert!((PATIENCE..PATIENCE + 12).contains(&probes), "{probes}");
+        while patience.misses.load(Ordering::Relaxed) > 0 {
+            patience.look(|| true);
+        }
+        assert_eq!(looked(|is_ready| patience.look(is_ready), true), TIMES);
+    }
+
+    #[test]
+    fn nobody_looks_where_spinning_is_off() {
+        let (mut idle, patience) = (Idle::new(false), Patience::new(false));
+        assert_eq!(looked(|is_ready| _ = idle.look(is_ready), true), 0);
+        assert_eq!(looked(|is_ready| patience.look(is_ready), true), 0);
+    }
 }

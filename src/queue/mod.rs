@@ -16,8 +16,9 @@
 //! or woken by the caller after the locks are free.
 //!
 //! A wake-up cannot be lost: the lane decides to sleep while it holds the inbox, having seen it empty and the
-//! phase open, and notes that it is `asleep`; a push or an ending comes before that (then the lane sees it) or
-//! after it (then it sees `asleep`, and rings once it has let go of the lock).
+//! phase open, and leaves its thread in `asleep`; a push or an ending comes before that (then the lane sees it) or
+//! after it (then it finds the thread, and unparks it once it has let go of the lock). An unpark that comes before
+//! the park makes that return at once; one that is somebody else's makes the lane look once more.
 
 mod admission;
 mod idle;
@@ -28,9 +29,10 @@ pub(crate) use idle::{Idle, Patience};
 use crate::error::{CallError, TryCallError};
 use crate::panic::drop_quietly;
 use crate::slot::HasSlot;
-use crate::sync::{Apart, Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use crate::sync::{Apart, Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use admission::Admission;
 use list::List;
+use std::thread::{self, Thread};
 
 /// The future of a post, as far as the queue resolves it.
 pub(crate) type Admitted = Arc<dyn HasSlot<Result<(), CallError>>>;
@@ -41,7 +43,6 @@ pub(crate) struct Queue<J: ?Sized> {
     /// Whether the inbox has jobs or the phase has changed: a hint for a lane that spins, read without a lock.
     /// What it announces is read under the lock.
     mail: AtomicBool,
-    bell: Condvar,
     bounded: bool,
 }
 
@@ -58,8 +59,8 @@ struct Ready<J: ?Sized> {
 struct Inbox<J: ?Sized> {
     list: List<J>,
     phase: Phase,
-    /// Whether the lane sleeps, or is about to.
-    asleep: bool,
+    /// The lane's thread while it sleeps, or is about to: for whoever has something for it.
+    asleep: Option<Thread>,
     /// The sequence number of the next job: how many were accepted.
     next: u64,
     /// Jobs that were not accepted.
@@ -75,13 +76,13 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// What the lane finds when it looks for a job.
-enum Popped<J: ?Sized> {
-    Job(Arc<J>),
+/// What the inbox had for a lane that has run out of jobs.
+enum Refilled {
+    With(usize),
     /// Nothing yet.
-    Nothing,
+    NotYet,
     /// Nothing, and nothing will come.
-    End,
+    Never,
 }
 
 /// Where a job is in the queue.
@@ -108,13 +109,12 @@ impl<J: ?Sized> Queue<J> {
             inbox: Apart::new(Mutex::new(Inbox {
                 list: List::new(),
                 phase: Phase::Open,
-                asleep: false,
+                asleep: None,
                 next: 0,
                 refused: 0,
                 admission: capacity.map(|limit| Box::new(Admission::new(limit))),
             })),
             mail: AtomicBool::new(false),
-            bell: Condvar::new(),
             bounded: capacity.is_some(),
         }
     }
@@ -178,18 +178,15 @@ impl<J: ?Sized> Queue<J> {
             self.mail.store(true, Ordering::Release);
         }
         inbox.list.push(sequence, job);
-        let lane_awake = !self.ring(inbox);
+        let lane_awake = !Self::ring(inbox);
         Place { sequence, lane_awake }
     }
 
     /// Wakes the lane if it sleeps, and says whether it did.
-    fn ring(&self, mut inbox: MutexGuard<'_, Inbox<J>>) -> bool {
-        let asleep = std::mem::take(&mut inbox.asleep);
+    fn ring(mut inbox: MutexGuard<'_, Inbox<J>>) -> bool {
+        let asleep = inbox.asleep.take();
         drop(inbox);
-        if asleep {
-            self.bell.notify_one();
-        }
-        asleep
+        asleep.inspect(Thread::unpark).is_some()
     }
 
     /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any more.
@@ -216,48 +213,62 @@ impl<J: ?Sized> Queue<J> {
     /// The next job, or `None` when the lane is to end. Waits for one or the other. Called by the lane only.
     pub(crate) fn next(&self, idle: &mut Idle) -> Option<Arc<J>> {
         loop {
-            match self.pop() {
-                Popped::Job(job) => return Some(job),
-                Popped::End => return None,
-                Popped::Nothing => {}
+            if let Some(job) = self.pop(self.ready.lock()) {
+                return Some(job);
             }
-            if !idle.look(|| self.mail.load(Ordering::Acquire)) {
-                self.sleep();
+            if self.mail.load(Ordering::Relaxed) {
+                idle.linger();
+            }
+            match self.refill() {
+                Refilled::With(jobs) => idle.took(jobs),
+                Refilled::Never => return None,
+                Refilled::NotYet => {
+                    if !idle.look(|| self.mail.load(Ordering::Acquire)) {
+                        self.sleep();
+                    }
+                }
             }
         }
     }
 
-    fn pop(&self) -> Popped<J> {
-        let mut ready = self.ready.lock();
-        if ready.list.is_empty() {
-            let mut inbox = self.inbox.lock();
-            if inbox.list.is_empty() {
-                if inbox.phase == Phase::Closed {
-                    return Popped::End;
-                }
-                self.mail.store(false, Ordering::Relaxed);
-                return Popped::Nothing;
-            }
-            self.mail.store(false, Ordering::Relaxed);
-            std::mem::swap(&mut ready.list, &mut inbox.list);
-        }
-        let Some((sequence, job)) = ready.list.pop() else { return Popped::Nothing };
+    /// Takes the first job that is ready. The locks end here, before a post hears that it is admitted.
+    fn pop(&self, mut ready: MutexGuard<'_, Ready<J>>) -> Option<Arc<J>> {
+        let (sequence, job) = ready.list.pop()?;
         let admitted = if self.bounded { self.inbox.lock().gone(sequence) } else { None };
         drop(ready);
         admit(admitted);
-        Popped::Job(job)
+        Some(job)
+    }
+
+    /// Swaps the list that has been worked off for the inbox.
+    fn refill(&self) -> Refilled {
+        let mut ready = self.ready.lock();
+        let mut inbox = self.inbox.lock();
+        if inbox.list.is_empty() && inbox.phase == Phase::Closed {
+            return Refilled::Never;
+        }
+        self.mail.store(false, Ordering::Relaxed);
+        if inbox.list.is_empty() {
+            return Refilled::NotYet;
+        }
+        std::mem::swap(&mut ready.list, &mut inbox.list);
+        Refilled::With(ready.list.len())
     }
 
     /// Sleeps until there is a job or the phase changes.
     fn sleep(&self) {
         self.ready.lock().list.give_back(list::IDLE);
-        let mut inbox = self.inbox.lock();
-        while inbox.list.is_empty() && inbox.phase == Phase::Open {
+        loop {
+            let mut inbox = self.inbox.lock();
+            if !inbox.list.is_empty() || inbox.phase == Phase::Closed {
+                inbox.asleep = None;
+                return;
+            }
             inbox.list.give_back(list::IDLE);
-            inbox.asleep = true;
-            self.bell.wait(&mut inbox);
+            inbox.asleep = Some(thread::current());
+            drop(inbox);
+            thread::park();
         }
-        inbox.asleep = false;
     }
 
     /// Refuses new jobs. The lane ends when it has run those that are queued.
@@ -265,7 +276,7 @@ impl<J: ?Sized> Queue<J> {
         let mut inbox = self.inbox.lock();
         inbox.phase = Phase::Closed;
         self.mail.store(true, Ordering::Release);
-        self.ring(inbox);
+        Self::ring(inbox);
     }
 
     /// Refuses new jobs and takes out those that are queued, in order. The caller resolves them.
@@ -279,7 +290,7 @@ impl<J: ?Sized> Queue<J> {
         // Their posts are resolved with the jobs.
         let posts = inbox.admission.as_mut().map(|admission| admission.clear());
         drop(ready);
-        self.ring(inbox);
+        Self::ring(inbox);
         drop(posts);
         jobs
     }
