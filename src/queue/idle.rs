@@ -7,9 +7,10 @@
 //! at the expense of the very thread that is waited for if both share a CPU. So each side remembers whether
 //! looking has paid of late, and stops where it does not, but for a probe now and then.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::hint;
 use std::mem;
+use std::num::NonZero;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,7 +60,7 @@ pub(crate) struct Idle {
 
 impl Idle {
     pub(crate) fn new(spin: bool) -> Self {
-        Self { looks: spin && has_several_cpus(), ..Self::default() }
+        Self { looks: spin && cpus() > 1, ..Self::default() }
     }
 
     /// The lane has taken so many jobs at once.
@@ -94,6 +95,7 @@ impl Idle {
         if !self.looks || is_left(&mut self.rest) {
             return false;
         }
+        let Some(_looker) = Looker::new() else { return false };
         match look_closely(&is_ready) {
             Found::Quickly => self.misses = 0,
             // One that shares our CPU: for it to come to its turn, it is best to be asleep.
@@ -109,6 +111,26 @@ impl Idle {
         }
         // Whatever was found, there is no harm in another look at the inbox; if it is empty, the lane sleeps.
         is_ready()
+    }
+}
+
+/// One of the lanes that look: of all in the process at most half as many as there are CPUs, so that a thousand
+/// lanes that run out of calls at once do not look all at once.
+struct Looker;
+
+static LOOKERS: AtomicUsize = AtomicUsize::new(0);
+
+impl Looker {
+    fn new() -> Option<Self> {
+        let looker = Self;
+        // Counted first: two that come at once may both go without, but never both too many.
+        (LOOKERS.fetch_add(1, Ordering::Relaxed) < cpus().div_ceil(2)).then_some(looker)
+    }
+}
+
+impl Drop for Looker {
+    fn drop(&mut self) {
+        LOOKERS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -207,7 +229,7 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(spin: bool) -> Self {
-        Self { looks: spin && has_several_cpus(), ..Self::default() }
+        Self { looks: spin && cpus() > 1, ..Self::default() }
     }
 
     /// Looks for a while, some microseconds at the most.
@@ -233,9 +255,9 @@ impl Patience {
 }
 
 /// Asked once per process, because a thread that is pinned to one CPU sees only that one.
-fn has_several_cpus() -> bool {
-    static SEVERAL: OnceLock<bool> = OnceLock::new();
-    *SEVERAL.get_or_init(|| thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1))
+fn cpus() -> usize {
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 #[cfg(test)]
