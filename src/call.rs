@@ -9,6 +9,7 @@ use crate::wait;
 use futures::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -206,7 +207,8 @@ impl<R> Future for Call<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if std::mem::take(&mut this.soon) {
+        // On the lane's own thread it cannot come.
+        if mem::take(&mut this.soon) && !this.lane.id().is_current() {
             this.lane.patience().look(|| this.reader.is_finished());
         }
         let polled = this.reader.poll(cx);

@@ -1,6 +1,7 @@
 //! The end of a lane: [`Ended`], which everybody may wait for, and [`IntoInner`], which one gets the object from.
 //!
-//! The lane's thread ends in this order: what is still queued is discarded; the object goes to the first
+//! The lane's thread ends in this order: nothing is queued any more (who aborts takes it out, and drops it on his own
+//! thread, perhaps still now); the object goes to the first
 //! [`Claim`] whose future is still there, or is dropped; the outcome is stored; everybody who waits is woken;
 //! the thread returns. Waiting with [`Ended::wait`] then also joins it.
 

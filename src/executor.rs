@@ -401,6 +401,10 @@ impl<T: 'static> SerialExecutor<T> {
     /// lane is stuck in a call. That call runs to its end; then the object is dropped on its thread, and the thread ends. It may be
     /// called any number of times, also after [`close`](Self::close).
     ///
+    /// The destructor of something captured must not wait for another call of the same lane: it may be one that is
+    /// to be dropped after it. If several threads end a lane, its [`Ended`] may resolve while another thread's
+    /// `abort` is still dropping closures.
+    ///
     /// ```
     /// use serial_executor::{CallError, SerialExecutor};
     ///
@@ -535,6 +539,9 @@ impl<T: 'static> SerialExecutor<T> {
     }
 
     /// The lane's thread, for its id and its name.
+    ///
+    /// The lane itself parks on this thread when it has nothing to do. A closure that uses [`std::thread::park`] must
+    /// check a flag of its own, as always: a token may have been used up, or be somebody else's.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;

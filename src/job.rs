@@ -3,25 +3,23 @@
 //! The queue holds the allocation as `dyn Job<T>` (it does not know `R`), the future holds the same one as
 //! `dyn HasSlot<..>` (it does not know `T`). Its two halves are two state machines:
 //!
-//! | work   | slot     | a call is                                  | a post is                               |
-//! |--------|----------|--------------------------------------------|-----------------------------------------|
-//! | `Some` | `Empty`  | queued                                     | queued beyond the capacity              |
-//! | `Some` | `Filled` | (never)                                    | queued and admitted                     |
-//! | `Some` | `Closed` | queued and detached, or being cancelled    | queued, its admission read or unwanted  |
-//! | `None` | `Empty`  | running                                    | running, its admission on the way       |
-//! | `None` | `Filled` | over, its result not read                  | running or over, its admission not read |
-//! | `None` | `Closed` | running and abandoned, or over             | running or over                         |
+//! | work   | slot     | a call is                                    | a post is                                |
+//! |--------|----------|----------------------------------------------|------------------------------------------|
+//! | `Some` | `Empty`  | queued                                       | queued beyond the capacity               |
+//! | `Some` | `Filled` | (never)                                      | queued and admitted                      |
+//! | `Some` | `Closed` | queued and detached, or being cancelled      | queued, its admission read or unwanted   |
+//! | `None` | `Empty`  | running, or being discarded                  | at work or over, its admission on the way|
+//! | `None` | `Filled` | over or discarded, its result not read       | at work or over, its admission not read  |
+//! | `None` | `Closed` | running and abandoned, or over               | at work or over                          |
 //!
 //! Exactly-once rests on the queue: `run`, `cancel` and `discard` are called by whoever took the job out of
-//! it, and it can be taken out only once. The mutex around the work is never contended; it is there because
-//! safe code needs it to move a closure out of shared memory.
+//! it, and it can be taken out only once.
 
 use crate::error::CallError;
 use crate::lane::Seat;
 use crate::panic::drop_quietly;
 use crate::slot::{HasSlot, Slot};
 use crate::sync::Mutex;
-use std::mem;
 
 /// What the queue sees of a job.
 pub(crate) trait Job<T>: Send + Sync {
@@ -164,6 +162,8 @@ impl<W: Send> HasSlot<Result<(), CallError>> for PostCell<W> {
 }
 
 /// A value that one of those who share it can take, once.
+///
+/// The mutex is never contended; it is there because safe code needs it to move something out of shared memory.
 struct Once<V>(Mutex<Option<V>>);
 
 impl<V> Once<V> {
@@ -172,11 +172,6 @@ impl<V> Once<V> {
     }
 
     fn take(&self) -> Option<V> {
-        // Whoever gets the lock gets the value and keeps the lock: there is nothing left to be had behind it. That
-        // saves unlocking it, one atomic operation of about fifteen that a call takes.
-        let mut guard = self.0.try_lock()?;
-        let value = guard.take();
-        mem::forget(guard);
-        value
+        self.0.lock().take()
     }
 }

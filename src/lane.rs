@@ -81,8 +81,8 @@ pub(crate) trait AnyLane: Send + Sync {
 
     fn patience(&self) -> &Patience;
 
-    /// Takes a call out of the queue and drops its closure here. Returns false if it is not there any more.
-    fn cancel(&self, sequence: u64) -> bool;
+    /// Takes a call out of the queue, if it is still there, and drops its closure here.
+    fn cancel(&self, sequence: u64);
 }
 
 impl<T> AnyLane for Lane<T> {
@@ -98,10 +98,10 @@ impl<T> AnyLane for Lane<T> {
         &self.patience
     }
 
-    fn cancel(&self, sequence: u64) -> bool {
-        let Some(job) = self.queue.remove(sequence) else { return false };
-        job.cancel();
-        true
+    fn cancel(&self, sequence: u64) {
+        if let Some(job) = self.queue.remove(sequence) {
+            job.cancel();
+        }
     }
 }
 

@@ -86,8 +86,8 @@
 //! A lane is a thread: some tens of KiB of memory that is really used, and address space for a stack
 //! ([settable](Builder::stack_size)). An idle lane uses no CPU. A call is one allocation and two hand-overs
 //! between threads. If the caller sleeps meanwhile, waking it costs more than everything in this crate; a lane
-//! that has just run out of calls looks for the next one for some microseconds before it sleeps, and stops
-//! doing so where that does not pay ([`Builder::spin`]).
+//! that has just run out of calls looks for the next one for a while before it sleeps, and stops doing so where
+//! that does not pay ([`Builder::spin`]). Figures, and what they depend on, are in the chapter `performance`.
 //!
 //! Use something else when
 //!
@@ -104,7 +104,7 @@
 //! thread swaps the inbox against the list it has worked off, and runs what it finds. Every queued call stays
 //! in one of the two lists, where a cancel or an abort can take it out; whoever takes a call out of the list owns
 //! it, which is all there is to exactly-once. The result goes back into the allocation; the lock is released;
-//! then the waker is woken. A lane without calls sleeps on a condition variable.
+//! then the waker is woken. A lane without calls parks.
 //!
 //! The crate is safe Rust with small mutexes, and no foreign code (closure, waker, destructor, factory) runs
 //! while one is held: whatever yours do, they may call back into the lane.
@@ -328,6 +328,10 @@ pub use executor::{SerialExecutor, WeakSerialExecutor};
 pub use opening::Opening;
 pub use panic::Panic;
 pub use stats::Stats;
+
+#[cfg(doc)]
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}
 
 /// The code of the README is compiled and run with the doctests.
 #[cfg(doctest)]

@@ -91,7 +91,7 @@ impl Idle {
 
     /// Looks for a while. Returns whether it found something.
     pub(super) fn look(&mut self, is_ready: impl Fn() -> bool) -> bool {
-        self.keeps_pace = false;
+        (self.keeps_pace, self.lingered) = (false, false);
         if !self.looks || is_left(&mut self.rest) {
             return false;
         }
