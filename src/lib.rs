@@ -87,7 +87,7 @@
 //! ([settable](Builder::stack_size)). An idle lane uses no CPU. A call is one allocation and two hand-overs
 //! between threads. If the caller sleeps meanwhile, waking it costs more than everything in this crate; a lane
 //! that has just run out of calls looks for the next one for a while before it sleeps, and stops doing so where
-//! that does not pay ([`Builder::spin`]). Figures, and what they depend on, are in the chapter `performance`.
+//! that does not pay ([`Builder::spin`]). Figures, and what they depend on, are in the chapter [`performance`].
 //!
 //! Use something else when
 //!
