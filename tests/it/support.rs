@@ -11,7 +11,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 /// How long a test may take before it counts as hung. Generous: the machine may be busy.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs a test on a thread of its own and fails if it hangs.
 #[track_caller]
