@@ -263,7 +263,11 @@ fn cpus() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::Mutex;
     use std::cell::Cell;
+
+    /// The number of lanes that may look is the process's: these tests take it in turns.
+    static TURN: Mutex<()> = Mutex::new(());
 
     const TIMES: u32 = 10 * (PROBE + 1);
 
@@ -284,6 +288,7 @@ mod tests {
 
     #[test]
     fn a_lane_stops_looking_when_nothing_comes_but_for_probes() {
+        let _turn = TURN.lock();
         let mut idle = Idle { looks: true, ..Idle::default() };
         let probes = looked(|is_ready| _ = idle.look(is_ready), false);
         assert!((PATIENCE..PATIENCE + 11).contains(&probes), "{probes}");
@@ -291,6 +296,7 @@ mod tests {
 
     #[test]
     fn a_lane_goes_on_looking_while_mail_comes_at_once() {
+        let _turn = TURN.lock();
         let mut idle = Idle { looks: true, ..Idle::default() };
         assert_eq!(looked(|is_ready| _ = idle.look(is_ready), true), TIMES);
     }
