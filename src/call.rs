@@ -1,7 +1,7 @@
 //! The futures of calls: [`Call`], its shape without a nested result [`Flat`], and [`Post`].
 
 use crate::error::{CallError, WaitError};
-use crate::lane::{AnyLane, LaneId};
+use crate::lane::AnyLane;
 use crate::queue::Place;
 use crate::slot::{HasSlot, Reader};
 use crate::sync::Arc;
@@ -12,7 +12,7 @@ use std::future::Future;
 use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// A call on its way: the future of what the closure returns.
@@ -310,13 +310,23 @@ impl<R, E> fmt::Debug for Flat<R, E> {
 ///
 /// Dropping it changes nothing: the closure has its place and will run.
 pub struct Post {
-    reader: Reader<Result<(), CallError>>,
-    lane: LaneId,
+    state: Posted,
+}
+
+enum Posted {
+    Accepted { lane: Arc<dyn AnyLane>, sequence: u64 },
+    Refused(CallError),
+    /// It has resolved.
+    Over,
 }
 
 impl Post {
-    pub(crate) fn new(source: Arc<dyn HasSlot<Result<(), CallError>>>, lane: LaneId) -> Self {
-        Self { reader: Reader::new(source), lane }
+    pub(crate) fn accepted(lane: Arc<dyn AnyLane>, place: Place) -> Self {
+        Self { state: Posted::Accepted { lane, sequence: place.sequence } }
+    }
+
+    pub(crate) fn refused(why: CallError) -> Self {
+        Self { state: Posted::Refused(why) }
     }
 
     /// Waits for the admission in synchronous code.
@@ -344,8 +354,7 @@ impl Post {
     ///
     /// Until the closure is admitted.
     pub fn wait(mut self) -> Result<(), WaitError> {
-        let lane = self.lane;
-        wait::wait(&mut self, Some(lane), None)
+        self.wait_within(None)
     }
 
     /// Waits for the admission in synchronous code, but no longer than `limit`. `Duration::MAX` is no limit.
@@ -370,8 +379,15 @@ impl Post {
     ///
     /// Until the closure is admitted or for `limit`, whichever comes first.
     pub fn wait_timeout(&mut self, limit: Duration) -> Result<(), WaitError> {
-        let lane = self.lane;
-        wait::wait(self, Some(lane), Some(limit))
+        self.wait_within(Some(limit))
+    }
+
+    fn wait_within(&mut self, limit: Option<Duration>) -> Result<(), WaitError> {
+        let lane = match &self.state {
+            Posted::Accepted { lane, .. } => Some(lane.id()),
+            Posted::Refused(_) | Posted::Over => None,
+        };
+        wait::wait(self, lane, limit)
     }
 }
 
@@ -379,19 +395,41 @@ impl Future for Post {
     type Output = Result<(), CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.get_mut().reader.poll(cx)
+        let this = self.get_mut();
+        let admitted = match &this.state {
+            Posted::Accepted { lane, sequence } => Some(ready!(lane.poll_admission(*sequence, cx))),
+            Posted::Refused(_) | Posted::Over => None,
+        };
+        match (mem::replace(&mut this.state, Posted::Over), admitted) {
+            (_, Some(admitted)) => Poll::Ready(admitted),
+            (Posted::Refused(why), None) => Poll::Ready(Err(why)),
+            (_, None) => panic!("`Post` was polled after it had resolved"),
+        }
     }
 }
 
 impl FusedFuture for Post {
     fn is_terminated(&self) -> bool {
-        self.reader.is_terminated()
+        matches!(self.state, Posted::Over)
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        if let Posted::Accepted { lane, sequence } = &self.state {
+            lane.forget_admission(*sequence);
+        }
     }
 }
 
 impl fmt::Debug for Post {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Post").field("finished", &self.reader.is_finished()).finish_non_exhaustive()
+        let state = match &self.state {
+            Posted::Accepted { .. } => "accepted",
+            Posted::Refused(_) => "refused",
+            Posted::Over => "over",
+        };
+        f.debug_struct("Post").field("state", &format_args!("{state}")).finish_non_exhaustive()
     }
 }
 

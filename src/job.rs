@@ -1,16 +1,18 @@
 //! A call inside the crate: the closure and the result it leaves, in one allocation.
 //!
-//! The queue holds the allocation as `dyn Job<T>` (it does not know `R`), the future holds the same one as
+//! The queue holds the allocation as `dyn Job<T>` (it does not know `R`), the future of a call holds the same one as
 //! `dyn HasSlot<..>` (it does not know `T`). Its two halves are two state machines:
 //!
-//! | work   | slot     | a call is                                    | a post is                                |
-//! |--------|----------|----------------------------------------------|------------------------------------------|
-//! | `Some` | `Empty`  | queued                                       | queued beyond the capacity               |
-//! | `Some` | `Filled` | (never)                                      | queued and admitted                      |
-//! | `Some` | `Closed` | queued and detached, or being cancelled      | queued, its admission read or unwanted   |
-//! | `None` | `Empty`  | running, or being discarded                  | at work or over, its admission on the way|
-//! | `None` | `Filled` | over or discarded, its result not read       | at work or over, its admission not read  |
-//! | `None` | `Closed` | running and abandoned, or over               | at work or over                          |
+//! | work   | slot     | the call is                             |
+//! |--------|----------|-----------------------------------------|
+//! | `Some` | `Empty`  | queued                                  |
+//! | `Some` | `Filled` | (never)                                 |
+//! | `Some` | `Closed` | queued and detached, or being cancelled |
+//! | `None` | `Empty`  | running, or being discarded             |
+//! | `None` | `Filled` | over or discarded, its result not read  |
+//! | `None` | `Closed` | running and abandoned, or over          |
+//!
+//! A post has the first half only: its future waits for the queue, not for the closure.
 //!
 //! Exactly-once rests on the queue: `run`, `cancel` and `discard` are called by whoever took the job out of
 //! it, and it can be taken out only once.
@@ -116,17 +118,14 @@ impl<W: Send, R: Send> HasSlot<Result<R, CallError>> for JobCell<W, R> {
     }
 }
 
-/// The one allocation of a post. Its slot tells of the admission, not of the result.
+/// The one allocation of a post: a closure whose result nobody reads.
 pub(crate) struct PostCell<W> {
     work: Once<W>,
-    admission: Slot<Result<(), CallError>>,
 }
 
 impl<W> PostCell<W> {
-    /// A post that is admitted at once, or (`false`) one that will be admitted by the queue.
-    pub(crate) const fn new(work: W, admitted: bool) -> Self {
-        let admission = if admitted { Slot::filled(Ok(())) } else { Slot::new() };
-        Self { work: Once::new(work), admission }
+    pub(crate) const fn new(work: W) -> Self {
+        Self { work: Once::new(work) }
     }
 }
 
@@ -135,29 +134,15 @@ impl<T, W: Work<T, Output = ()>> Job<T> for PostCell<W> {
         let Some(work) = self.work.take() else { return };
         let result = work.run(seat);
         seat.count(&result);
-        match result {
-            // It never ran, and says so to a poster who has not looked yet.
-            Err(why @ (CallError::Closed | CallError::Poisoned)) => {
-                drop_quietly(self.admission.overwrite(Err(why)));
-            }
-            // The queue has admitted it, or is about to. What became of it is nobody's business.
-            Err(CallError::Panicked(_)) | Ok(()) => {}
-        }
+        drop_quietly(result.err());
     }
 
     fn cancel(&self) {
         drop_quietly(self.work.take());
     }
 
-    fn discard(&self, why: CallError) {
+    fn discard(&self, _: CallError) {
         drop_quietly(self.work.take());
-        drop_quietly(self.admission.overwrite(Err(why)));
-    }
-}
-
-impl<W: Send> HasSlot<Result<(), CallError>> for PostCell<W> {
-    fn slot(&self) -> &Slot<Result<(), CallError>> {
-        &self.admission
     }
 }
 

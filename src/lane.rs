@@ -13,6 +13,7 @@ use crate::queue::{Idle, Patience, Queue};
 use crate::stats::Stats;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use std::cell::Cell;
+use std::task::{Context, Poll};
 
 /// What everybody who has to do with a lane shares.
 pub(crate) struct Lane<T> {
@@ -67,9 +68,7 @@ impl<T> Lane<T> {
     /// Each is resolved once its closure is gone: who sees `Closed` has its captures back. The price is that a
     /// destructor that takes its time delays the others.
     pub(crate) fn abort(&self) {
-        for job in self.queue.abort() {
-            job.discard(CallError::Closed);
-        }
+        self.queue.abort(|job| job.discard(CallError::Closed));
     }
 }
 
@@ -83,6 +82,10 @@ pub(crate) trait AnyLane: Send + Sync {
 
     /// Takes a call out of the queue, if it is still there, and drops its closure here.
     fn cancel(&self, sequence: u64);
+
+    fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
+
+    fn forget_admission(&self, sequence: u64);
 }
 
 impl<T> AnyLane for Lane<T> {
@@ -102,6 +105,14 @@ impl<T> AnyLane for Lane<T> {
         if let Some(job) = self.queue.remove(sequence) {
             job.cancel();
         }
+    }
+
+    fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        self.queue.poll_admission(sequence, cx)
+    }
+
+    fn forget_admission(&self, sequence: u64) {
+        self.queue.forget_admission(sequence);
     }
 }
 

@@ -1,14 +1,14 @@
 //! [`Slot`]: the place where one value waits for the future that takes it, and [`Reader`], that future's end of it.
 //!
-//! Every future of the crate but `Ended` reads from a slot. The lane (or whoever resolves a job in its
+//! Every future of the crate but `Ended` and `Post` reads from a slot. The lane (or whoever resolves a job in its
 //! stead) fills it; the future polls it; either side may come first, and the future may go away.
 //!
-//! | state         | set by                        | `fill`               | `overwrite`          | `poll`                  | `close`                  |
-//! |---------------|-------------------------------|----------------------|----------------------|-------------------------|--------------------------|
-//! | `Empty(None)` | `new`                         | stores               | stores               | registers the waker     | goes to `Closed`         |
-//! | `Empty(Some)` | `poll`                        | stores, then wakes   | stores, then wakes   | keeps the newest waker  | drops the waker          |
-//! | `Filled`      | `fill`, `overwrite`, `filled` | gives the value back | gives the old value back | takes, goes to `Closed` | returns the unread value |
-//! | `Closed`      | `poll` (taken), `close`       | gives the value back | gives the value back | pending (nobody asks)   | nothing                  |
+//! | state         | set by                  | `fill`               | `poll`                  | `close`                  |
+//! |---------------|-------------------------|----------------------|-------------------------|--------------------------|
+//! | `Empty(None)` | `new`                   | stores               | registers the waker     | goes to `Closed`         |
+//! | `Empty(Some)` | `poll`                  | stores, then wakes   | keeps the newest waker  | drops the waker          |
+//! | `Filled`      | `fill`, `filled`        | gives the value back | takes, goes to `Closed` | returns the unread value |
+//! | `Closed`      | `poll` (taken), `close` | gives the value back | pending (nobody asks)   | nothing                  |
 //!
 //! The value moves from the filling thread to the taking thread through the mutex, which is what makes
 //! everything that the lane did before `fill` visible to the code after the `.await`.
@@ -59,28 +59,6 @@ impl<V> Slot<V> {
         drop(state);
         wake(waker);
         None
-    }
-
-    /// Stores the value even over one that has not been taken, and wakes the future.
-    ///
-    /// What comes back is the value that was there, or the new one when nobody will take it.
-    #[must_use = "a value that comes back is dropped by the caller, away from every lock"]
-    pub(crate) fn overwrite(&self, value: V) -> Option<V> {
-        let mut state = self.state.lock();
-        match mem::replace(&mut *state, State::Closed) {
-            State::Empty(waker) => {
-                *state = State::Filled(value);
-                self.filled.store(true, Ordering::Release);
-                drop(state);
-                wake(waker);
-                None
-            }
-            State::Filled(old) => {
-                *state = State::Filled(value);
-                Some(old)
-            }
-            State::Closed => Some(value),
-        }
     }
 
     /// Takes the value, or leaves the waker of `cx` to be woken when it is there.

@@ -5,7 +5,6 @@ use crate::call::{Call, Post};
 use crate::error::{CallError, TryCallError};
 use crate::job::{Job, JobCell, OnObject, OnSeat, PostCell, Work};
 use crate::lane::Seat;
-use crate::slot::HasSlot;
 use crate::sync::Arc;
 
 impl<T: 'static> SerialExecutor<T> {
@@ -148,12 +147,14 @@ impl<T: 'static> SerialExecutor<T> {
     /// Dropping the future changes nothing.
     pub fn post(&self, f: impl FnOnce(&mut T) + Send + 'static) -> Post {
         let lane = self.lane();
-        let cell = Arc::new(PostCell::new(OnObject(f), !lane.queue.is_bounded()));
-        let post: Arc<dyn HasSlot<_>> = Arc::clone(&cell) as _;
-        if let Err(why) = lane.queue.push_post(Arc::clone(&cell) as _, &post, lane.health.is_hopeless()) {
-            Job::<T>::discard(&*cell, why);
+        let job: Arc<dyn Job<T>> = Arc::new(PostCell::new(OnObject(f)));
+        match lane.queue.push_post(job, lane.health.is_hopeless()) {
+            Ok(place) => Post::accepted(self.any_lane(), place),
+            Err((job, why)) => {
+                job.cancel();
+                Post::refused(why)
+            }
         }
-        Post::new(post, lane.id)
     }
 
     /// Whether the object is not to be called: an earlier call panicked, or there is no object.

@@ -1,6 +1,7 @@
 //! [`Admission`]: which calls a bounded queue lets in, and when a waiting post is let in.
 
 use std::collections::VecDeque;
+use std::task::Waker;
 
 /// Memory for this many waiting posts is kept for those to come.
 const KEEP: usize = 16;
@@ -16,23 +17,24 @@ const KEEP: usize = 16;
 ///
 /// Distances stay above zero: a waiting post is itself a live job in front of the next one, and it cannot be
 /// cancelled. So a job that goes admits one post at most.
-pub(super) struct Admission<P> {
+pub(super) struct Admission {
     /// At least 1.
     limit: usize,
     /// Live jobs in the queue.
     queued: usize,
-    waiting: VecDeque<Waiting<P>>,
+    waiting: VecDeque<Waiting>,
     /// The sum of all distances: how many jobs must go before the last of the waiting is admitted.
     total: usize,
 }
 
-struct Waiting<P> {
+struct Waiting {
     sequence: u64,
     distance: usize,
-    post: P,
+    /// Of the post's future, once it was polled.
+    waker: Option<Waker>,
 }
 
-impl<P> Admission<P> {
+impl Admission {
     /// A capacity of 0 counts as 1.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit: limit.max(1), queued: 0, waiting: VecDeque::new(), total: 0 }
@@ -47,23 +49,27 @@ impl<P> Admission<P> {
         self.queued += 1;
     }
 
-    /// A post has been queued, which waits if the queue was full. Returns it if it is admitted at once.
-    pub(super) fn queued_post(&mut self, sequence: u64, post: P) -> Option<P> {
+    /// A post has been queued, which waits if the queue was full.
+    pub(super) fn queued_post(&mut self, sequence: u64) {
         let before = self.queued;
         self.queued();
         let to_go = (before + 1).saturating_sub(self.limit);
-        if to_go == 0 {
-            return Some(post);
+        if to_go > 0 {
+            let distance = to_go - self.total;
+            debug_assert!(distance > 0);
+            self.total = to_go;
+            self.waiting.push_back(Waiting { sequence, distance, waker: None });
         }
-        let distance = to_go - self.total;
-        debug_assert!(distance > 0);
-        self.total = to_go;
-        self.waiting.push_back(Waiting { sequence, distance, post });
-        None
     }
 
-    /// The job with this number has been started or cancelled. Returns the post that this admits.
-    pub(super) fn gone(&mut self, sequence: u64) -> Option<P> {
+    /// The waker of the post with this number, or `None` if it does not wait.
+    pub(super) fn waker_of(&mut self, sequence: u64) -> Option<&mut Option<Waker>> {
+        let at = self.waiting.binary_search_by_key(&sequence, |waiting| waiting.sequence).ok()?;
+        Some(&mut self.waiting[at].waker)
+    }
+
+    /// The job with this number has been started or cancelled. Returns the waker of the post that this admits.
+    pub(super) fn gone(&mut self, sequence: u64) -> Option<Waker> {
         self.queued -= 1;
         let behind = self.waiting.partition_point(|waiting| waiting.sequence <= sequence);
         let waiting = self.waiting.get_mut(behind)?;
@@ -78,14 +84,14 @@ impl<P> Admission<P> {
         if self.waiting.capacity() > 4 * enough {
             self.waiting.shrink_to(enough);
         }
-        admitted.map(|waiting| waiting.post)
+        admitted.and_then(|waiting| waiting.waker)
     }
 
-    /// Every job has been discarded. Returns the posts that were still waiting.
-    pub(super) fn clear(&mut self) -> impl Iterator<Item = P> + use<P> {
+    /// Every job has been discarded. Returns the wakers of the posts that were still waiting.
+    pub(super) fn clear(&mut self) -> impl Iterator<Item = Waker> + use<> {
         self.queued = 0;
         self.total = 0;
-        std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.post)
+        std::mem::take(&mut self.waiting).into_iter().filter_map(|waiting| waiting.waker)
     }
 }
 
@@ -105,12 +111,13 @@ mod tests {
         for limit in 1..=3 {
             for program in 0..5_u32.pow(STEPS) {
                 let mut admission = Admission::new(limit);
-                let (mut live, mut posts, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
-                let check = |said: Option<u64>, live: &[u64], waiting: &mut Vec<u64>| {
-                    let expected: Vec<_> =
-                        waiting.iter().copied().filter(|&post| admitted(limit, live, post)).collect();
-                    waiting.retain(|post| !expected.contains(post));
-                    assert_eq!(Vec::from_iter(said), expected, "limit {limit}, program {program}");
+                let (mut live, mut posts) = (Vec::new(), Vec::new());
+                let check = |admission: &mut Admission, live: &[u64], posts: &[u64]| {
+                    for &post in posts {
+                        let waits = admission.waker_of(post).is_some();
+                        let must = live.contains(&post) && !admitted(limit, live, post);
+                        assert_eq!(waits, must, "limit {limit}, program {program}, post {post}");
+                    }
                 };
                 for step in 0..STEPS {
                     let sequence = u64::from(step);
@@ -121,14 +128,11 @@ mod tests {
                         }
                         1 => {
                             posts.push(sequence);
-                            waiting.push(sequence);
-                            let said = admission.queued_post(sequence, sequence);
+                            admission.queued_post(sequence);
                             live.push(sequence);
-                            check(said, &live, &mut waiting);
                         }
                         2 if !live.is_empty() => {
-                            let gone = live.remove(0);
-                            check(admission.gone(gone), &live, &mut waiting);
+                            admission.gone(live.remove(0));
                         }
                         // Cancel the last call, or the first but one; a post cannot be cancelled.
                         pick => {
@@ -137,10 +141,11 @@ mod tests {
                             let call = if pick == 3 { calls.last() } else { calls.get(1) };
                             if let Some(&call) = call {
                                 live.retain(|&job| job != call);
-                                check(admission.gone(call), &live, &mut waiting);
+                                admission.gone(call);
                             }
                         }
                     }
+                    check(&mut admission, &live, &posts);
                     assert_eq!(admission.is_full(), live.len() >= limit);
                 }
             }

@@ -45,6 +45,11 @@ impl<J: ?Sized> List<J> {
         self.live += 1;
     }
 
+    /// No job in the list has a lower number. `None` if there is none.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.entries.front().map(|entry| entry.sequence)
+    }
+
     /// Takes out the first job.
     pub(super) fn pop(&mut self) -> Option<(u64, Arc<J>)> {
         while let Some(Entry { sequence, job }) = self.entries.pop_front() {

@@ -27,15 +27,12 @@ mod list;
 pub(crate) use idle::{Idle, Patience};
 
 use crate::error::{CallError, TryCallError};
-use crate::panic::drop_quietly;
-use crate::slot::HasSlot;
+use crate::panic::{drop_quietly, quietly};
 use crate::sync::{Apart, Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use admission::Admission;
 use list::List;
+use std::task::{Context, Poll, Waker};
 use std::thread::{self, Thread};
-
-/// The future of a post, as far as the queue resolves it.
-pub(crate) type Admitted = Arc<dyn HasSlot<Result<(), CallError>>>;
 
 pub(crate) struct Queue<J: ?Sized> {
     ready: Apart<Mutex<Ready<J>>>,
@@ -65,8 +62,10 @@ struct Inbox<J: ?Sized> {
     next: u64,
     /// Jobs that were not accepted.
     refused: u64,
+    /// The first job that an abort took out, and with it all that were accepted after it.
+    discarded_from: Option<u64>,
     /// `None` without a capacity.
-    admission: Option<Box<Admission<Admitted>>>,
+    admission: Option<Box<Admission>>,
 }
 
 /// Whether new jobs are accepted.
@@ -112,6 +111,7 @@ impl<J: ?Sized> Queue<J> {
                 asleep: None,
                 next: 0,
                 refused: 0,
+                discarded_from: None,
                 admission: capacity.map(|limit| Box::new(Admission::new(limit))),
             })),
             mail: AtomicBool::new(false),
@@ -149,25 +149,45 @@ impl<J: ?Sized> Queue<J> {
         Ok(self.deliver(inbox, job))
     }
 
-    /// Queues a post whatever the capacity. In a bounded queue its slot is filled once it is within the capacity.
-    pub(crate) fn push_post(&self, job: Arc<J>, post: &Admitted, poisoned: bool) -> Result<(), CallError> {
+    /// Queues a post whatever the capacity. [`poll_admission`](Self::poll_admission) tells when it is within it.
+    pub(crate) fn push_post(&self, job: Arc<J>, poisoned: bool) -> Result<Place, (Arc<J>, CallError)> {
         let mut inbox = self.inbox.lock();
         if inbox.phase == Phase::Closed {
-            return inbox.refuse(CallError::Closed);
+            return inbox.refuse((job, CallError::Closed));
         }
         if poisoned {
-            return inbox.refuse(CallError::Poisoned);
+            return inbox.refuse((job, CallError::Poisoned));
         }
         let sequence = inbox.next;
-        let admitted =
-            inbox.admission.as_mut().and_then(|admission| admission.queued_post(sequence, Arc::clone(post)));
-        self.deliver(inbox, job);
-        admit(admitted);
-        Ok(())
+        if let Some(admission) = &mut inbox.admission {
+            admission.queued_post(sequence);
+        }
+        Ok(self.deliver(inbox, job))
     }
 
-    pub(crate) fn is_bounded(&self) -> bool {
-        self.bounded
+    /// Whether a post is within the capacity, or has been discarded; else the waker of `cx` is kept.
+    pub(crate) fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        // Cloned before the lock is taken: it is foreign code.
+        let waker = self.bounded.then(|| cx.waker().clone());
+        let mut inbox = self.inbox.lock();
+        let (polled, stale) = if inbox.discarded_from.is_some_and(|first| first <= sequence) {
+            (Poll::Ready(Err(CallError::Closed)), waker)
+        } else if let Some(kept) = inbox.waker_of(sequence) {
+            (Poll::Pending, std::mem::replace(kept, waker))
+        } else {
+            (Poll::Ready(Ok(())), waker)
+        };
+        drop(inbox);
+        drop_quietly(stale);
+        polled
+    }
+
+    /// Nobody waits for the admission of this post any more.
+    pub(crate) fn forget_admission(&self, sequence: u64) {
+        if self.bounded {
+            let waker = self.inbox.lock().waker_of(sequence).and_then(Option::take);
+            drop_quietly(waker);
+        }
     }
 
     /// Appends an accepted job and wakes the lane if it sleeps. The lock ends here, before the bell rings.
@@ -279,20 +299,21 @@ impl<J: ?Sized> Queue<J> {
         Self::ring(inbox);
     }
 
-    /// Refuses new jobs and takes out those that are queued, in order. The caller resolves them.
-    pub(crate) fn abort(&self) -> impl Iterator<Item = Arc<J>> + use<J> {
+    /// Refuses new jobs and takes out those that are queued, in order. `discard` is called with each, and resolves it.
+    pub(crate) fn abort(&self, discard: impl Fn(Arc<J>)) {
         let mut ready = self.ready.lock();
         let mut inbox = self.inbox.lock();
         inbox.phase = Phase::Closed;
         self.mail.store(true, Ordering::Release);
         ready.discarded += (ready.list.len() + inbox.list.len()) as u64;
+        let first = ready.list.first().or_else(|| inbox.list.first());
+        inbox.discarded_from = inbox.discarded_from.or(first);
         let jobs = ready.list.take().chain(inbox.list.take());
-        // Their posts are resolved with the jobs.
         let posts = inbox.admission.as_mut().map(|admission| admission.clear());
         drop(ready);
         Self::ring(inbox);
-        drop(posts);
-        jobs
+        jobs.for_each(discard);
+        posts.into_iter().flatten().for_each(|waker| admit(Some(waker)));
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -325,15 +346,19 @@ impl<J: ?Sized> Inbox<J> {
         Err(why)
     }
 
-    /// A job has left a bounded queue. Returns the post that this admits.
-    fn gone(&mut self, sequence: u64) -> Option<Admitted> {
+    /// A job has left a bounded queue. Returns the waker of the post that this admits.
+    fn gone(&mut self, sequence: u64) -> Option<Waker> {
         self.admission.as_mut()?.gone(sequence)
+    }
+
+    fn waker_of(&mut self, post: u64) -> Option<&mut Option<Waker>> {
+        self.admission.as_mut()?.waker_of(post)
     }
 }
 
-/// Resolves the future of a post, with no lock held.
-fn admit(post: Option<Admitted>) {
-    if let Some(post) = post {
-        drop_quietly(post.slot().fill(Ok(())));
+/// Tells a post that it is admitted, with no lock held.
+fn admit(post: Option<Waker>) {
+    if let Some(waker) = post {
+        quietly(|| waker.wake());
     }
 }
