@@ -298,9 +298,9 @@ impl<R, E> fmt::Debug for Flat<R, E> {
 ///
 /// # Errors
 ///
-/// [`CallError::Closed`] if the lane is closed, [`CallError::Poisoned`] if the object is poisoned and no `replace`
-/// is under way. The same if an abort or a panic has taken the closure's turn from it before this is first polled
-/// after its admission: an error always means that the closure did not and will not run.
+/// [`CallError::Closed`] if the lane is closed, or if an abort takes the closure out of the queue before this has
+/// resolved; [`CallError::Poisoned`] if the object is poisoned as the post is made and no `replace` is under way. An
+/// error always means that the closure did not and will not run.
 ///
 /// # Panics
 ///
@@ -314,7 +314,10 @@ pub struct Post {
 }
 
 enum Posted {
-    Accepted { lane: Arc<dyn AnyLane>, sequence: u64 },
+    Accepted {
+        lane: Arc<dyn AnyLane>,
+        sequence: u64,
+    },
     Refused(CallError),
     /// It has resolved.
     Over,

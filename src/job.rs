@@ -26,7 +26,9 @@ use crate::sync::Mutex;
 /// What the queue sees of a job.
 pub(crate) trait Job<T>: Send + Sync {
     /// Runs the closure and publishes its result. Called on the lane.
-    fn run(&self, seat: &mut Seat<T>);
+    ///
+    /// Returns whether the job is spent: nobody will look at it any more, and nothing foreign is left in it.
+    fn run(&self, seat: &mut Seat<T>) -> bool;
 
     /// Drops the closure without running it.
     fn cancel(&self);
@@ -94,12 +96,15 @@ where
     W: Work<T, Output = R>,
     R: Send,
 {
-    fn run(&self, seat: &mut Seat<T>) {
-        let Some(work) = self.work.take() else { return };
+    fn run(&self, seat: &mut Seat<T>) -> bool {
+        let Some(work) = self.work.take() else { return false };
         let result = work.run(seat);
         // The counters first: whoever sees the result also sees it counted.
         seat.count(&result);
-        drop_quietly(self.slot.fill(result));
+        let unread = self.slot.fill(result);
+        let is_spent = unread.is_some();
+        drop_quietly(unread);
+        is_spent
     }
 
     fn cancel(&self) {
@@ -130,11 +135,12 @@ impl<W> PostCell<W> {
 }
 
 impl<T, W: Work<T, Output = ()>> Job<T> for PostCell<W> {
-    fn run(&self, seat: &mut Seat<T>) {
-        let Some(work) = self.work.take() else { return };
+    fn run(&self, seat: &mut Seat<T>) -> bool {
+        let Some(work) = self.work.take() else { return true };
         let result = work.run(seat);
         seat.count(&result);
         drop_quietly(result.err());
+        true
     }
 
     fn cancel(&self) {

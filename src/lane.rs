@@ -9,7 +9,7 @@ use crate::error::CallError;
 use crate::health::Health;
 use crate::job::Job;
 use crate::panic::{Panic, catch, drop_quietly};
-use crate::queue::{Idle, Patience, Queue};
+use crate::queue::{Idle, Patience, Queue, Taker};
 use crate::stats::Stats;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use std::cell::Cell;
@@ -220,12 +220,13 @@ impl<T> Seat<T> {
     }
 
     /// Runs the calls, one after another, until the lane is closed and they are done.
-    pub(crate) fn serve(mut self, mut idle: Idle) {
+    pub(crate) fn serve(mut self, idle: Idle) {
         let lane = Arc::clone(&self.lane);
-        while let Some(job) = lane.queue.next(&mut idle) {
-            job.run(&mut self);
-            // What is left of it has nothing foreign in it: the closure is gone, and so is a result that nobody reads.
-            drop(job);
+        let mut taker = Taker::new(idle);
+        while let Some(job) = lane.queue.next(&mut taker) {
+            if job.run(&mut self) {
+                taker.spent(job);
+            }
         }
     }
 }

@@ -163,6 +163,30 @@ fn the_memory_of_a_burst_is_given_back() {
 }
 
 #[test]
+fn the_memory_of_posts_that_have_run_is_given_back_when_the_lane_sleeps_and_when_it_ends() {
+    alone(|| {
+        let lane = SerialExecutor::new(0_u64);
+        lane.call(|_| ()).wait().unwrap();
+        let _profiler = dhat::Profiler::builder().testing().build();
+        let before = HeapStats::get();
+        let burst = || {
+            for _ in 0..10_000 {
+                let captured = [1_u8; 200];
+                lane.post(move |n| *n += u64::from(captured[captured.len() / 2]));
+            }
+        };
+        burst();
+        eventually("the lane frees what it keeps for callers", || {
+            HeapStats::get().curr_bytes < before.curr_bytes + NOISE_BYTES
+        });
+        burst();
+        lane.close().wait().unwrap();
+        assert_little_is_held("a lane that has ended", &before);
+        drop(lane);
+    });
+}
+
+#[test]
 fn an_abort_gives_the_memory_back_at_once() {
     alone(|| {
         let lane = SerialExecutor::builder().capacity(10).spawn(()).unwrap();

@@ -37,7 +37,7 @@ const PATIENCE: u32 = 4;
 /// What has stopped is tried again after this many times without.
 const PROBE: u32 = 128;
 /// A lane that takes fewer jobs than this at a time keeps pace with its callers.
-const FEW: usize = 8;
+const FEW: usize = 32;
 /// Hints between two takes of a lane that keeps pace.
 const LINGER: u32 = 32;
 
