@@ -1,6 +1,7 @@
 //! The futures of calls: [`Call`], its shape without a nested result [`Flat`], and [`Post`].
 
 use crate::error::{CallError, WaitError};
+use crate::job::{Job, JobCell, Work};
 use crate::lane::AnyLane;
 use crate::queue::Place;
 use crate::slot::{HasSlot, Reader};
@@ -71,6 +72,25 @@ impl<R> Call<R> {
             lane,
             sequence: place.map(|place| place.sequence),
             soon: place.is_some_and(|place| place.lane_awake),
+        }
+    }
+
+    /// A call whose job was handed to the queue, which has taken it or not.
+    pub(crate) fn pushed<T, W>(
+        cell: Arc<JobCell<W, R>>,
+        lane: Arc<dyn AnyLane>,
+        pushed: Result<Place, CallError>,
+    ) -> Self
+    where
+        W: Work<T, Output = R> + 'static,
+        R: Send + 'static,
+    {
+        match pushed {
+            Ok(place) => Self::new(cell, lane, Some(place)),
+            Err(why) => {
+                Job::<T>::discard(&*cell, why);
+                Self::new(cell, lane, None)
+            }
         }
     }
 

@@ -99,8 +99,8 @@ where
     fn run(&self, seat: &mut Seat<T>) -> bool {
         let Some(work) = self.work.take() else { return false };
         let result = work.run(seat);
-        // The counters first: whoever sees the result also sees it counted.
-        seat.count(&result);
+        // Before the result is there: whoever sees it also sees it counted, and whoever drops it unseen interrupts nothing.
+        seat.finish(&result);
         let unread = self.slot.fill(result);
         let is_spent = unread.is_some();
         drop_quietly(unread);
@@ -138,7 +138,7 @@ impl<T, W: Work<T, Output = ()>> Job<T> for PostCell<W> {
     fn run(&self, seat: &mut Seat<T>) -> bool {
         let Some(work) = self.work.take() else { return true };
         let result = work.run(seat);
-        seat.count(&result);
+        seat.finish(&result);
         drop_quietly(result.err());
         true
     }

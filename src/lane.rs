@@ -7,9 +7,11 @@ use crate::builder::OnPanic;
 use crate::ending::{Claims, End};
 use crate::error::CallError;
 use crate::health::Health;
+use crate::interrupt::Interrupter;
 use crate::job::Job;
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::queue::{Idle, Patience, Queue, Taker};
+use crate::session::Session;
 use crate::stats::Stats;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use std::cell::Cell;
@@ -21,6 +23,7 @@ pub(crate) struct Lane<T> {
     pub(crate) queue: Queue<dyn Job<T>>,
     pub(crate) health: Arc<Health>,
     pub(crate) claims: Claims<T>,
+    pub(crate) interrupter: Interrupter,
     pub(crate) end: End,
     pub(crate) tally: Tally,
     pub(crate) patience: Patience,
@@ -34,6 +37,7 @@ impl<T> Lane<T> {
             queue: Queue::new(capacity),
             health: Health::new(),
             claims: Claims::new(),
+            interrupter: Interrupter::new(),
             end: End::new(),
             tally: Tally::default(),
             patience: Patience::new(spin),
@@ -60,15 +64,17 @@ impl<T> Lane<T> {
             refused: counts.refused + counts.discarded + refused,
             pending: counts.pending,
             running: taken > completed + panicked + refused,
+            in_session: counts.in_session,
         }
     }
 
-    /// Refuses new calls and drops those that have not started, on this thread.
+    /// Refuses new calls, drops those that have not started, on this thread, and interrupts the one that runs.
     ///
     /// Each is resolved once its closure is gone: who sees `Closed` has its captures back. The price is that a
     /// destructor that takes its time delays the others.
     pub(crate) fn abort(&self) {
         self.queue.abort(|job| job.discard(CallError::Closed));
+        self.interrupter.fire(None);
     }
 }
 
@@ -80,7 +86,7 @@ pub(crate) trait AnyLane: Send + Sync {
 
     fn patience(&self) -> &Patience;
 
-    /// Takes a call out of the queue, if it is still there, and drops its closure here.
+    /// Takes a call out of the queue, if it is still there, and drops its closure here; interrupts it if it is running.
     fn cancel(&self, sequence: u64);
 
     fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
@@ -102,8 +108,9 @@ impl<T> AnyLane for Lane<T> {
     }
 
     fn cancel(&self, sequence: u64) {
-        if let Some(job) = self.queue.remove(sequence) {
-            job.cancel();
+        match self.queue.remove(sequence) {
+            Some(job) => job.cancel(),
+            None => _ = self.interrupter.fire(Some(sequence)),
         }
     }
 
@@ -187,6 +194,7 @@ impl<T> Seat<T> {
     /// Drops the object and makes another.
     pub(crate) fn replace(&mut self, make: impl FnOnce() -> T) -> Result<(), Panic> {
         self.lane.health.set_empty();
+        self.lane.interrupter.disarm();
         drop_quietly(self.object.take());
         self.make(make)
     }
@@ -207,8 +215,28 @@ impl<T> Seat<T> {
         }
     }
 
-    /// Counts a job that is over.
-    pub(crate) fn count<R>(&self, result: &Result<R, CallError>) {
+    /// Makes a function that interrupts calls.
+    pub(crate) fn set_interrupter<I: Fn() + Send + Sync + 'static>(
+        &mut self,
+        make: impl FnOnce(&mut T) -> I,
+    ) -> Result<(), CallError> {
+        let interrupt = self.with_object(make)?;
+        self.lane.interrupter.arm(Arc::new(interrupt));
+        Ok(())
+    }
+
+    /// Lets the lane take the calls of a session only, from the next one on.
+    pub(crate) fn open_session(&mut self) -> Result<Session<T>, CallError> {
+        if !self.lane.health.is_sound() {
+            return Err(CallError::Poisoned);
+        }
+        self.lane.queue.open_session()?;
+        Ok(Session::new(Arc::clone(&self.lane)))
+    }
+
+    /// A job is over, but for its result: it is not interrupted any more, and it counts.
+    pub(crate) fn finish<R>(&self, result: &Result<R, CallError>) {
+        self.lane.interrupter.finish();
         let tally = &self.lane.tally;
         let counter = match result {
             Ok(_) => &tally.completed,
@@ -223,7 +251,7 @@ impl<T> Seat<T> {
     pub(crate) fn serve(mut self, idle: Idle) {
         let lane = Arc::clone(&self.lane);
         let mut taker = Taker::new(idle);
-        while let Some(job) = lane.queue.next(&mut taker) {
+        while let Some(job) = lane.queue.next(&mut taker, |number| lane.interrupter.start(number)) {
             if job.run(&mut self) {
                 taker.spent(job);
             }
@@ -234,6 +262,7 @@ impl<T> Seat<T> {
 impl<T> Drop for Seat<T> {
     fn drop(&mut self) {
         self.lane.abort();
+        self.lane.interrupter.disarm();
         let object = self.object.take();
         let sound = self.lane.health.is_sound();
         let outcome = catch(|| drop(self.lane.claims.settle(object, sound)));

@@ -313,6 +313,8 @@ mod slot;
 mod queue;
 mod lane;
 mod health;
+mod interrupt;
+mod session;
 mod ending;
 mod stats;
 mod wait;
@@ -327,6 +329,7 @@ pub use error::{CallError, IntoInnerError, OpenError, ThreadError, TryCallError,
 pub use executor::{SerialExecutor, WeakSerialExecutor};
 pub use opening::Opening;
 pub use panic::Panic;
+pub use session::Session;
 pub use stats::Stats;
 
 #[cfg(doc)]

@@ -35,4 +35,7 @@ pub struct Stats {
     pub pending: usize,
     /// Whether a closure is running.
     pub running: bool,
+    /// Whether a [`Session`](crate::Session) has the lane for itself. If it stays so while nothing is `running` and
+    /// `pending` grows, somebody holds a session without using it.
+    pub in_session: bool,
 }

@@ -224,19 +224,14 @@ impl<T: 'static> SerialExecutor<T> {
         }))
     }
 
-    fn submit<W, R>(&self, work: W) -> Call<R>
+    pub(super) fn submit<W, R>(&self, work: W) -> Call<R>
     where
         W: Work<T, Output = R> + 'static,
         R: Send + 'static,
     {
         let cell = Arc::new(JobCell::new(work));
         let job: Arc<dyn Job<T>> = Arc::clone(&cell) as _;
-        match self.lane().queue.push(job) {
-            Ok(place) => Call::new(cell, self.any_lane(), Some(place)),
-            Err(why) => {
-                Job::<T>::discard(&*cell, why);
-                Call::new(cell, self.any_lane(), None)
-            }
-        }
+        let pushed = self.lane().queue.push(job);
+        Call::pushed::<T, _>(cell, self.any_lane(), pushed)
     }
 }

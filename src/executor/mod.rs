@@ -2,6 +2,7 @@
 
 mod making;
 mod calling;
+mod interrupting;
 mod ending;
 mod looking;
 mod weak;
@@ -78,14 +79,15 @@ impl<T> fmt::Debug for SerialExecutor<T> {
         let stats = lane.stats();
         let phase = match lane.queue.phase() {
             Phase::Open => "open",
-            Phase::Closed if lane.end.is_over() => "ended",
-            Phase::Closed => "ending",
+            Phase::Closed | Phase::Aborted if lane.end.is_over() => "ended",
+            Phase::Closed | Phase::Aborted => "ending",
         };
         f.debug_struct("SerialExecutor")
             .field("thread", &self.handle.thread.name().unwrap_or_default())
             .field("phase", &format_args!("{phase}"))
             .field("running", &stats.running)
             .field("pending", &stats.pending)
+            .field("in_session", &stats.in_session)
             .field("poisoned", &!lane.health.is_sound())
             .finish()
     }

@@ -7,10 +7,15 @@
 //! A job is in one of the lists until somebody takes it out: the lane (`next`), its caller (`remove`) or an
 //! ending (`abort`). Whoever takes it out owns what happens to it; that is the whole of exactly-once.
 //!
-//! | phase    | set by                  | `push`  | `next`, when both lists are empty |
-//! |----------|-------------------------|---------|-----------------------------------|
-//! | `Open`   | `new`                   | accepts | sleeps until a push or an ending  |
-//! | `Closed` | `close`, `abort`        | refuses | ends the lane                     |
+//! | phase     | set by  | `push`  | `push_in_session`            | `next`, when all lists are empty |
+//! |-----------|---------|---------|------------------------------|----------------------------------|
+//! | `Open`    | `new`   | accepts | accepts, if a session is open | sleeps until a push or an ending |
+//! | `Closed`  | `close` | refuses | accepts, if a session is open | ends the lane                    |
+//! | `Aborted` | `abort` | refuses | refuses                      | ends the lane                    |
+//!
+//! While there is a session the lane takes its calls only, from a third list, which is in the inbox; all others keep
+//! their places. A session is there from when the lane has reached its place (`open_session`) until its handle has gone
+//! and its calls have run, or until an abort.
 //!
 //! Lock order: `ready`, then `inbox`. Nothing foreign runs under either: jobs are handed out and run, dropped
 //! or woken by the caller after the locks are free.
@@ -40,6 +45,8 @@ pub(crate) struct Queue<J: ?Sized> {
     /// Whether the inbox has jobs or the phase has changed: a hint for a lane that spins, read without a lock.
     /// What it announces is read under the lock.
     mail: AtomicBool,
+    /// Whether the lane takes the calls of a session only. Written and read by the lane.
+    in_session: AtomicBool,
     bounded: bool,
 }
 
@@ -61,6 +68,8 @@ struct Inbox<J: ?Sized> {
     /// Jobs that have run: whoever pushes one frees one. Memory that comes back to the thread that asked for it spares
     /// the allocator work between threads, which would be most of what a post costs: 120 ns instead of 280.
     spent: Vec<Arc<J>>,
+    /// The session that the lane is in.
+    session: Option<Session<J>>,
     phase: Phase,
     /// The lane's thread while it sleeps, or is about to: for whoever has something for it.
     asleep: Option<Thread>,
@@ -74,11 +83,19 @@ struct Inbox<J: ?Sized> {
     admission: Option<Box<Admission>>,
 }
 
+/// The calls of a session.
+struct Session<J: ?Sized> {
+    list: List<J>,
+    /// Whether there is a handle that could make more.
+    is_open: bool,
+}
+
 /// Whether new jobs are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
     Closed,
+    Aborted,
 }
 
 /// What only the lane has: it takes the jobs.
@@ -130,6 +147,7 @@ pub(crate) struct Counts {
     pub(crate) pending: usize,
     pub(crate) cancelled: u64,
     pub(crate) discarded: u64,
+    pub(crate) in_session: bool,
 }
 
 impl<J: ?Sized> Queue<J> {
@@ -139,6 +157,7 @@ impl<J: ?Sized> Queue<J> {
             inbox: Apart::new(Mutex::new(Inbox {
                 list: List::new(),
                 spent: Vec::new(),
+                session: None,
                 phase: Phase::Open,
                 asleep: None,
                 next: 0,
@@ -147,6 +166,7 @@ impl<J: ?Sized> Queue<J> {
                 admission: capacity.map(|limit| Box::new(Admission::new(limit))),
             })),
             mail: AtomicBool::new(false),
+            in_session: AtomicBool::new(false),
             bounded: capacity.is_some(),
         }
     }
@@ -154,7 +174,7 @@ impl<J: ?Sized> Queue<J> {
     /// Queues a job whatever the capacity. Returns its place.
     pub(crate) fn push(&self, job: Arc<J>) -> Result<Place, CallError> {
         let mut inbox = self.inbox.lock();
-        if inbox.phase == Phase::Closed {
+        if inbox.phase != Phase::Open {
             return inbox.refuse(CallError::Closed);
         }
         if let Some(admission) = &mut inbox.admission {
@@ -166,7 +186,7 @@ impl<J: ?Sized> Queue<J> {
     /// Queues a job if there is a slot and the object is not known to be `poisoned`.
     pub(crate) fn try_push(&self, job: Arc<J>, poisoned: bool) -> Result<Place, TryCallError<()>> {
         let mut inbox = self.inbox.lock();
-        if inbox.phase == Phase::Closed {
+        if inbox.phase != Phase::Open {
             return inbox.refuse(TryCallError::Closed(()));
         }
         if poisoned {
@@ -184,7 +204,7 @@ impl<J: ?Sized> Queue<J> {
     /// Queues a post whatever the capacity. [`poll_admission`](Self::poll_admission) tells when it is within it.
     pub(crate) fn push_post(&self, job: Arc<J>, poisoned: bool) -> Result<Place, (Arc<J>, CallError)> {
         let mut inbox = self.inbox.lock();
-        if inbox.phase == Phase::Closed {
+        if inbox.phase != Phase::Open {
             return inbox.refuse((job, CallError::Closed));
         }
         if poisoned {
@@ -224,16 +244,52 @@ impl<J: ?Sized> Queue<J> {
 
     /// Appends an accepted job and wakes the lane if it sleeps. The lock ends here, before the bell rings.
     fn deliver(&self, mut inbox: MutexGuard<'_, Inbox<J>>, job: Arc<J>) -> Place {
-        let sequence = inbox.next;
-        inbox.next += 1;
+        let sequence = inbox.accept();
         if inbox.list.is_empty() {
             self.mail.store(true, Ordering::Release);
         }
         inbox.list.push(sequence, job);
         let spent = inbox.spent.pop();
-        let lane_awake = !Self::ring(inbox);
+        // In a session the lane has no ear for this.
+        let lane_awake = inbox.session.is_none() && !Self::ring(inbox);
         drop(spent);
         Place { sequence, lane_awake }
+    }
+
+    /// Queues a job of the session that the lane is in.
+    pub(crate) fn push_in_session(&self, job: Arc<J>) -> Result<Place, CallError> {
+        let mut inbox = self.inbox.lock();
+        if inbox.session.is_none() {
+            return inbox.refuse(CallError::Closed);
+        }
+        let sequence = inbox.accept();
+        if let Some(session) = &mut inbox.session {
+            session.list.push(sequence, job);
+        }
+        self.mail.store(true, Ordering::Release);
+        let lane_awake = !Self::ring(inbox);
+        Ok(Place { sequence, lane_awake })
+    }
+
+    /// From here on the lane takes the calls of a session only. Called by the lane.
+    pub(crate) fn open_session(&self) -> Result<(), CallError> {
+        let mut inbox = self.inbox.lock();
+        if inbox.phase == Phase::Aborted {
+            return Err(CallError::Closed);
+        }
+        inbox.session = Some(Session { list: List::new(), is_open: true });
+        self.in_session.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The session makes no more calls. When those that it has made have run, the lane takes the others again.
+    pub(crate) fn close_session(&self) {
+        let mut inbox = self.inbox.lock();
+        if let Some(session) = &mut inbox.session {
+            session.is_open = false;
+            self.mail.store(true, Ordering::Release);
+            Self::ring(inbox);
+        }
     }
 
     /// Wakes the lane if it sleeps, and says whether it did.
@@ -246,18 +302,20 @@ impl<J: ?Sized> Queue<J> {
     /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any more.
     pub(crate) fn remove(&self, sequence: u64) -> Option<Arc<J>> {
         let mut ready = self.ready.lock();
+        if let Some(job) = ready.list.remove(sequence) {
+            ready.cancelled += 1;
+            let admitted = if self.bounded { self.inbox.lock().gone(sequence) } else { None };
+            drop(ready);
+            admit(admitted);
+            return Some(job);
+        }
         // Only under the lock of `ready` can jobs move from one list to the other, so none slips by.
-        let mut inbox = None;
-        let job = match ready.list.remove(sequence) {
-            Some(job) => job,
-            None => inbox.insert(self.inbox.lock()).list.remove(sequence)?,
+        let mut inbox = self.inbox.lock();
+        let (job, admitted) = match inbox.list.remove(sequence) {
+            Some(job) => (job, inbox.gone(sequence)),
+            None => (inbox.session.as_mut()?.list.remove(sequence)?, None),
         };
         ready.cancelled += 1;
-        let mut admitted = None;
-        if self.bounded {
-            let inbox = inbox.get_or_insert_with(|| self.inbox.lock());
-            admitted = inbox.gone(sequence);
-        }
         drop(inbox);
         drop(ready);
         admit(admitted);
@@ -265,10 +323,14 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// The next job, or `None` when the lane is to end. Waits for one or the other.
-    pub(crate) fn next(&self, taker: &mut Taker<J>) -> Option<Arc<J>> {
+    ///
+    /// `start` is told its number before the lock is released: whoever does not find the job in the queue finds it started.
+    pub(crate) fn next(&self, taker: &mut Taker<J>, start: impl Fn(u64)) -> Option<Arc<J>> {
         loop {
-            if let Some(job) = self.pop(self.ready.lock()) {
-                return Some(job);
+            let is_in_session = self.in_session.load(Ordering::Relaxed);
+            let job = if is_in_session { self.pop_in_session(&start) } else { self.pop(&start) };
+            if job.is_some() {
+                return job;
             }
             if self.mail.load(Ordering::Relaxed) {
                 taker.idle.linger();
@@ -286,25 +348,52 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Takes the first job that is ready. The locks end here, before a post hears that it is admitted.
-    fn pop(&self, mut ready: MutexGuard<'_, Ready<J>>) -> Option<Arc<J>> {
+    fn pop(&self, start: &impl Fn(u64)) -> Option<Arc<J>> {
+        let mut ready = self.ready.lock();
         let (sequence, job) = ready.list.pop()?;
+        start(sequence);
         let admitted = if self.bounded { self.inbox.lock().gone(sequence) } else { None };
         drop(ready);
         admit(admitted);
         Some(job)
     }
 
-    /// Swaps the list that has been worked off for the inbox.
+    fn pop_in_session(&self, start: &impl Fn(u64)) -> Option<Arc<J>> {
+        // Both, as for every job that is taken: who counts holds `ready`.
+        let _ready = self.ready.lock();
+        let (sequence, job) = self.inbox.lock().session.as_mut()?.list.pop()?;
+        start(sequence);
+        Some(job)
+    }
+
+    /// Swaps the list that has been worked off for the inbox, unless there is a session.
     fn refill(&self, taker: &mut Taker<J>) -> Refilled {
         let mut ready = self.ready.lock();
         let mut inbox = self.inbox.lock();
-        if inbox.list.is_empty() && inbox.phase == Phase::Closed {
+        self.mail.store(false, Ordering::Relaxed);
+        if let Some(session) = &inbox.session {
+            if session.is_open || !session.list.is_empty() {
+                return if session.list.is_empty() {
+                    Refilled::NotYet
+                } else {
+                    Refilled::With(session.list.len())
+                };
+            }
+            inbox.session = None;
+        }
+        if self.in_session.load(Ordering::Relaxed) {
+            // It has ended just now, or was aborted. What it kept waiting comes first, then what came in meanwhile.
+            self.in_session.store(false, Ordering::Relaxed);
+            if !ready.list.is_empty() {
+                return Refilled::With(ready.list.len());
+            }
+        }
+        if inbox.list.is_empty() {
+            if inbox.phase == Phase::Open {
+                return Refilled::NotYet;
+            }
             taker.spent.append(&mut inbox.spent);
             return Refilled::Never;
-        }
-        self.mail.store(false, Ordering::Relaxed);
-        if inbox.list.is_empty() {
-            return Refilled::NotYet;
         }
         std::mem::swap(&mut ready.list, &mut inbox.list);
         if inbox.spent.is_empty() {
@@ -319,7 +408,7 @@ impl<J: ?Sized> Queue<J> {
         taker.free_spent();
         loop {
             let mut inbox = self.inbox.lock();
-            if !inbox.list.is_empty() || inbox.phase == Phase::Closed {
+            if inbox.has_work() {
                 inbox.asleep = None;
                 return;
             }
@@ -332,24 +421,28 @@ impl<J: ?Sized> Queue<J> {
         }
     }
 
-    /// Refuses new jobs. The lane ends when it has run those that are queued.
+    /// Refuses new jobs. The lane ends when it has run those that are queued, and after an open session.
     pub(crate) fn close(&self) {
         let mut inbox = self.inbox.lock();
-        inbox.phase = Phase::Closed;
+        if inbox.phase == Phase::Open {
+            inbox.phase = Phase::Closed;
+        }
         self.mail.store(true, Ordering::Release);
         Self::ring(inbox);
     }
 
-    /// Refuses new jobs and takes out those that are queued, in order. `discard` is called with each, and resolves it.
+    /// Refuses new jobs, ends a session, and takes out what is queued, in order. `discard` is called with each, and
+    /// resolves it.
     pub(crate) fn abort(&self, discard: impl Fn(Arc<J>)) {
         let mut ready = self.ready.lock();
         let mut inbox = self.inbox.lock();
-        inbox.phase = Phase::Closed;
+        inbox.phase = Phase::Aborted;
         self.mail.store(true, Ordering::Release);
-        ready.discarded += (ready.list.len() + inbox.list.len()) as u64;
+        let mut session = inbox.session.take().map_or_else(List::new, |session| session.list);
+        ready.discarded += (session.len() + ready.list.len() + inbox.list.len()) as u64;
         let first = ready.list.first().or_else(|| inbox.list.first());
         inbox.discarded_from = inbox.discarded_from.or(first);
-        let jobs = ready.list.take().chain(inbox.list.take());
+        let jobs = session.take().chain(ready.list.take()).chain(inbox.list.take());
         let posts = inbox.admission.as_mut().map(|admission| admission.clear());
         drop(ready);
         Self::ring(inbox);
@@ -368,9 +461,12 @@ impl<J: ?Sized> Queue<J> {
         let counts = Counts {
             accepted: inbox.next,
             refused: inbox.refused,
-            pending: ready.list.len() + inbox.list.len(),
+            pending: ready.list.len()
+                + inbox.list.len()
+                + inbox.session.as_ref().map_or(0, |session| session.list.len()),
             cancelled: ready.cancelled,
             discarded: ready.discarded,
+            in_session: inbox.session.is_some(),
         };
         (counts, read())
     }
@@ -382,6 +478,21 @@ impl<J: ?Sized> Queue<J> {
 }
 
 impl<J: ?Sized> Inbox<J> {
+    /// The number of a job that is accepted now.
+    fn accept(&mut self) -> u64 {
+        let sequence = self.next;
+        self.next += 1;
+        sequence
+    }
+
+    /// Whether there is something that the lane should do.
+    fn has_work(&self) -> bool {
+        match &self.session {
+            Some(session) => !session.is_open || !session.list.is_empty(),
+            None => !self.list.is_empty() || self.phase != Phase::Open,
+        }
+    }
+
     fn refuse<V, E>(&mut self, why: E) -> Result<V, E> {
         self.refused += 1;
         Err(why)

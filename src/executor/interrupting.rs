@@ -1,0 +1,122 @@
+//! Interrupting the running call, and having the lane for oneself.
+
+use super::SerialExecutor;
+use crate::call::Call;
+use crate::job::OnSeat;
+use crate::lane::Seat;
+use crate::session::Session;
+
+impl<T: 'static> SerialExecutor<T> {
+    /// Sets the function that makes a running call return early.
+    ///
+    /// `make` runs on the lane, as a call in its turn, and takes from the object what can stop it from outside: a
+    /// `try_clone` of its socket, SQLite's interrupt handle. The function that it returns is then called
+    ///
+    /// - when a running [`Call`] or [`CallStream`](crate::CallStream) is dropped (not [detached](Call::detach)),
+    /// - by [`abort`](Self::abort), if a call is running,
+    /// - by [`interrupt`](Self::interrupt),
+    ///
+    /// at most once for each call, only while that call is running, and never into the next one. It takes the place of the
+    /// function before it. [`replace`](Self::replace) and the end of the lane drop it before the object.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    /// use std::io::Read;
+    /// use std::net::{Shutdown, TcpListener, TcpStream};
+    ///
+    /// # pollster::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr()?;
+    /// let lane = SerialExecutor::try_new_with(move || TcpStream::connect(address)).await?;
+    /// lane.on_interrupt(|stream| {
+    ///     let outside = stream.try_clone();
+    ///     move || drop(outside.as_ref().map(|stream| stream.shutdown(Shutdown::Both)))
+    /// })
+    /// .await?;
+    ///
+    /// let reads = lane.call(|stream| stream.read(&mut [0; 64])); // nothing ever comes
+    /// # while !lane.stats().running { std::thread::yield_now(); }
+    /// drop(reads); // a timeout, say
+    /// lane.close().await?; // does not hang
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// The call that was interrupted ends as its blocking function makes it end, most often with an error; what has become
+    /// of the object (a connection that is shut down, a transaction that is rolled back) is for the next call to find.
+    ///
+    /// The lane waits for a function that is being called before it goes on, so the function must not wait for its lane;
+    /// apart from that it may do what it likes, also make calls. A panic in it is swallowed after the hook. An
+    /// interrupt that comes before the call has got to where it blocks may be lost: a socket that is shut down stays so,
+    /// but SQLite's handle stops only what is running already.
+    ///
+    /// # Errors
+    ///
+    /// The future resolves to a [`CallError`](crate::CallError), as that of a call does. The function before it then stays.
+    pub fn on_interrupt<I: Fn() + Send + Sync + 'static>(
+        &self,
+        make: impl FnOnce(&mut T) -> I + Send + 'static,
+    ) -> Call<()> {
+        self.submit(OnSeat(move |seat: &mut Seat<T>| seat.set_interrupter(make)))
+    }
+
+    /// Makes the running call return early. Returns whether it was told to: false if no function is
+    /// [set](Self::on_interrupt), if no call is running, or if this one has been told before.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    /// use std::sync::mpsc;
+    ///
+    /// let (wake, sleeper) = mpsc::channel();
+    /// let lane = SerialExecutor::new(sleeper);
+    /// assert!(!lane.interrupt());
+    /// lane.on_interrupt(|_| move || drop(wake.send(()))).wait().unwrap();
+    ///
+    /// let call = lane.call(|sleeper| sleeper.recv());
+    /// while !lane.interrupt() {
+    ///     std::thread::yield_now(); // it has not started
+    /// }
+    /// assert_eq!(call.wait().unwrap(), Ok(()));
+    /// assert!(!lane.interrupt());
+    /// ```
+    ///
+    /// # Blocking
+    ///
+    /// The function that was set runs on this thread.
+    pub fn interrupt(&self) -> bool {
+        self.lane().interrupter.fire(None)
+    }
+
+    /// Queues a request to have the object for several calls in a row, with awaits in between: a transaction.
+    ///
+    /// When the calls before it have run, the future resolves to a [`Session`]. From then on the lane runs the
+    /// session's calls and no others, until it is dropped.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::new(vec![1]);
+    /// let mut session = lane.session().await?;
+    /// let other = lane.call(|list| list.push(9)); // has to wait
+    /// let last = session.call(|list| list.last().copied()).await?;
+    /// session.call(move |list| list.extend(last)).await?; // still the last
+    /// session.close();
+    /// other.await?;
+    /// assert_eq!(lane.call(|list| list.clone()).await?, [1, 1, 9]);
+    /// # Ok::<(), serial_executor::CallError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The future resolves to [`CallError::Closed`](crate::CallError::Closed) or
+    /// [`Poisoned`](crate::CallError::Poisoned) as that of a call does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it has resolved gives the turn back, whether the lane has reached it or not.
+    pub fn session(&self) -> Call<Session<T>> {
+        self.submit(OnSeat(Seat::open_session))
+    }
+}
