@@ -10,11 +10,13 @@ use crate::health::Health;
 use crate::interrupt::Interrupter;
 use crate::job::Job;
 use crate::panic::{Panic, catch, drop_quietly};
-use crate::queue::{Idle, Patience, Queue, Taker};
+use crate::queue::{Idle, Patience, Queue, Taker, Turn};
 use crate::session::Session;
+use crate::spawn::Tasks;
 use crate::stats::Stats;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use std::cell::Cell;
+use std::mem;
 use std::task::{Context, Poll};
 
 /// What everybody who has to do with a lane shares.
@@ -160,6 +162,7 @@ pub(crate) struct Tally {
 /// `Closed`, the object goes to whoever asked for it or is dropped, and everybody who waits for the end is told.
 pub(crate) struct Seat<T> {
     object: Option<T>,
+    tasks: Tasks<T>,
     lane: Arc<Lane<T>>,
 }
 
@@ -167,7 +170,7 @@ impl<T> Seat<T> {
     /// Makes this thread the lane's thread.
     pub(crate) fn take(lane: Arc<Lane<T>>) -> Self {
         SERVED.set(Some(lane.id));
-        Self { object: None, lane }
+        Self { object: None, tasks: Tasks::new(), lane }
     }
 
     /// Puts the object in its seat.
@@ -248,12 +251,20 @@ impl<T> Seat<T> {
     }
 
     /// Runs the calls, one after another, until the lane is closed and they are done.
-    pub(crate) fn serve(mut self, idle: Idle) {
+    pub(crate) fn serve(mut self, idle: Idle)
+    where
+        T: 'static,
+    {
         let lane = Arc::clone(&self.lane);
         let mut taker = Taker::new(idle);
-        while let Some(job) = lane.queue.next(&mut taker, |number| lane.interrupter.start(number)) {
-            if job.run(&mut self) {
-                taker.spent(job);
+        while let Some(turn) = lane.queue.next(&mut taker, |number| lane.interrupter.start(number)) {
+            match turn {
+                Turn::Job(job) => {
+                    if job.run(&mut self) {
+                        taker.spent(job);
+                    }
+                }
+                Turn::Errand(errand) => self.tasks.run(errand, &lane),
             }
         }
     }
@@ -263,6 +274,8 @@ impl<T> Drop for Seat<T> {
     fn drop(&mut self) {
         self.lane.abort();
         self.lane.interrupter.disarm();
+        self.lane.queue.end_errands().for_each(|errand| drop_quietly(Some(errand)));
+        drop(mem::replace(&mut self.tasks, Tasks::new()));
         let object = self.object.take();
         let sound = self.lane.health.is_sound();
         let outcome = catch(|| drop(self.lane.claims.settle(object, sound)));

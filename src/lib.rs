@@ -315,6 +315,7 @@ mod lane;
 mod health;
 mod interrupt;
 mod session;
+mod spawn;
 mod ending;
 mod stats;
 mod wait;

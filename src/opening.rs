@@ -54,7 +54,7 @@ pub struct Opening<T, E> {
 
 type Outcome<E> = Arc<Slot<Result<(), OpenError<E>>>>;
 
-impl<T, E> Opening<T, E> {
+impl<T: 'static, E> Opening<T, E> {
     /// What the lane's thread has to do, and where it leaves the outcome.
     pub(crate) fn prepare(
         make: impl FnOnce() -> Result<T, E> + Send,

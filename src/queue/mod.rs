@@ -33,9 +33,12 @@ pub(crate) use idle::{Idle, Patience};
 
 use crate::error::{CallError, TryCallError};
 use crate::panic::{drop_quietly, quietly};
+use crate::spawn::Errand;
 use crate::sync::{Apart, Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use admission::Admission;
 use list::List;
+use std::collections::VecDeque;
+use std::mem;
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, Thread};
 
@@ -47,6 +50,8 @@ pub(crate) struct Queue<J: ?Sized> {
     mail: AtomicBool,
     /// Whether the lane takes the calls of a session only. Written and read by the lane.
     in_session: AtomicBool,
+    /// Whether there are errands. Written under the inbox.
+    has_errands: AtomicBool,
     bounded: bool,
 }
 
@@ -70,6 +75,8 @@ struct Inbox<J: ?Sized> {
     spent: Vec<Arc<J>>,
     /// The session that the lane is in.
     session: Option<Session<J>>,
+    /// Futures to be polled, between the jobs. `None` when nobody will.
+    errands: Option<VecDeque<Errand>>,
     phase: Phase,
     /// The lane's thread while it sleeps, or is about to: for whoever has something for it.
     asleep: Option<Thread>,
@@ -98,16 +105,24 @@ pub(crate) enum Phase {
     Aborted,
 }
 
+/// What the lane does next.
+pub(crate) enum Turn<J: ?Sized> {
+    Job(Arc<J>),
+    Errand(Errand),
+}
+
 /// What only the lane has: it takes the jobs.
 pub(crate) struct Taker<J: ?Sized> {
     idle: Idle,
+    /// Whether a job was taken last: if there are errands, one of them comes next.
+    is_errand_next: bool,
     /// Jobs that have run, for the inbox.
     spent: Vec<Arc<J>>,
 }
 
 impl<J: ?Sized> Taker<J> {
     pub(crate) fn new(idle: Idle) -> Self {
-        Self { idle, spent: Vec::new() }
+        Self { idle, is_errand_next: false, spent: Vec::new() }
     }
 
     /// Takes a job that has run, that nobody else has, and that has nothing foreign left in it.
@@ -158,6 +173,7 @@ impl<J: ?Sized> Queue<J> {
                 list: List::new(),
                 spent: Vec::new(),
                 session: None,
+                errands: Some(VecDeque::new()),
                 phase: Phase::Open,
                 asleep: None,
                 next: 0,
@@ -167,6 +183,7 @@ impl<J: ?Sized> Queue<J> {
             })),
             mail: AtomicBool::new(false),
             in_session: AtomicBool::new(false),
+            has_errands: AtomicBool::new(false),
             bounded: capacity.is_some(),
         }
     }
@@ -225,7 +242,7 @@ impl<J: ?Sized> Queue<J> {
         let (polled, stale) = if inbox.discarded_from.is_some_and(|first| first <= sequence) {
             (Poll::Ready(Err(CallError::Closed)), waker)
         } else if let Some(kept) = inbox.waker_of(sequence) {
-            (Poll::Pending, std::mem::replace(kept, waker))
+            (Poll::Pending, mem::replace(kept, waker))
         } else {
             (Poll::Ready(Ok(())), waker)
         };
@@ -269,6 +286,37 @@ impl<J: ?Sized> Queue<J> {
         self.mail.store(true, Ordering::Release);
         let lane_awake = !Self::ring(inbox);
         Ok(Place { sequence, lane_awake })
+    }
+
+    /// Queues an errand, if new jobs are accepted or (a future that was `accepted` before) as long as the lane works.
+    pub(crate) fn push_errand(&self, errand: Errand, accepted: bool) -> Result<(), Errand> {
+        let mut inbox = self.inbox.lock();
+        let is_open = accepted || inbox.phase == Phase::Open;
+        let Some(errands) = inbox.errands.as_mut().filter(|_| is_open) else { return Err(errand) };
+        errands.push_back(errand);
+        self.has_errands.store(true, Ordering::Relaxed);
+        self.mail.store(true, Ordering::Release);
+        if inbox.session.is_none() {
+            Self::ring(inbox);
+        }
+        Ok(())
+    }
+
+    fn pop_errand(&self) -> Option<Errand> {
+        let mut inbox = self.inbox.lock();
+        let errands = inbox.errands.as_mut()?;
+        let errand = errands.pop_front();
+        if errands.is_empty() {
+            errands.shrink_to(list::IDLE);
+            self.has_errands.store(false, Ordering::Relaxed);
+        }
+        errand
+    }
+
+    /// Takes out all errands, and refuses those to come. Called by the lane, which drops them.
+    pub(crate) fn end_errands(&self) -> impl Iterator<Item = Errand> + use<J> {
+        let errands = self.inbox.lock().errands.take();
+        errands.into_iter().flatten()
     }
 
     /// From here on the lane takes the calls of a session only. Called by the lane.
@@ -322,15 +370,24 @@ impl<J: ?Sized> Queue<J> {
         Some(job)
     }
 
-    /// The next job, or `None` when the lane is to end. Waits for one or the other.
+    /// The next job or errand, or `None` when the lane is to end. Waits for one or the other. Jobs and errands take turns.
     ///
-    /// `start` is told its number before the lock is released: whoever does not find the job in the queue finds it started.
-    pub(crate) fn next(&self, taker: &mut Taker<J>, start: impl Fn(u64)) -> Option<Arc<J>> {
+    /// `start` is told a job's number before the lock is released: whoever does not find the job in the queue finds it started.
+    pub(crate) fn next(&self, taker: &mut Taker<J>, start: impl Fn(u64)) -> Option<Turn<J>> {
         loop {
             let is_in_session = self.in_session.load(Ordering::Relaxed);
+            if mem::take(&mut taker.is_errand_next)
+                && !is_in_session
+                && self.has_errands.load(Ordering::Relaxed)
+            {
+                if let Some(errand) = self.pop_errand() {
+                    return Some(Turn::Errand(errand));
+                }
+            }
             let job = if is_in_session { self.pop_in_session(&start) } else { self.pop(&start) };
-            if job.is_some() {
-                return job;
+            if let Some(job) = job {
+                taker.is_errand_next = true;
+                return Some(Turn::Job(job));
             }
             if self.mail.load(Ordering::Relaxed) {
                 taker.idle.linger();
@@ -339,7 +396,9 @@ impl<J: ?Sized> Queue<J> {
                 Refilled::With(jobs) => taker.idle.took(jobs),
                 Refilled::Never => return None,
                 Refilled::NotYet => {
-                    if !taker.idle.look(|| self.mail.load(Ordering::Acquire)) {
+                    if !self.in_session.load(Ordering::Relaxed) && self.has_errands.load(Ordering::Relaxed) {
+                        taker.is_errand_next = true;
+                    } else if !taker.idle.look(|| self.mail.load(Ordering::Acquire)) {
                         self.sleep(taker);
                     }
                 }
@@ -395,9 +454,9 @@ impl<J: ?Sized> Queue<J> {
             taker.spent.append(&mut inbox.spent);
             return Refilled::Never;
         }
-        std::mem::swap(&mut ready.list, &mut inbox.list);
+        mem::swap(&mut ready.list, &mut inbox.list);
         if inbox.spent.is_empty() {
-            std::mem::swap(&mut taker.spent, &mut inbox.spent);
+            mem::swap(&mut taker.spent, &mut inbox.spent);
         }
         Refilled::With(ready.list.len())
     }
@@ -413,7 +472,7 @@ impl<J: ?Sized> Queue<J> {
                 return;
             }
             inbox.list.give_back(list::IDLE);
-            std::mem::swap(&mut taker.spent, &mut inbox.spent);
+            mem::swap(&mut taker.spent, &mut inbox.spent);
             inbox.asleep = Some(thread::current());
             drop(inbox);
             taker.free_spent();
@@ -489,7 +548,10 @@ impl<J: ?Sized> Inbox<J> {
     fn has_work(&self) -> bool {
         match &self.session {
             Some(session) => !session.is_open || !session.list.is_empty(),
-            None => !self.list.is_empty() || self.phase != Phase::Open,
+            None => {
+                let has_errands = self.errands.as_ref().is_some_and(|errands| !errands.is_empty());
+                !self.list.is_empty() || has_errands || self.phase != Phase::Open
+            }
         }
     }
 
