@@ -546,13 +546,11 @@ impl<J: ?Sized> Inbox<J> {
 
     /// Whether there is something that the lane should do.
     fn has_work(&self) -> bool {
-        match &self.session {
-            Some(session) => !session.is_open || !session.list.is_empty(),
-            None => {
-                let has_errands = self.errands.as_ref().is_some_and(|errands| !errands.is_empty());
-                !self.list.is_empty() || has_errands || self.phase != Phase::Open
-            }
+        if let Some(session) = &self.session {
+            return !session.is_open || !session.list.is_empty();
         }
+        let has_errands = self.errands.as_ref().is_some_and(|errands| !errands.is_empty());
+        !self.list.is_empty() || has_errands || self.phase != Phase::Open
     }
 
     fn refuse<V, E>(&mut self, why: E) -> Result<V, E> {
