@@ -80,6 +80,21 @@
 //! - **Any runtime, and none.** No reactor, no timer, no global state. A call made under one runtime can be
 //!   awaited under another.
 //! - **Bounded when you ask.** With a [capacity](Builder::capacity), [`try_call`] refuses and [`post`] waits.
+//! - **An interrupt hits the call it was meant for.** The function set with [`on_interrupt`] fires at most once per call,
+//!   only while that call is running, never into the next one.
+//!
+//! # What one can do with it
+//!
+//! | | |
+//! |---|---|
+//! | [`call`], [`try_call`], [`post`] | run a closure on the object: for its result, if there is room, without its result |
+//! | [`session`](SerialExecutor::session) | have the object for several calls in a row, with awaits in between: a transaction |
+//! | [`stream`](SerialExecutor::stream) | get items as a closure makes them: rows, lines, readings |
+//! | [`io`](SerialExecutor::io) | use an object that is `Read`, `Write` or `Seek` as its asynchronous counterpart |
+//! | [`on_interrupt`], [`interrupt`](SerialExecutor::interrupt) | make the running call return early |
+//! | [`Spawn`](#impl-Spawn-for-SerialExecutor%3CT%3E) | run futures on the lane's thread, between the calls |
+//! | [`replace`](SerialExecutor::replace), [`clear_poison`](SerialExecutor::clear_poison) | go on after a panic |
+//! | [`close`], [`abort`], [`into_inner`] | end it |
 //!
 //! # What it costs
 //!
@@ -106,7 +121,11 @@
 //! it, which is all there is to exactly-once. The result goes back into the allocation; the lock is released;
 //! then the waker is woken. A lane without calls parks.
 //!
-//! The crate is safe Rust with small mutexes, and no foreign code (closure, waker, destructor, factory) runs
+//! A [`Session`] is a third list, from which alone the lane takes while there is one. An interrupter is fired by whoever
+//! wins one atomic word, which the lane sets to the number of the call that it takes. Spawned futures live on the
+//! lane's stack; spawning and waking them are errands that the lane runs in turn with the calls.
+//!
+//! The crate is safe Rust with small mutexes, and no foreign code (closure, waker, destructor, factory, interrupter) runs
 //! while one is held: whatever yours do, they may call back into the lane.
 //!
 //! # What happens before what
@@ -145,7 +164,8 @@
 //!
 //! Dropping a [`Call`] cancels it if it has not started. That makes timeouts of any runtime work: what timed out
 //! in the queue will not run later. What timed out while running goes on to its end, and calls behind it wait:
-//! the next caller never reads the reply to somebody else's request. [`Call::detach`] and
+//! the next caller never reads the reply to somebody else's request. With [`on_interrupt`] it is told to hurry: dropping a
+//! running call then makes the object's blocking function return early. [`Call::detach`] and
 //! [`post`](SerialExecutor::post) let go without cancelling. Combinators that drop futures cancel too: when one
 //! call of a `try_join_all` fails, the others that have not started never run.
 //!
@@ -175,8 +195,11 @@
 //!   The name of the thread ([`Builder::name`]) leads a debugger there.
 //! - *Prevent it*: use the timeouts of the object, like `TcpStream::set_read_timeout`. After one has struck in the
 //!   middle of a reply the connection is out of step: make it anew (see Recipes).
-//! - *Free it*: keep what makes the object's blocking calls return, such as a `TcpStream::try_clone` to
-//!   `shutdown`; the call then fails, and the lane goes on.
+//! - *Free it*: [`on_interrupt`] keeps what makes the object's blocking calls return, such as a `TcpStream::try_clone`
+//!   to `shutdown`, and uses it when the running call is dropped, at [`abort`] and at
+//!   [`interrupt`](SerialExecutor::interrupt); the call then fails, and the lane goes on.
+//! - *Nothing runs, and yet nothing moves*: [`in_session`](Stats::in_session) is true, and somebody holds a
+//!   [`Session`] without using it; [`abort`] ends that too.
 //! - *Do not pile up*: with a [capacity](Builder::capacity), [`try_call`] refuses what `call` would queue.
 //! - *Give it up*: [`abort`] resolves everything behind the stuck call, at once. Make a new lane. The old thread and
 //!   object stay until the call returns, if ever; they do not keep the process from exiting.
@@ -220,8 +243,9 @@
 //! An object, or a queued closure, that holds a handle of its own lane keeps it open for ever; give it a
 //! [`WeakSerialExecutor`].
 //!
-//! Two deadlocks are not detected: two lanes whose calls [`wait`](Call::wait) for each other, and a call that
-//! runs some `block_on` on a later call to its own lane. (`wait` there is [`WaitError::WouldDeadlock`].)
+//! These deadlocks are not detected: two lanes whose calls [`wait`](Call::wait) for each other; a call that
+//! runs some `block_on` on a later call to its own lane (`wait` there is [`WaitError::WouldDeadlock`]); a task that holds
+//! a [`Session`] and awaits a call that is not the session's; an interrupter that waits for its own lane.
 //!
 //! # Recipes
 //!
@@ -295,6 +319,7 @@
 //! [`call`]: SerialExecutor::call
 //! [`close`]: SerialExecutor::close
 //! [`into_inner`]: SerialExecutor::into_inner
+//! [`on_interrupt`]: SerialExecutor::on_interrupt
 //! [`new_with`]: SerialExecutor::new_with
 //! [`post`]: SerialExecutor::post
 //! [`try_call`]: SerialExecutor::try_call

@@ -310,9 +310,9 @@ fn a_future_may_end_its_own_lane() {
             let future = async move {
                 let call = own.call(|()| ());
                 if last {
-                    drop(own)
+                    drop(own);
                 } else {
-                    drop(own.abort())
+                    own.abort();
                 }
                 assert!(matches!(call.await, Ok(()) | Err(CallError::Closed)));
             };
@@ -359,6 +359,14 @@ fn every_wake_up_is_followed_by_a_poll() {
         done: Arc<AtomicU64>,
         seen: Arc<AtomicU64>,
     }
+    fn one(stage: &Stage) {
+        stage.done.fetch_add(1, SeqCst);
+        stage.waker.wake_by_ref();
+    }
+    fn ten(stage: &Stage) {
+        stage.done.fetch_add(10, SeqCst);
+        stage.waker.wake_by_ref();
+    }
     for spin in [true, false] {
         guarded(move || {
             let lane = SerialExecutor::builder().spin(spin).spawn(()).unwrap();
@@ -378,14 +386,6 @@ fn every_wake_up_is_followed_by_a_poll() {
                 let waker = wakers.recv().unwrap();
                 Stage { _lane: lane.clone(), waker, done, seen }
             };
-            fn one(stage: &Stage) {
-                stage.done.fetch_add(1, SeqCst);
-                stage.waker.wake_by_ref();
-            }
-            fn ten(stage: &Stage) {
-                stage.done.fetch_add(10, SeqCst);
-                stage.waker.wake_by_ref();
-            }
             race(10_000, set, [one, ten], |stage| {
                 eventually("the future has seen both", || stage.seen.load(SeqCst) == 11);
             });
