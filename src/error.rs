@@ -157,6 +157,19 @@ pub enum WaitError<E = CallError> {
     Timeout,
 }
 
+/// For `?` in synchronous functions of clients. The kind is `TimedOut` for a wait that was, `Deadlock` for one that would
+/// have been, and otherwise that of the error waited for.
+impl<E: Into<io::Error>> From<WaitError<E>> for io::Error {
+    fn from(error: WaitError<E>) -> Self {
+        let (kind, inside) = match error {
+            WaitError::Failed(error) => return error.into(),
+            WaitError::WouldDeadlock => (io::ErrorKind::Deadlock, WaitError::<CallError>::WouldDeadlock),
+            WaitError::Timeout => (io::ErrorKind::TimedOut, WaitError::Timeout),
+        };
+        Self::new(kind, inside)
+    }
+}
+
 /// Why a lane could not be opened. The future [`Opening`](crate::Opening) resolves to it.
 ///
 /// ```
@@ -182,6 +195,17 @@ pub enum OpenError<E> {
     /// There is no thread to run the factory on. It did not run.
     #[error(transparent)]
     Thread(ThreadError),
+}
+
+/// For `?` in functions that connect, which return [`io::Result`]: the factory's own error as it is, and the others inside
+/// an error of kind `Other`.
+impl From<OpenError<Self>> for io::Error {
+    fn from(error: OpenError<Self>) -> Self {
+        match error {
+            OpenError::Make(error) => error,
+            OpenError::Panicked(_) | OpenError::Thread(_) => Self::other(error),
+        }
+    }
 }
 
 /// Why [`into_inner`](crate::SerialExecutor::into_inner) did not give an object in good order.

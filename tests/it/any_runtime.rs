@@ -531,3 +531,37 @@ fn an_io_error_takes_in_the_error_of_the_call() {
         assert!(matches!(error.get_ref().unwrap().downcast_ref(), Some(CallError::Closed)));
     });
 }
+
+#[test]
+fn functions_that_return_an_io_result_open_and_wait_with_question_marks() {
+    fn lost() -> io::Error {
+        io::ErrorKind::ConnectionReset.into()
+    }
+    async fn open(fails: fn() -> io::Result<()>) -> io::Result<()> {
+        let lane = SerialExecutor::try_new_with(fails).await?;
+        let mut stuck = Stuck::new(&lane);
+        let call = stuck.call.as_mut().expect("nobody has taken it");
+        Ok(call.wait_timeout(Duration::ZERO)?)
+    }
+    fn wait() -> io::Result<u8> {
+        let lane = SerialExecutor::new(0);
+        let own = lane.clone();
+        assert_eq!(
+            lane.call(move |_| own.call(|_| ()).wait().map_err(io::Error::from)).wait()?.unwrap_err().kind(),
+            io::ErrorKind::Deadlock
+        );
+        lane.close();
+        Ok(lane.call(|n| *n).wait()?)
+    }
+    guarded(|| {
+        let error = pollster::block_on(open(|| Err(lost()))).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        let error = pollster::block_on(open(|| panic!("on purpose"))).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other);
+        assert_eq!(error.to_string(), "the factory ran and panicked: on purpose");
+        let error = pollster::block_on(open(|| Ok(()))).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = wait().unwrap_err();
+        assert_eq!(error.to_string(), "the lane is closed: the closure did not run");
+    });
+}
