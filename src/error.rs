@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// Why a call gave no value. The future [`Call`](crate::Call) resolves to it.
 ///
-/// [`Closed`](Self::Closed) and [`Poisoned`](Self::Poisoned) mean that the closure never ran and never will,
+/// [`Closed`](Self::Closed) and [`Poisoned`](Self::Poisoned) mean that the closure of a call never ran and never will,
 /// so the call may be made again elsewhere. [`Panicked`](Self::Panicked) means that it ran in part.
 ///
 /// ```
@@ -24,6 +24,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum CallError {
     /// The lane was closed before the call was made, or aborted before the call's turn. The closure never ran.
+    ///
+    /// There is one exception: the closure of a [`CallStream`](crate::CallStream) may have been running. As the last
+    /// item of a stream this says that an abort has cost it items.
     #[error("the lane is closed: the closure did not run")]
     Closed,
     /// An earlier call panicked and may have left the object half changed, or there is no object because a

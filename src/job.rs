@@ -12,7 +12,8 @@
 //! | `None` | `Filled` | over or discarded, its result not read  |
 //! | `None` | `Closed` | running and abandoned, or over          |
 //!
-//! A post has the first half only: its future waits for the queue, not for the closure.
+//! A post has the first half only: its future waits for the queue, not for the closure. So has a stream, whose
+//! closure leaves its items in a channel.
 //!
 //! Exactly-once rests on the queue: `run`, `cancel` and `discard` are called by whoever took the job out of
 //! it, and it can be taken out only once.
@@ -155,14 +156,14 @@ impl<T, W: Work<T, Output = ()>> Job<T> for PostCell<W> {
 /// A value that one of those who share it can take, once.
 ///
 /// The mutex is never contended; it is there because safe code needs it to move something out of shared memory.
-struct Once<V>(Mutex<Option<V>>);
+pub(crate) struct Once<V>(Mutex<Option<V>>);
 
 impl<V> Once<V> {
-    const fn new(value: V) -> Self {
+    pub(crate) const fn new(value: V) -> Self {
         Self(Mutex::new(Some(value)))
     }
 
-    fn take(&self) -> Option<V> {
+    pub(crate) fn take(&self) -> Option<V> {
         self.0.lock().take()
     }
 }

@@ -14,6 +14,7 @@ use crate::queue::{Idle, Patience, Queue, Taker, Turn};
 use crate::session::Session;
 use crate::spawn::Tasks;
 use crate::stats::Stats;
+use crate::stream::Outlet;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use std::cell::Cell;
 use std::mem;
@@ -29,6 +30,7 @@ pub(crate) struct Lane<T> {
     pub(crate) end: End,
     pub(crate) tally: Tally,
     pub(crate) patience: Patience,
+    outlet: Outlet,
     on_panic: OnPanic,
 }
 
@@ -43,6 +45,7 @@ impl<T> Lane<T> {
             end: End::new(),
             tally: Tally::default(),
             patience: Patience::new(spin),
+            outlet: Outlet::new(),
             on_panic,
         }
     }
@@ -74,8 +77,11 @@ impl<T> Lane<T> {
     ///
     /// Each is resolved once its closure is gone: who sees `Closed` has its captures back. The price is that a
     /// destructor that takes its time delays the others.
+    ///
+    /// A stream that runs is cut in between: before a destructor can hold that up, but not before the calls
+    /// behind it are gone, of which none may find the object as a cut stream leaves it.
     pub(crate) fn abort(&self) {
-        self.queue.abort(|job| job.discard(CallError::Closed));
+        self.queue.abort(|| self.outlet.cut(), |job| job.discard(CallError::Closed));
         self.interrupter.fire(None);
     }
 }
@@ -235,6 +241,11 @@ impl<T> Seat<T> {
         }
         self.lane.queue.open_session()?;
         Ok(Session::new(Arc::clone(&self.lane)))
+    }
+
+    /// Where a stream tells that its closure runs.
+    pub(crate) fn outlet(&self) -> &Outlet {
+        &self.lane.outlet
     }
 
     /// A job is over, but for its result: it is not interrupted any more, and it counts.

@@ -70,8 +70,8 @@
 //!   closure ran once, to its end. No panic, close, abort or drop leaves a future pending for ever.
 //! - **Dropping a call is safe.** A queued call never runs, and its captures are dropped at once, even behind a
 //!   stuck call. A running one runs to its end, so that no protocol is cut in the middle.
-//! - **Nothing blocks the async side.** Only functions named `wait` and `wait_timeout` block. Dropping the last
-//!   handle, even inside the lane, does not.
+//! - **Nothing blocks the async side.** Only functions named `wait` and `wait_timeout` block, and
+//!   [`emit`](Emitter::emit), which blocks the lane. Dropping the last handle, even inside the lane, does not.
 //! - **A panic stays in its call.** The caller gets the payload; the lane lives; the object counts as poisoned
 //!   until you [vouch for it](SerialExecutor::clear_poison) or [replace it](SerialExecutor::replace).
 //! - **Ending is awaitable.** When [`close`] or [`abort`] resolves, the object is gone; after
@@ -79,7 +79,8 @@
 //! - **Waiting on yourself is an error**: `wait` on the lane's own thread is [`WaitError::WouldDeadlock`].
 //! - **Any runtime, and none.** No reactor, no timer, no global state. A call made under one runtime can be
 //!   awaited under another.
-//! - **Bounded when you ask.** With a [capacity](Builder::capacity), [`try_call`] refuses and [`post`] waits.
+//! - **Bounded when you ask.** With a [capacity](Builder::capacity), [`try_call`] refuses and [`post`] waits. A
+//!   [`stream`] is never further ahead of its consumer than its bound.
 //! - **An interrupt hits the call it was meant for.** The function set with [`on_interrupt`] fires at most once per call,
 //!   only while that call is running, never into the next one.
 //!
@@ -245,7 +246,8 @@
 //!
 //! These deadlocks are not detected: two lanes whose calls [`wait`](Call::wait) for each other; a call that
 //! runs some `block_on` on a later call to its own lane (`wait` there is [`WaitError::WouldDeadlock`]); a task that holds
-//! a [`Session`] and awaits a call that is not the session's; an interrupter that waits for its own lane.
+//! a [`Session`] and awaits a call that is not the session's; an interrupter that waits for its own
+//! lane; a [`stream`] whose consumer waits for the same lane while the lane waits for the consumer to take an item.
 //!
 //! # Recipes
 //!
@@ -276,6 +278,21 @@
 //! }
 //! # let lane = SerialExecutor::new(None);
 //! # assert_eq!(pollster::block_on(ask(&lane, "?".to_owned())).unwrap(), "?");
+//! ```
+//!
+//! **Many values from one call**: rows, lines, the entries of a directory. [`stream`] hands them over one by one:
+//!
+//! ```
+//! # use serial_executor::SerialExecutor;
+//! use futures::StreamExt;
+//!
+//! # pollster::block_on(async {
+//! # let lane = SerialExecutor::new("a b c".to_owned());
+//! let words = lane.stream(16, |text, out| {
+//!     let _ = text.split(' ').map(str::to_owned).try_for_each(|word| out.emit(word));
+//! });
+//! assert_eq!(words.count().await, 3);
+//! # });
 //! ```
 //!
 //! **Carry a tracing span** into a call; the lane's thread has none of its own:
@@ -322,6 +339,7 @@
 //! [`on_interrupt`]: SerialExecutor::on_interrupt
 //! [`new_with`]: SerialExecutor::new_with
 //! [`post`]: SerialExecutor::post
+//! [`stream`]: SerialExecutor::stream
 //! [`try_call`]: SerialExecutor::try_call
 //! [`try_new_with`]: SerialExecutor::try_new_with
 
@@ -335,6 +353,7 @@ mod opening;
 mod call;
 mod job;
 mod slot;
+mod stream;
 mod queue;
 mod lane;
 mod health;
@@ -357,6 +376,7 @@ pub use opening::Opening;
 pub use panic::Panic;
 pub use session::Session;
 pub use stats::Stats;
+pub use stream::{CallStream, Emitter};
 
 #[cfg(doc)]
 #[doc = include_str!("../docs/performance.md")]

@@ -3,6 +3,7 @@
 mod making;
 mod calling;
 mod interrupting;
+mod streaming;
 mod ending;
 mod looking;
 mod weak;

@@ -490,9 +490,9 @@ impl<J: ?Sized> Queue<J> {
         Self::ring(inbox);
     }
 
-    /// Refuses new jobs, ends a session, and takes out what is queued, in order. `discard` is called with each, and
-    /// resolves it.
-    pub(crate) fn abort(&self, discard: impl Fn(Arc<J>)) {
+    /// Refuses new jobs, ends a session, and takes out what is queued, in order. Once they are out `taken` is called, and
+    /// then `discard` with each, which resolves it.
+    pub(crate) fn abort(&self, taken: impl FnOnce(), discard: impl Fn(Arc<J>)) {
         let mut ready = self.ready.lock();
         let mut inbox = self.inbox.lock();
         inbox.phase = Phase::Aborted;
@@ -505,6 +505,7 @@ impl<J: ?Sized> Queue<J> {
         let posts = inbox.admission.as_mut().map(|admission| admission.clear());
         drop(ready);
         Self::ring(inbox);
+        taken();
         jobs.for_each(discard);
         posts.into_iter().flatten().for_each(|waker| admit(Some(waker)));
     }

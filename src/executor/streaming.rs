@@ -1,0 +1,79 @@
+//! Calls that give more than one value.
+
+use super::SerialExecutor;
+use crate::job::Job;
+use crate::stream::{CallStream, Emitter, StreamCell};
+use crate::sync::Arc;
+
+impl<T: 'static> SerialExecutor<T> {
+    /// Queues a closure that emits items; what comes back is the stream of them.
+    ///
+    /// The closure takes its turn like a [`call`](Self::call), and is one call in the [`stats`](Self::stats). While it
+    /// runs the lane is its own: calls behind it wait. Its items can be taken as soon as they are emitted. When
+    /// `bound` items wait (0 counts as 1), the next [`emit`](Emitter::emit) blocks the lane until one is taken, so a
+    /// slow consumer costs no memory.
+    ///
+    /// An iterator over the object, in one line:
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::new((1..=1000).collect::<Vec<u32>>());
+    /// let mut items = lane.stream(16, |list, out| { let _ = list.iter().try_for_each(|n| out.emit(*n)); });
+    /// let mut sum = 0;
+    /// while let Some(n) = items.next().await {
+    ///     sum += n?;
+    /// }
+    /// assert_eq!(sum, 500_500);
+    /// # Ok::<(), serial_executor::CallError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// The lines of a file, where each can fail by itself:
+    ///
+    /// ```
+    /// use futures::TryStreamExt;
+    /// use serial_executor::SerialExecutor;
+    /// use std::fs::File;
+    /// use std::io::{BufRead, BufReader};
+    ///
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::try_new_with(|| File::open("Cargo.toml").map(BufReader::new)).await?;
+    /// let lines = lane.stream(16, |file, out| { let _ = file.lines().try_for_each(|line| out.emit(line)); });
+    ///
+    /// let lines: Vec<String> = lines.map_err(std::io::Error::from).and_then(std::future::ready).try_collect().await?;
+    /// assert_eq!(lines[0], "[package]");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The last item of the stream may be a [`CallError`](crate::CallError): the lane is closed or aborted, the object
+    /// poisoned, or the closure panicked. See [`CallStream`].
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`CallStream`].
+    ///
+    /// # Blocking
+    ///
+    /// Neither this nor polling the stream blocks. A stream that nobody polls, and nobody drops, blocks the lane.
+    pub fn stream<I: Send + 'static>(
+        &self,
+        bound: usize,
+        f: impl FnOnce(&mut T, &mut Emitter<I>) + Send + 'static,
+    ) -> CallStream<I> {
+        let (cell, listener) = StreamCell::new(bound, f);
+        let job: Arc<dyn Job<T>> = Arc::new(cell);
+        match self.lane().queue.push(Arc::clone(&job)) {
+            Ok(place) => listener.listen(self.any_lane(), Some(place)),
+            Err(why) => {
+                job.discard(why);
+                listener.listen(self.any_lane(), None)
+            }
+        }
+    }
+}

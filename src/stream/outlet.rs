@@ -1,0 +1,55 @@
+//! [`Outlet`]: what an abort of the lane must know of streams.
+
+use crate::sync::{Arc, Mutex};
+
+/// A stream whose closure may be waiting for room.
+pub(crate) trait Cut: Send + Sync {
+    /// Refuses what the closure emits from now on, and ends its wait.
+    fn cut(&self);
+}
+
+/// The stream whose closure runs, if there is one.
+///
+/// Whichever comes first, the abort or the closure, the other finds it here: an abort cuts the stream that it
+/// finds, and a stream that starts after an abort is cut as it starts.
+pub(crate) struct Outlet(Mutex<State>);
+
+enum State {
+    Idle,
+    Streaming(Arc<dyn Cut>),
+    Aborted,
+}
+
+impl Outlet {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(State::Idle))
+    }
+
+    /// The closure of this stream is about to run.
+    pub(crate) fn enter(&self, stream: Arc<dyn Cut>) {
+        let mut state = self.0.lock();
+        match *state {
+            State::Idle | State::Streaming(_) => *state = State::Streaming(stream),
+            State::Aborted => {
+                drop(state);
+                stream.cut();
+            }
+        }
+    }
+
+    /// The closure has ended. Who called `enter` still has the stream, so nothing of it is dropped here.
+    pub(crate) fn leave(&self) {
+        let mut state = self.0.lock();
+        if let State::Streaming(_) = *state {
+            *state = State::Idle;
+        }
+    }
+
+    /// The lane was aborted.
+    pub(crate) fn cut(&self) {
+        let before = std::mem::replace(&mut *self.0.lock(), State::Aborted);
+        if let State::Streaming(stream) = before {
+            stream.cut();
+        }
+    }
+}
