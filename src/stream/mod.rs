@@ -190,7 +190,7 @@ where
         let result = seat.with_object(|object| f(object, &mut emitter));
         seat.outlet().leave();
         // The counters first: whoever sees the end also sees it counted.
-        seat.count(&result);
+        seat.finish(&result);
         channel.finish(result.err());
         true
     }

@@ -1,9 +1,11 @@
 //! What every public type is, also for an object that is neither `Send` nor `Sync` nor unwind safe.
 
 use futures::future::FusedFuture;
+use futures::stream::FusedStream;
 use serial_executor::{
-    Builder, Call, CallError, Ended, Flat, IntoInner, IntoInnerError, OnPanic, OpenError, Opening, Panic,
-    Post, SerialExecutor, Stats, ThreadError, TryCallError, WaitError, WeakSerialExecutor,
+    Builder, Call, CallError, CallStream, Emitter, Ended, Flat, IntoInner, IntoInnerError, OnPanic,
+    OpenError, Opening, Panic, Post, SerialExecutor, Stats, ThreadError, TryCallError, WaitError,
+    WeakSerialExecutor,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::cell::Cell;
@@ -54,6 +56,16 @@ assert_futures!(
     IntoInner<Movable>,
     IntoInner<Pinned>,
 );
+
+macro_rules! assert_streams {
+    ($($item:ty),*) => { $(
+        assert_impl_all!(CallStream<$item>: FusedStream, Send, Unpin, UnwindSafe, RefUnwindSafe, Debug);
+        assert_impl_all!(Emitter<$item>: Send, Unpin, UnwindSafe, RefUnwindSafe, Debug);
+    )* };
+}
+assert_streams!(u8, Movable, Pinned);
+assert_not_impl_any!(CallStream<Local>: Send, Sync);
+assert_not_impl_any!(Emitter<Local>: Send, Sync);
 
 assert_impl_all!(CallError: Error, Send, Sync, Unpin, Debug, Display);
 assert_impl_all!(TryCallError<()>: Error, Send, Sync, Unpin, Debug, Display);
