@@ -548,13 +548,39 @@ fn an_abort_frees_a_blocked_closure_before_it_drops_what_is_queued() {
     });
 }
 
+#[test]
+fn a_stream_that_the_lane_has_taken_but_not_started_when_it_is_aborted_can_emit_nothing() {
+    struct AbortOnWake(SerialExecutor<()>);
+    impl Wake for AbortOnWake {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.abort());
+        }
+    }
+    guarded(|| {
+        let lane = SerialExecutor::builder().capacity(1).spawn(()).unwrap();
+        let stuck = Stuck::new(&lane);
+        let mut stream = lane.stream(1, |(), out| assert_eq!(count_up(out, 2), Err(0)));
+        // The lane takes the stream, which admits the post; it is told so, by the lane, before the stream runs.
+        let mut post = lane.post(|()| ());
+        assert!(poll_once(&mut post, &Waker::from(Arc::new(AbortOnWake(lane.clone())))).is_pending());
+        stuck.release();
+        assert_eq!(rest(&mut stream), [Got::Closed]);
+        lane.ended().wait().unwrap();
+        assert_eq!((lane.stats().completed, lane.stats().refused), (2, 1));
+    });
+}
+
 // Races
 
 #[test]
 fn an_abort_finds_every_stream_whether_it_is_about_to_start_or_has_started() {
     guarded(|| {
         type Stage = (SerialExecutor<()>, Mutex<Option<CallStream<usize>>>);
-        let opened = |_: &mut Dice| (SerialExecutor::new(()), Mutex::default());
+        let opened = |_: &mut Dice| {
+            let lane = SerialExecutor::new(());
+            lane.call(|()| ()).wait().unwrap(); // so that it is up when the race begins
+            (lane, Mutex::default())
+        };
         race::<Stage, 2>(
             3000,
             opened,
