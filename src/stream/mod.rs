@@ -18,7 +18,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// The items that a closure emits on the lane, as a [`Stream`](futures::Stream). Made by
+/// The items that a closure emits on the lane, as a [`Stream`]. Made by
 /// [`SerialExecutor::stream`](crate::SerialExecutor::stream).
 ///
 /// The closure has its place in the queue already when this is returned, and starts when its turn comes, whether
@@ -171,7 +171,7 @@ impl<I> RefUnwindSafe for Emitter<I> {}
 pub(crate) struct StreamCell<F, I>(Once<(F, Arc<Channel<I>>)>);
 
 impl<F, I> StreamCell<F, I> {
-    /// The job, and the channel for [`CallStream::new`].
+    /// The job, and the end of its channel for whoever listens.
     pub(crate) fn new(bound: usize, f: F) -> (Self, Listener<I>) {
         let channel = Arc::new(Channel::new(bound));
         (Self(Once::new((f, Arc::clone(&channel)))), Listener(channel))
