@@ -1,0 +1,112 @@
+//! A `redis-server` of one's own: on a free port of the loopback interface, without persistence, until it is dropped.
+
+use std::io::{self, BufRead, BufReader};
+use std::ops::Range;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use thiserror::Error;
+
+/// How long it may take until it accepts connections.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Below the ports that systems give to outgoing connections. So none of those takes the port while the server is down,
+/// and no client that tries to connect meanwhile is connected to itself.
+const PORTS: Range<u16> = 10_000..30_000;
+
+/// How many ports are tried: some may be taken.
+const TRIES: usize = 20;
+
+pub(crate) struct RedisServer {
+    process: Child,
+    port: u16,
+    dir: TempDir,
+}
+
+#[derive(Debug, Error)]
+pub(crate) enum StartError {
+    #[error(
+        "there is no `redis-server` to talk to; install it: `apt-get install redis-server` on Debian and Ubuntu, \
+         `brew install redis` on macOS"
+    )]
+    NotInstalled,
+    #[error("`redis-server` on port {port} did not get ready; it said:\n{said}")]
+    NotReady { port: u16, said: String },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl RedisServer {
+    /// Returns when it accepts connections.
+    pub(crate) fn start() -> Result<Self, StartError> {
+        let dir = tempfile::tempdir()?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let port = fastrand::u16(PORTS);
+            match launch(port, dir.path()) {
+                Ok(process) => return Ok(Self { process, port, dir }),
+                Err(StartError::NotReady { .. }) if tries < TRIES => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// As a power cut would: nobody takes leave, and the data is lost.
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// On the same port, with nothing in it. Returns when it accepts connections.
+    pub(crate) fn start_again(&mut self) -> Result<(), StartError> {
+        self.process = launch(self.port, self.dir.path())?;
+        Ok(())
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // Fails if it has been killed already.
+        let _ = self.kill();
+    }
+}
+
+fn launch(port: u16, dir: &Path) -> Result<Child, StartError> {
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
+    command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(dir);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut process = command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => StartError::NotInstalled,
+        _ => StartError::Io(error),
+    })?;
+
+    // Its own word that it is ready: an answer on the port could be that of another server, which has taken it.
+    let (line, lines) = mpsc::channel();
+    if let Some(output) = process.stdout.take() {
+        // To its end, so that the server never writes to a full or closed pipe.
+        let output = BufReader::new(output).lines().map_while(Result::ok);
+        thread::spawn(move || output.for_each(|said| drop(line.send(said))));
+    }
+    let (start, mut said) = (Instant::now(), String::new());
+    // The channel ends with the server.
+    while let Ok(line) = lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
+        if line.contains("Ready to accept connections") {
+            return Ok(process);
+        }
+        said += &line;
+        said.push('\n');
+    }
+    process.kill()?;
+    process.wait()?;
+    Err(StartError::NotReady { port, said })
+}
