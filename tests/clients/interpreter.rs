@@ -1,0 +1,137 @@
+//! A script engine full of `Rc`: it can neither be sent to another thread nor shared, and a lane serves it all the same.
+
+use crate::support::{Tracker, under_every_runtime};
+use futures::future::try_join_all;
+use rhai::{Engine, EvalAltResult, Scope};
+use serial_executor::{CallError, SerialExecutor};
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+use std::rc::Rc;
+use std::thread;
+use thiserror::Error;
+
+struct Interpreter {
+    engine: Engine,
+    scope: Scope<'static>,
+}
+
+assert_not_impl_any!(Engine: Send, Sync);
+assert_not_impl_any!(Scope<'static>: Send, Sync);
+assert_not_impl_any!(Interpreter: Send, Sync);
+assert_impl_all!(SerialExecutor<Interpreter>: Send, Sync);
+
+// Nor is its error: closures turn it into text.
+assert_not_impl_any!(EvalAltResult: Send);
+
+#[derive(Debug, Error)]
+enum Error {
+    #[error("{0}")]
+    Script(String),
+    #[error(transparent)]
+    Lane(#[from] CallError),
+}
+
+impl Interpreter {
+    /// With a variable `list`, and a function that panics. The tracker tells of the end of the engine.
+    fn new(tracker: &Tracker) -> Self {
+        let mut engine = Engine::new();
+        let (made_on, tracked) = (thread::current().id(), Rc::new(tracker.track()));
+        engine.register_fn("is_at_home", move || {
+            Rc::strong_count(&tracked) > 0 && thread::current().id() == made_on
+        });
+        engine.register_fn("fail", |message: &str| -> i64 { panic!("{message}") });
+        let mut scope = Scope::new();
+        scope.push("list", rhai::Array::new());
+        Self { engine, scope }
+    }
+
+    fn eval<V: Clone + 'static>(&mut self, script: &str) -> Result<V, Error> {
+        let result = self.engine.eval_with_scope(&mut self.scope, script);
+        result.map_err(|error| Error::Script(error.to_string()))
+    }
+}
+
+type Lane = SerialExecutor<Interpreter>;
+
+fn lane(tracker: &Tracker) -> Lane {
+    let tracker = tracker.clone();
+    SerialExecutor::new_with(move || Interpreter::new(&tracker))
+}
+
+async fn eval<V: Clone + Send + 'static>(lane: &Lane, script: impl Into<String>) -> Result<V, Error> {
+    let script = script.into();
+    lane.call(move |interpreter| interpreter.eval(&script)).flat().await
+}
+
+#[test]
+fn what_a_script_has_set_is_there_for_the_next() {
+    under_every_runtime(|| async {
+        let lane = lane(&Tracker::new());
+        eval::<()>(&lane, "let alias = list; alias.push(1); list.push(2);").await.unwrap();
+        let pushes = (3..=20).map(|n| eval(&lane, format!("list.push({n}); list.len()")));
+        let lengths: Vec<i64> = try_join_all(pushes).await.unwrap();
+        // In the order of the calls.
+        assert_eq!(lengths, (2..=19).collect::<Vec<_>>());
+        assert_eq!(eval::<i64>(&lane, "list.reduce(|sum, n| sum + n, 0)").await.unwrap(), (2..=20).sum());
+        assert_eq!(eval::<i64>(&lane, "alias.len()").await.unwrap(), 1);
+        lane.close().await.unwrap();
+    });
+}
+
+#[test]
+fn it_is_made_used_and_dropped_on_one_thread() {
+    under_every_runtime(|| async {
+        let tracker = Tracker::new();
+        let lane = lane(&tracker);
+        let looks = (0..20).map(|_| eval::<bool>(&lane, "is_at_home()"));
+        assert_eq!(try_join_all(looks).await.unwrap(), [true; 20]);
+        assert_eq!(tracker.alive(), 1);
+        let home = lane.thread().id();
+        lane.close().await.unwrap();
+        assert_eq!(tracker.dropped_on(), [home]);
+    });
+}
+
+#[test]
+fn an_error_of_a_script_is_its_callers_alone() {
+    under_every_runtime(|| async {
+        let lane = lane(&Tracker::new());
+        for wrong in ["list.push(", "nothing", "throw 1", "1 / 0", "\"text\""] {
+            let error = eval::<i64>(&lane, wrong).await;
+            assert!(matches!(error, Err(Error::Script(_))), "{wrong}: {error:?}");
+        }
+        assert!(!lane.is_poisoned());
+        assert_eq!(eval::<i64>(&lane, "list.len()").await.unwrap(), 0);
+        lane.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_panic_in_a_native_function_poisons_and_replace_cures() {
+    under_every_runtime(|| async {
+        let tracker = Tracker::new();
+        let lane = lane(&tracker);
+        eval::<()>(&lane, "list.push(1)").await.unwrap();
+        let panicked = lane.call(|it| it.eval::<i64>("list.push(2); fail(\"half way\")")).flat();
+        let behind = lane.call(|it| it.eval::<i64>("list.len()")).flat();
+        match panicked.await {
+            Err(Error::Lane(CallError::Panicked(panic))) => assert_eq!(panic.message(), "half way"),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(behind.await, Err(Error::Lane(CallError::Poisoned))));
+        assert!(lane.is_poisoned());
+
+        let home = lane.thread().id();
+        let replaced = lane.replace({
+            let tracker = tracker.clone();
+            move || Interpreter::new(&tracker)
+        });
+        let first = lane.call(|it| it.eval::<i64>("list.len()")).flat();
+        replaced.await.unwrap();
+        assert_eq!(first.await.unwrap(), 0);
+        assert!(!lane.is_poisoned());
+        assert!(eval::<bool>(&lane, "is_at_home()").await.unwrap());
+        assert_eq!(tracker.dropped_on(), [home]);
+        lane.close().await.unwrap();
+        assert_eq!(tracker.dropped_on(), [home, home]);
+    });
+}
