@@ -302,7 +302,7 @@ fn while_the_server_is_down_calls_fail_and_the_lane_lives() {
 }
 
 #[test]
-fn when_close_resolves_the_server_has_lost_the_connection() {
+fn close_sends_what_was_accepted_and_then_disconnects() {
     under_every_runtime(|| async {
         let server = server();
         let (lane, other) = (connect(&server).await, connect(&server).await);
@@ -314,7 +314,7 @@ fn when_close_resolves_the_server_has_lost_the_connection() {
         }
         lane.close().await.unwrap();
         assert_eq!(request(&other, |redis| redis.get::<_, u64>("counter")).await.unwrap(), 100);
-        // The socket is closed; the server comes to know when it looks.
+        // The socket is closed by now; the server comes to know when it looks.
         eventually("the server lets go of the connection", || clients() == 1);
         other.close().await.unwrap();
     });
