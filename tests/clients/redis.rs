@@ -177,16 +177,18 @@ async fn a_dropped_blpop_takes_its_own_reply(answer: Answer) {
 
     // In seconds; zero is for ever.
     let limit = if answer == Answer::Item { 0.0 } else { 0.1 };
-    let started = Gate::new();
+    let (started, go) = (Gate::new(), Gate::new());
     let mut pop = lane.call({
-        let started = started.clone();
+        let (started, go) = (started.clone(), go.clone());
         move |redis| {
             started.open();
+            go.pass();
             redis.blpop::<_, Option<(String, String)>>("queue", limit)
         }
     });
     assert!(poll!(&mut pop).is_pending());
     started.pass();
+    go.open();
     if answer == Answer::Item {
         let blocked =
             || other.call(|redis| figure(redis, "clients", "blocked_clients")).wait().unwrap().unwrap();
