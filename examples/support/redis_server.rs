@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -33,7 +33,10 @@ pub(crate) enum StartError {
          `brew install redis` on macOS"
     )]
     NotInstalled,
-    #[error("`redis-server` on port {port} did not get ready; it said:\n{said}")]
+    /// As when somebody else has the port.
+    #[error("`redis-server` on port {port} has ended; it said:\n{said}")]
+    Ended { port: u16, said: String },
+    #[error("`redis-server` on port {port} does not get ready; it said:\n{said}")]
     NotReady { port: u16, said: String },
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -49,7 +52,7 @@ impl RedisServer {
             let port = fastrand::u16(PORTS);
             match launch(port, dir.path()) {
                 Ok(process) => return Ok(Self { process, port, dir }),
-                Err(StartError::NotReady { .. }) if tries < TRIES => {}
+                Err(StartError::Ended { .. }) if tries < TRIES => {}
                 Err(error) => return Err(error),
             }
         }
@@ -98,15 +101,15 @@ fn launch(port: u16, dir: &Path) -> Result<Child, StartError> {
         thread::spawn(move || output.for_each(|said| drop(line.send(said))));
     }
     let (start, mut said) = (Instant::now(), String::new());
-    // The channel ends with the server.
-    while let Ok(line) = lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
-        if line.contains("Ready to accept connections") {
-            return Ok(process);
+    let time_is_up = loop {
+        match lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
+            Ok(line) if line.contains("Ready to accept connections") => return Ok(process),
+            Ok(line) => said.extend([&line, "\n"]),
+            // The channel ends with the server.
+            Err(error) => break error == RecvTimeoutError::Timeout,
         }
-        said += &line;
-        said.push('\n');
-    }
+    };
     process.kill()?;
     process.wait()?;
-    Err(StartError::NotReady { port, said })
+    Err(if time_is_up { StartError::NotReady { port, said } } else { StartError::Ended { port, said } })
 }
