@@ -1,0 +1,94 @@
+//! A server that does not answer: a timeout drops the call, the interrupter makes its blocking read return, and the next
+//! call connects anew. Without an interrupter the lane would be stuck for as long as the server is silent.
+//!
+//! `cargo run --example interrupt`
+
+use futures::future::{Either, FutureExt, select};
+use serial_executor::{CallError, SerialExecutor};
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+/// A blocking client that connects when it has to.
+struct Client {
+    server: SocketAddr,
+    connection: Option<BufReader<TcpStream>>,
+}
+
+impl Client {
+    fn connection(&mut self) -> io::Result<&mut BufReader<TcpStream>> {
+        match &mut self.connection {
+            Some(connection) => Ok(connection),
+            none => Ok(none.insert(BufReader::new(TcpStream::connect(self.server)?))),
+        }
+    }
+
+    fn ask(&mut self, question: &str) -> io::Result<String> {
+        let connection = self.connection()?;
+        connection.get_mut().write_all(format!("{question}\n").as_bytes())?;
+        let mut answer = String::new();
+        if connection.read_line(&mut answer)? == 0 {
+            self.connection = None; // shut down: by the server, or by our interrupter
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(answer.trim_end().to_owned())
+    }
+}
+
+/// Answers every line, but for the one that says "silence".
+fn serve(listener: &TcpListener) -> io::Result<()> {
+    for stream in listener.incoming() {
+        let mut stream = stream?;
+        for line in BufReader::new(stream.try_clone()?).lines().map_while(Result::ok) {
+            if line != "silence" {
+                writeln!(stream, "you said: {line}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Has whatever connection the lane holds shut down when a call is interrupted.
+async fn arm(lane: &SerialExecutor<Client>) -> Result<(), CallError> {
+    lane.on_interrupt(|client| {
+        let outside = client.connection().and_then(|connection| connection.get_ref().try_clone());
+        move || {
+            if let Ok(stream) = &outside {
+                let _ = stream.shutdown(Shutdown::Both); // it may be closed already
+            }
+        }
+    })
+    .await
+}
+
+async fn show(server: SocketAddr, timeout: impl Future<Output = ()> + Unpin) -> Result<(), Box<dyn Error>> {
+    let lane = SerialExecutor::new(Client { server, connection: None });
+    arm(&lane).await?;
+    println!("  {}", lane.call(|client| client.ask("hello")).flat().await?);
+
+    let (start, unanswered) = (Instant::now(), lane.call(|client| client.ask("silence")));
+    match select(unanswered, timeout).await {
+        Either::Left((answer, _)) => return Err(format!("an answer: {answer:?}").into()),
+        Either::Right(((), unanswered)) => drop(unanswered), // here the interrupter fires
+    }
+    arm(&lane).await?; // connects anew, in its turn
+    println!("  {}", lane.call(|client| client.ask("still there?")).flat().await?);
+    println!("  the silence took {:.1?}", start.elapsed());
+    lane.close().await?;
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    const LIMIT: Duration = Duration::from_millis(200);
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let server = listener.local_addr()?;
+    std::thread::spawn(move || serve(&listener));
+    println!("under smol:");
+    smol::block_on(show(server, smol::Timer::after(LIMIT).map(drop)))?;
+    println!("under tokio:");
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?
+        .block_on(async { show(server, Box::pin(tokio::time::sleep(LIMIT))).await })
+}
