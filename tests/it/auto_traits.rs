@@ -3,7 +3,7 @@
 use futures::future::FusedFuture;
 use futures::stream::FusedStream;
 use serial_executor::{
-    Builder, Call, CallError, CallStream, Emitter, Ended, Flat, IntoInner, IntoInnerError, OnPanic,
+    Builder, Call, CallError, CallStream, Emitter, Ended, Flat, IntoInner, IntoInnerError, LaneIo, OnPanic,
     OpenError, Opening, Panic, Post, SerialExecutor, Stats, ThreadError, TryCallError, WaitError,
     WeakSerialExecutor,
 };
@@ -31,6 +31,7 @@ macro_rules! assert_handles {
     ($($object:ty),*) => { $(
         assert_impl_all!(SerialExecutor<$object>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, Debug);
         assert_impl_all!(WeakSerialExecutor<$object>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, Debug);
+        assert_impl_all!(LaneIo<$object>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
     )* };
 }
 assert_handles!(u8, Local, Movable, Pinned, *mut u8, Box<dyn Fn()>);
