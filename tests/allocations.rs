@@ -140,6 +140,35 @@ fn a_cancelled_call_allocates_once() {
     });
 }
 
+#[test]
+fn reads_writes_flushes_and_seeks_allocate_nothing() {
+    use futures::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
+    alone(|| {
+        let lane = SerialExecutor::new(std::io::Cursor::new(vec![0_u8; 16 * 1024]));
+        let mut io = lane.io();
+        let mut room = [0; 1024];
+        let mut operate = || {
+            futures::executor::block_on(async {
+                io.seek(SeekFrom::Start(0)).await.unwrap();
+                io.write_all(&room).await.unwrap();
+                io.flush().await.unwrap();
+                io.read_exact(&mut room).await.unwrap();
+                assert_eq!(io.fill_buf().await.unwrap().len(), 8 * 1024);
+                io.consume_unpin(10);
+            });
+        };
+        for _ in 0..WARM_UP {
+            operate();
+        }
+        let _profiler = dhat::Profiler::builder().testing().build();
+        for _ in 0..COUNTED {
+            operate();
+        }
+        let blocks = HeapStats::get().total_blocks;
+        assert!(blocks < NOISE, "{blocks} blocks for {COUNTED} rounds");
+    });
+}
+
 // Nothing is kept.
 
 #[test]
