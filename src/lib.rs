@@ -295,6 +295,9 @@
 //! # });
 //! ```
 //!
+//! **Read and write it with the traits of [`futures::io`]**, if the object is a [`std::io::Read`] or
+//! [`Write`](std::io::Write): [`io`](SerialExecutor::io) is the lane as an asynchronous file or connection.
+//!
 //! **Carry a tracing span** into a call; the lane's thread has none of its own:
 //!
 //! ```

@@ -169,6 +169,31 @@ fn reads_writes_flushes_and_seeks_allocate_nothing() {
     });
 }
 
+#[test]
+fn what_an_io_keeps_is_bounded_by_64_kib_for_each_direction() {
+    use futures::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
+    alone(|| {
+        let lane = SerialExecutor::new(std::io::Cursor::new(vec![0_u8; 1024 * 1024]));
+        let mut room = vec![0; 1024 * 1024];
+        let _profiler = dhat::Profiler::builder().testing().build();
+        let before = HeapStats::get();
+        let mut io = lane.io();
+        // Ever more at a time.
+        for length in (1..300_000).step_by(9_999) {
+            futures::executor::block_on(async {
+                io.write_all(&room[..length]).await.unwrap();
+                io.seek(SeekFrom::Start(0)).await.unwrap();
+                io.read_exact(&mut room[..length]).await.unwrap();
+                io.seek(SeekFrom::Start(0)).await.unwrap();
+            });
+        }
+        let held = HeapStats::get().curr_bytes - before.curr_bytes;
+        assert!((2 * 64 * 1024..2 * 64 * 1024 + NOISE_BYTES).contains(&held), "{held} bytes");
+        drop(io);
+        assert_little_is_held("after the io", &before);
+    });
+}
+
 // Nothing is kept.
 
 #[test]
