@@ -143,6 +143,21 @@ fn a_flush_and_a_seek_report_their_own_errors() {
 }
 
 #[test]
+fn the_error_of_a_seek_that_was_dropped_is_nobodys() {
+    guarded(|| {
+        for (name, next) in NEXT {
+            let (lane, remote) = device(b"");
+            let mut io = lane.io();
+            let stuck = Stuck::new(&lane);
+            remote.fail("cannot seek");
+            assert!(poll_once(&mut io.seek(SeekFrom::Start(7)), Waker::noop()).is_pending());
+            stuck.release();
+            assert!(next(&mut io).is_ok(), "{name}");
+        }
+    });
+}
+
+#[test]
 fn a_seek_that_fails_leaves_what_was_read_ahead_to_the_reader() {
     guarded(|| {
         let (lane, remote) = device(b"0123456789");
@@ -309,6 +324,6 @@ fn an_error_that_nobody_reads_may_panic_in_its_destructor() {
             stuck.release();
             next(&mut io).unwrap();
         }
-        lane.call(|device| device.flush()).wait().unwrap().unwrap();
+        lane.call(Device::flush).wait().unwrap().unwrap();
     });
 }
