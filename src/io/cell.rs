@@ -176,7 +176,7 @@ impl<T> Job<T> for IoCell<T> {
         let Some((operation, mut buffer)) = queued else { return false };
         let called = seat.with_object(|object| operation.run(object, &mut buffer));
         // The counters first: whoever sees the outcome also sees it counted.
-        seat.count(&called);
+        seat.finish(&called);
         let (result, read_ahead) = match called {
             Ok(outcome) => outcome,
             Err(why) => (Err(why.into()), ReadAhead::Stays),
