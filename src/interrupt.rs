@@ -6,13 +6,16 @@
 //! | state     | set by                              | `fire`                         | `finish` (the lane, after the job)           |
 //! |-----------|-------------------------------------|--------------------------------|----------------------------------------------|
 //! | `Idle`    | `finish`, `disarm`                  | nothing                        | nothing                                      |
-//! | `Running` | the lane, as it takes the job       | goes to `Firing`, then calls   | goes to `Idle`                               |
+//! | `Running` | the lane, as it takes a call        | goes to `Firing`, then calls   | goes to `Idle`                               |
 //! | `Firing`  | `fire`                              | nothing: once per job          | waits until it is `Fired`, then to `Idle`    |
 //! | `Fired`   | `fire`, when the function is back   | nothing: once per job          | goes to `Idle`                               |
 //!
 //! An interrupt cannot hit the next job: to fire is to win the word from `Running` to `Firing`, and the lane does not
 //! go on from a job in `Firing`. It cannot miss the one that it is meant for either: the lane sets `Running` under the lock
 //! under which it takes the job out of the queue, so whoever finds the job gone from there finds it running.
+//!
+//! A job in which no code of the user's runs (a session is opened, a call refused) is not in `Running`: to fire would hurt the
+//! object and help nobody.
 //!
 //! Without a function the word stays `Idle`, and all that a job pays is one look at a flag of its own thread.
 
@@ -49,8 +52,8 @@ impl Interrupter {
     }
 
     /// The lane has taken this job.
-    pub(crate) fn start(&self, job: u64) {
-        if self.armed.load(Ordering::Relaxed) {
+    pub(crate) fn start(&self, job: u64, is_interruptible: impl FnOnce() -> bool) {
+        if self.armed.load(Ordering::Relaxed) && is_interruptible() {
             self.word.store(job << 2 | RUNNING, Ordering::Release);
         }
     }

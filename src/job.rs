@@ -21,6 +21,7 @@
 use crate::error::CallError;
 use crate::lane::Seat;
 use crate::panic::drop_quietly;
+use crate::session::Session;
 use crate::slot::{HasSlot, Slot};
 use crate::sync::Mutex;
 
@@ -30,6 +31,9 @@ pub(crate) trait Job<T>: Send + Sync {
     ///
     /// Returns whether the job is spent: nobody will look at it any more, and nothing foreign is left in it.
     fn run(&self, seat: &mut Seat<T>) -> bool;
+
+    /// Whether there is something of a user's in it that an interrupt could be meant for.
+    fn is_interruptible(&self) -> bool;
 
     /// Drops the closure without running it.
     fn cancel(&self);
@@ -41,6 +45,9 @@ pub(crate) trait Job<T>: Send + Sync {
 /// The closure of a job, in whichever form the lane runs it.
 pub(crate) trait Work<T>: Send {
     type Output: Send;
+
+    /// False where no user's code runs: an interrupt would hit the object, and no call.
+    const IS_INTERRUPTIBLE: bool = true;
 
     fn run(self, seat: &mut Seat<T>) -> Result<Self::Output, CallError>;
 }
@@ -72,6 +79,19 @@ where
 
     fn run(self, seat: &mut Seat<T>) -> Result<R, CallError> {
         (self.0)(seat)
+    }
+}
+
+/// Opening a session. A request that is dropped as its turn comes has no call to be interrupted.
+pub(crate) struct OpenSession;
+
+impl<T> Work<T> for OpenSession {
+    type Output = Session<T>;
+
+    const IS_INTERRUPTIBLE: bool = false;
+
+    fn run(self, seat: &mut Seat<T>) -> Result<Session<T>, CallError> {
+        seat.open_session()
     }
 }
 
@@ -108,6 +128,10 @@ where
         is_spent
     }
 
+    fn is_interruptible(&self) -> bool {
+        W::IS_INTERRUPTIBLE
+    }
+
     fn cancel(&self) {
         drop_quietly(self.work.take());
     }
@@ -142,6 +166,10 @@ impl<T, W: Work<T, Output = ()>> Job<T> for PostCell<W> {
         seat.finish(&result);
         drop_quietly(result.err());
         true
+    }
+
+    fn is_interruptible(&self) -> bool {
+        W::IS_INTERRUPTIBLE
     }
 
     fn cancel(&self) {

@@ -218,6 +218,8 @@ impl<T> Seat<T> {
                 CallError::Panicked(panic)
             }),
             _ => {
+                // It does not run: what its captures do as they go is not for an interrupt to hit.
+                self.lane.interrupter.finish();
                 drop_quietly(Some(f));
                 Err(CallError::Poisoned)
             }
@@ -268,7 +270,9 @@ impl<T> Seat<T> {
     {
         let lane = Arc::clone(&self.lane);
         let mut taker = Taker::new(idle);
-        while let Some(turn) = lane.queue.next(&mut taker, |number| lane.interrupter.start(number)) {
+        while let Some(turn) = lane.queue.next(&mut taker, |number, job| {
+            lane.interrupter.start(number, || job.is_interruptible());
+        }) {
             match turn {
                 Turn::Job(job) => {
                     if job.run(&mut self) {

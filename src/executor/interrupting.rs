@@ -2,7 +2,7 @@
 
 use super::SerialExecutor;
 use crate::call::Call;
-use crate::job::OnSeat;
+use crate::job::{OnSeat, OpenSession};
 use crate::lane::Seat;
 use crate::session::Session;
 
@@ -117,6 +117,6 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// Dropping the future before it has resolved gives the turn back, whether the lane has reached it or not.
     pub fn session(&self) -> Call<Session<T>> {
-        self.submit(OnSeat(Seat::open_session))
+        self.submit(OpenSession)
     }
 }

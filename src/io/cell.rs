@@ -185,6 +185,10 @@ impl<T> Job<T> for IoCell<T> {
         false
     }
 
+    fn is_interruptible(&self) -> bool {
+        true
+    }
+
     fn cancel(&self) {
         self.unload();
     }

@@ -267,8 +267,13 @@ impl<J: ?Sized> Queue<J> {
         }
         inbox.list.push(sequence, job);
         let spent = inbox.spent.pop();
-        // In a session the lane has no ear for this.
-        let lane_awake = inbox.session.is_none() && !Self::ring(inbox);
+        let lane_awake = if inbox.session.is_some() {
+            // The lane has no ear for this.
+            drop(inbox);
+            false
+        } else {
+            !Self::ring(inbox)
+        };
         drop(spent);
         Place { sequence, lane_awake }
     }
@@ -372,8 +377,8 @@ impl<J: ?Sized> Queue<J> {
 
     /// The next job or errand, or `None` when the lane is to end. Waits for one or the other. Jobs and errands take turns.
     ///
-    /// `start` is told a job's number before the lock is released: whoever does not find the job in the queue finds it started.
-    pub(crate) fn next(&self, taker: &mut Taker<J>, start: impl Fn(u64)) -> Option<Turn<J>> {
+    /// `start` is told of a job before the lock is released: whoever does not find the job in the queue finds it started.
+    pub(crate) fn next(&self, taker: &mut Taker<J>, start: impl Fn(u64, &J)) -> Option<Turn<J>> {
         loop {
             let is_in_session = self.in_session.load(Ordering::Relaxed);
             if mem::take(&mut taker.is_errand_next)
@@ -407,21 +412,21 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Takes the first job that is ready. The locks end here, before a post hears that it is admitted.
-    fn pop(&self, start: &impl Fn(u64)) -> Option<Arc<J>> {
+    fn pop(&self, start: &impl Fn(u64, &J)) -> Option<Arc<J>> {
         let mut ready = self.ready.lock();
         let (sequence, job) = ready.list.pop()?;
-        start(sequence);
+        start(sequence, &job);
         let admitted = if self.bounded { self.inbox.lock().gone(sequence) } else { None };
         drop(ready);
         admit(admitted);
         Some(job)
     }
 
-    fn pop_in_session(&self, start: &impl Fn(u64)) -> Option<Arc<J>> {
+    fn pop_in_session(&self, start: &impl Fn(u64, &J)) -> Option<Arc<J>> {
         // Both, as for every job that is taken: who counts holds `ready`.
         let _ready = self.ready.lock();
         let (sequence, job) = self.inbox.lock().session.as_mut()?.list.pop()?;
-        start(sequence);
+        start(sequence, &job);
         Some(job)
     }
 

@@ -195,6 +195,10 @@ where
         true
     }
 
+    fn is_interruptible(&self) -> bool {
+        true
+    }
+
     fn cancel(&self) {
         drop_quietly(self.0.take());
     }

@@ -13,6 +13,7 @@ mod ending;
 mod waiting_on_yourself;
 mod any_runtime;
 mod capacity;
+mod interrupt;
 mod stream;
 mod io;
 mod spawn;
