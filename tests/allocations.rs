@@ -131,6 +131,17 @@ fn try_call_post_and_detached_calls_allocate_once() {
 }
 
 #[test]
+fn a_call_that_can_be_interrupted_and_one_of_a_session_allocate_once() {
+    alone(|| {
+        let lane = SerialExecutor::new(0_u64);
+        lane.on_interrupt(|_| || ()).wait().unwrap();
+        assert_one_block_each("with an interrupter", || lane.call(|n| *n += 1).wait().unwrap());
+        let mut session = lane.session().wait().unwrap();
+        assert_one_block_each("in a session", || session.call(|n| *n += 1).wait().unwrap());
+    });
+}
+
+#[test]
 fn a_cancelled_call_allocates_once() {
     alone(|| {
         let lane = SerialExecutor::new(());

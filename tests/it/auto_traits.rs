@@ -4,7 +4,7 @@ use futures::future::FusedFuture;
 use futures::stream::FusedStream;
 use serial_executor::{
     Builder, Call, CallError, CallStream, Emitter, Ended, Flat, IntoInner, IntoInnerError, LaneIo, OnPanic,
-    OpenError, Opening, Panic, Post, SerialExecutor, Stats, ThreadError, TryCallError, WaitError,
+    OpenError, Opening, Panic, Post, SerialExecutor, Session, Stats, ThreadError, TryCallError, WaitError,
     WeakSerialExecutor,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
@@ -32,6 +32,9 @@ macro_rules! assert_handles {
         assert_impl_all!(SerialExecutor<$object>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, Debug);
         assert_impl_all!(WeakSerialExecutor<$object>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, Debug);
         assert_impl_all!(LaneIo<$object>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
+        assert_impl_all!(Session<$object>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
+        // Two of it could each think that they have the object for themselves.
+        assert_not_impl_any!(Session<$object>: Clone);
     )* };
 }
 assert_handles!(u8, Local, Movable, Pinned, *mut u8, Box<dyn Fn()>);
@@ -56,6 +59,8 @@ assert_futures!(
     IntoInner<u8>,
     IntoInner<Movable>,
     IntoInner<Pinned>,
+    Call<Session<Local>>,
+    Call<Session<Pinned>>,
 );
 
 macro_rules! assert_streams {

@@ -14,6 +14,7 @@ mod waiting_on_yourself;
 mod any_runtime;
 mod capacity;
 mod interrupt;
+mod session;
 mod stream;
 mod io;
 mod spawn;

@@ -3,7 +3,8 @@
 
 use crate::support::{Dice, Tracked, Tracker, guarded};
 use serial_executor::{
-    Call, IntoInnerError, OnPanic, Post, SerialExecutor, Stats, TryCallError, WaitError, WeakSerialExecutor,
+    Call, IntoInnerError, OnPanic, Post, SerialExecutor, Session, Stats, TryCallError, WaitError,
+    WeakSerialExecutor,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc;
@@ -56,6 +57,9 @@ struct Caller {
     dice: Dice,
     calls: Vec<Call<Token>>,
     posts: Vec<Post>,
+    /// A session, or one that may be open any moment. Nothing is waited for meanwhile that could wait for it.
+    session: Option<Session<Object>>,
+    request: Option<Call<Session<Object>>>,
 }
 
 impl Caller {
@@ -83,7 +87,10 @@ impl Caller {
     }
 
     fn do_something(&mut self) {
-        match self.dice.roll(16) {
+        if self.session.is_some() || self.request.is_some() {
+            return self.go_on_with_the_session();
+        }
+        match self.dice.roll(20) {
             0..=3 => {
                 let f = self.closure();
                 self.calls.push(self.lane.call(f));
@@ -147,12 +154,78 @@ impl Caller {
                 };
                 self.lane.call(calls_back).detach();
             }
+            15 => self.request = Some(self.lane.session()),
+            16 => self.lane.session().detach(),
+            17 => {
+                let (panics, fires) = (self.one_in(6), self.one_in(3));
+                let (capture, held) = (self.token(6), self.token(6));
+                let weak = self.lane.downgrade();
+                let set = self.lane.on_interrupt(move |object| {
+                    object.calls += 1;
+                    drop(capture);
+                    if panics {
+                        resume_unwind(Box::new("on purpose"));
+                    }
+                    move || {
+                        let _ = &held;
+                        if let Some(own) = weak.upgrade() {
+                            own.interrupt();
+                            drop(own.call(|_| ()));
+                            own.post(|_| ());
+                        }
+                        if fires {
+                            resume_unwind(Box::new("on purpose"));
+                        }
+                    }
+                });
+                match self.dice.roll(3) {
+                    0 => drop(set),
+                    1 => set.detach(),
+                    _ => drop(set.wait()),
+                }
+            }
+            18 => _ = self.lane.interrupt(),
             _ => drop(self.lane.clone()),
         }
     }
 
+    /// What does not wait for the others, who may be waiting for the session.
+    fn go_on_with_the_session(&mut self) {
+        if let Some(mut request) = self.request.take() {
+            let limit = Duration::from_micros(self.dice.roll(100));
+            match request.wait_timeout(limit) {
+                Err(WaitError::Timeout) if self.one_in(3) => drop(request),
+                Err(WaitError::Timeout) => self.request = Some(request),
+                other => self.session = other.ok(),
+            }
+        }
+        let f = self.closure();
+        let Some(session) = &mut self.session else { return drop_quietly(f) };
+        match self.dice.roll(8) {
+            0 => self.calls.push(session.call(f)),
+            1 => drop(session.call(f)),
+            2 => session.call(f).detach(),
+            3 => drop_quietly(session.call(f).wait()),
+            4 => drop(self.lane.call(f)),
+            5 => self.calls.push(self.lane.call(f)),
+            6 => {
+                assert_adds_up(&self.lane.stats());
+                drop_quietly(f);
+            }
+            _ => {
+                self.session = None;
+                drop_quietly(f);
+            }
+        }
+    }
+
+    fn token(&mut self, one_in: u64) -> Token {
+        let panics = self.one_in(one_in);
+        Token::new(&self.tracker, panics)
+    }
+
     fn finish(self) {
-        drop(self.lane);
+        drop((self.lane, self.session, self.request));
         self.calls.into_iter().for_each(|call| drop_quietly(call.wait()));
         self.posts.into_iter().for_each(|post| drop(post.wait()));
     }
@@ -181,7 +254,9 @@ fn whatever_is_done_every_future_resolves_and_nothing_is_leaked() {
                 .map(|n| {
                     let (lane, tracker) = (lane.clone(), tracker.clone());
                     let dice = Dice::new(rounds * 8 + n);
-                    let mut caller = Caller { lane, tracker, dice, calls: Vec::new(), posts: Vec::new() };
+                    let (calls, posts) = (Vec::new(), Vec::new());
+                    let mut caller =
+                        Caller { lane, tracker, dice, calls, posts, session: None, request: None };
                     thread::spawn(move || {
                         (0..40).for_each(|_| caller.do_something());
                         caller.finish();
