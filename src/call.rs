@@ -46,7 +46,8 @@ use std::time::Duration;
 /// # Cancel safety
 ///
 /// Dropping it cancels the call if it has not started: the closure never runs, and it is dropped here and now.
-/// If it is running, it runs to its end, and the lane drops the result. If it has finished, the result is
+/// If it is running, it runs to its end, which comes early if the lane has an
+/// [interrupter](crate::SerialExecutor::on_interrupt), and the lane drops the result. If it has finished, the result is
 /// dropped with the future. [`detach`](Self::detach) lets go of the future without cancelling.
 ///
 /// A panic of a destructor (of what the closure captured, or of the result) does not leave the drop.

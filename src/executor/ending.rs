@@ -29,8 +29,9 @@ impl<T: 'static> SerialExecutor<T> {
     /// Ends the lane without the calls that have not started.
     ///
     /// Their closures are dropped here, one after another, and each resolves [`CallError::Closed`](crate::CallError::Closed) then, even if the
-    /// lane is stuck in a call. That call runs to its end (a [stream](Self::stream) can emit nothing more, and does not
-    /// wait for room any longer); then the object is dropped on its thread, and the thread ends. It may be
+    /// lane is stuck in a call. That call runs to its end, an early one if there is an [interrupter](Self::on_interrupt) (a
+    /// [stream](Self::stream) can emit nothing more, and does not wait for room any longer); an open
+    /// [`Session`](crate::Session) is over. Then the object is dropped on its thread, and the thread ends. It may be
     /// called any number of times, also after [`close`](Self::close).
     ///
     /// The destructor of something captured must not wait for another call of the same lane: it may be one that is

@@ -326,7 +326,9 @@ fn the_lane_waits_for_an_interrupter_in_flight_before_it_goes_on() {
                 gate.open();
             });
             next.wait().unwrap();
-            call.map(|call| call.wait().unwrap());
+            if let Some(call) = call {
+                call.wait().unwrap();
+            }
         }
     });
 }

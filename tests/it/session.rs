@@ -121,9 +121,9 @@ fn what_a_session_has_queued_runs_before_the_others_also_when_it_is_gone() {
             let held = session.call(|names| names.push("held"));
             drop(session.call(|names| names.push("dropped")));
             if closes {
-                session.close()
+                session.close();
             } else {
-                drop(session)
+                drop(session);
             }
             assert!(lane.stats().in_session, "it has calls to run");
             let last = lane.call(|names| names.clone());
@@ -248,18 +248,22 @@ fn a_request_that_is_dropped_gives_its_turn_back_wherever_it_is() {
 
 #[test]
 fn a_request_that_is_dropped_as_its_turn_comes_gives_it_back() {
+    struct Requested {
+        lane: SerialExecutor<()>,
+        request: Mutex<Option<Call<Session<()>>>>,
+    }
     guarded(|| {
         for spin in [false, true] {
             let lane = SerialExecutor::builder().spin(spin).spawn(()).unwrap();
             race(
                 10_000,
-                |_| (lane.clone(), Mutex::new(Some(lane.session()))),
+                |_| Requested { lane: lane.clone(), request: Mutex::new(Some(lane.session())) },
                 [
-                    |(_, request): &(SerialExecutor<()>, Mutex<Option<Call<Session<()>>>>)| {
-                        let request = request.lock().unwrap().take();
+                    |requested: &Requested| {
+                        let request = requested.request.lock().unwrap().take();
                         drop(request);
                     },
-                    |(lane, _)| lane.call(|()| ()).wait().unwrap(),
+                    |requested| requested.lane.call(|()| ()).wait().unwrap(),
                 ],
                 |_| {},
             );
@@ -586,7 +590,9 @@ fn calls_of_a_session_neither_take_nor_free_slots() {
         drop(session.call(|_| ()));
         gate.open();
         stuck.wait().unwrap();
-        of_session.into_iter().for_each(|call| call.wait().unwrap());
+        for call in of_session {
+            call.wait().unwrap();
+        }
         session.call(|_| ()).wait().unwrap();
         assert!(matches!(full(&lane), Err(TryCallError::Full(_))));
         assert!(poll_once(&mut post, &waker).is_pending());
