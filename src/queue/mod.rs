@@ -580,3 +580,27 @@ fn admit(post: Option<Waker>) {
         quietly(|| waker.wake());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lane has found the session without calls. Before it looks into the inbox, a last one is made and the session ends.
+    #[test]
+    fn a_last_call_that_comes_between_two_looks_of_the_lane_does_not_go_with_its_session() {
+        let queue = Queue::<u64>::new(None);
+        let mut taker = Taker::new(Idle::new(false));
+        let start = |_: u64, _: &u64| ();
+        queue.open_session().unwrap();
+        queue.push(Arc::new(1)).unwrap();
+        assert!(queue.pop_in_session(&start).is_none());
+        queue.push_in_session(Arc::new(2)).unwrap();
+        queue.close_session();
+        assert!(matches!(queue.refill(&mut taker), Refilled::With(1)));
+        assert_eq!(queue.pop_in_session(&start).as_deref(), Some(&2));
+        assert!(queue.counts_and(|| ()).0.in_session);
+        assert!(matches!(queue.refill(&mut taker), Refilled::With(1)));
+        assert!(!queue.counts_and(|| ()).0.in_session);
+        assert_eq!(queue.pop(&start).as_deref(), Some(&1));
+    }
+}
