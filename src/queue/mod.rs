@@ -603,4 +603,14 @@ mod tests {
         assert!(!queue.counts_and(|| ()).0.in_session);
         assert_eq!(queue.pop(&start).as_deref(), Some(&1));
     }
+
+    /// The lane has taken the request for a session. Before it opens it, somebody aborts.
+    #[test]
+    fn no_session_opens_after_an_abort() {
+        let queue = Queue::<u64>::new(None);
+        let mut taker = Taker::new(Idle::new(false));
+        queue.abort(|_| ());
+        assert!(matches!(queue.open_session(), Err(CallError::Closed)));
+        assert!(matches!(queue.refill(&mut taker), Refilled::Never));
+    }
 }

@@ -753,6 +753,36 @@ fn a_session_and_calls_against_abort_lose_no_wake_up() {
 }
 
 #[test]
+fn a_request_whose_turn_comes_against_abort_holds_up_no_end() {
+    guarded(|| {
+        let mut outcomes = [0; 2];
+        race(
+            10_000,
+            |dice| {
+                let lane = SerialExecutor::builder().spin(dice.roll(2) == 0).spawn(()).unwrap();
+                (lane, Mutex::new(None))
+            },
+            [
+                |(lane, request): &(SerialExecutor<()>, Mutex<Option<_>>)| {
+                    *request.lock().unwrap() = Some(lane.session());
+                },
+                |(lane, _)| drop(lane.abort()),
+            ],
+            |(lane, request)| {
+                let session = request.into_inner().unwrap().unwrap().wait();
+                // Whether there is a session or not: it is not used, and not dropped.
+                lane.ended().wait().unwrap();
+                outcomes[usize::from(session.is_ok())] += 1;
+                let stats = lane.stats();
+                assert!(!stats.in_session);
+                assert_adds_up(&stats);
+            },
+        );
+        println!("refused: {}, opened: {}", outcomes[0], outcomes[1]);
+    });
+}
+
+#[test]
 fn a_session_that_nobody_drops_against_abort_and_close() {
     struct Held {
         lane: SerialExecutor<()>,
