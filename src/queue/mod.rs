@@ -609,7 +609,7 @@ mod tests {
     fn no_session_opens_after_an_abort() {
         let queue = Queue::<u64>::new(None);
         let mut taker = Taker::new(Idle::new(false));
-        queue.abort(|_| ());
+        queue.abort(|| (), |_| ());
         assert!(matches!(queue.open_session(), Err(CallError::Closed)));
         assert!(matches!(queue.refill(&mut taker), Refilled::Never));
     }
