@@ -7,15 +7,14 @@
 //! A job is in one of the lists until somebody takes it out: the lane (`next`), its caller (`remove`) or an
 //! ending (`abort`). Whoever takes it out owns what happens to it; that is the whole of exactly-once.
 //!
-//! | phase     | set by  | `push`  | `push_in_session`            | `next`, when all lists are empty |
-//! |-----------|---------|---------|------------------------------|----------------------------------|
+//! | phase     | set by  | `push`  | `push_in_session`             | `next`, when all lists are empty |
+//! |-----------|---------|---------|-------------------------------|----------------------------------|
 //! | `Open`    | `new`   | accepts | accepts, if a session is open | sleeps until a push or an ending |
 //! | `Closed`  | `close` | refuses | accepts, if a session is open | ends the lane                    |
-//! | `Aborted` | `abort` | refuses | refuses                      | ends the lane                    |
+//! | `Aborted` | `abort` | refuses | refuses                       | ends the lane                    |
 //!
-//! While there is a session the lane takes its calls only, from a third list, which is in the inbox; all others keep
-//! their places. A session is there from when the lane has reached its place (`open_session`) until its handle has gone
-//! and its calls have run, or until an abort.
+//! Here is what the callers do with it, and who ends the lane; the lane's side is in [`taking`]. What only some lanes
+//! have is apart: a bound ([`posts`], [`admission`]), sessions ([`session`]), spawned futures ([`errands`]).
 //!
 //! Lock order: `ready`, then `inbox`. Nothing foreign runs under either: jobs are handed out and run, dropped
 //! or woken by the caller after the locks are free.
@@ -25,22 +24,26 @@
 //! after it (then it finds the thread, and unparks it once it has let go of the lock). An unpark that comes before
 //! the park makes that return at once; one that is somebody else's makes the lane look once more.
 
-mod admission;
-mod idle;
 mod list;
+mod taking;
+mod idle;
+mod posts;
+mod admission;
+mod session;
+mod errands;
 
 pub(crate) use idle::{Idle, Patience};
+pub(crate) use taking::{Taker, Turn};
 
 use crate::error::{CallError, TryCallError};
-use crate::panic::{drop_quietly, quietly};
 use crate::spawn::Errand;
 use crate::sync::{Apart, Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use admission::Admission;
 use list::List;
+use posts::admit;
+use session::Session;
 use std::collections::VecDeque;
-use std::mem;
-use std::task::{Context, Poll, Waker};
-use std::thread::{self, Thread};
+use std::thread::Thread;
 
 pub(crate) struct Queue<J: ?Sized> {
     ready: Apart<Mutex<Ready<J>>>,
@@ -54,9 +57,6 @@ pub(crate) struct Queue<J: ?Sized> {
     has_errands: AtomicBool,
     bounded: bool,
 }
-
-/// So many jobs that have run, and none of more bytes than this, are kept for callers to free.
-const SPENT: usize = 256;
 
 /// What the lane takes from.
 struct Ready<J: ?Sized> {
@@ -90,61 +90,12 @@ struct Inbox<J: ?Sized> {
     admission: Option<Box<Admission>>,
 }
 
-/// The calls of a session.
-struct Session<J: ?Sized> {
-    list: List<J>,
-    /// Whether there is a handle that could make more.
-    is_open: bool,
-}
-
 /// Whether new jobs are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
     Closed,
     Aborted,
-}
-
-/// What the lane does next.
-pub(crate) enum Turn<J: ?Sized> {
-    Job(Arc<J>),
-    Errand(Errand),
-}
-
-/// What only the lane has: it takes the jobs.
-pub(crate) struct Taker<J: ?Sized> {
-    idle: Idle,
-    /// Whether a job was taken last: if there are errands, one of them comes next.
-    is_errand_next: bool,
-    /// Jobs that have run, for the inbox.
-    spent: Vec<Arc<J>>,
-}
-
-impl<J: ?Sized> Taker<J> {
-    pub(crate) fn new(idle: Idle) -> Self {
-        Self { idle, is_errand_next: false, spent: Vec::new() }
-    }
-
-    /// Takes a job that has run, that nobody else has, and that has nothing foreign left in it.
-    pub(crate) fn spent(&mut self, job: Arc<J>) {
-        if self.spent.len() < SPENT && size_of_val(&*job) <= SPENT {
-            self.spent.push(job);
-        }
-    }
-
-    fn free_spent(&mut self) {
-        self.spent.clear();
-        self.spent.shrink_to(list::IDLE);
-    }
-}
-
-/// What the inbox had for a lane that has run out of jobs.
-enum Refilled {
-    With(usize),
-    /// Nothing yet.
-    NotYet,
-    /// Nothing, and nothing will come.
-    Never,
 }
 
 /// Where a job is in the queue.
@@ -218,47 +169,6 @@ impl<J: ?Sized> Queue<J> {
         Ok(self.deliver(inbox, job))
     }
 
-    /// Queues a post whatever the capacity. [`poll_admission`](Self::poll_admission) tells when it is within it.
-    pub(crate) fn push_post(&self, job: Arc<J>, poisoned: bool) -> Result<Place, (Arc<J>, CallError)> {
-        let mut inbox = self.inbox.lock();
-        if inbox.phase != Phase::Open {
-            return inbox.refuse((job, CallError::Closed));
-        }
-        if poisoned {
-            return inbox.refuse((job, CallError::Poisoned));
-        }
-        let sequence = inbox.next;
-        if let Some(admission) = &mut inbox.admission {
-            admission.queued_post(sequence);
-        }
-        Ok(self.deliver(inbox, job))
-    }
-
-    /// Whether a post is within the capacity, or has been discarded; else the waker of `cx` is kept.
-    pub(crate) fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        // Cloned before the lock is taken: it is foreign code.
-        let waker = self.bounded.then(|| cx.waker().clone());
-        let mut inbox = self.inbox.lock();
-        let (polled, stale) = if inbox.discarded_from.is_some_and(|first| first <= sequence) {
-            (Poll::Ready(Err(CallError::Closed)), waker)
-        } else if let Some(kept) = inbox.waker_of(sequence) {
-            (Poll::Pending, mem::replace(kept, waker))
-        } else {
-            (Poll::Ready(Ok(())), waker)
-        };
-        drop(inbox);
-        drop_quietly(stale);
-        polled
-    }
-
-    /// Nobody waits for the admission of this post any more.
-    pub(crate) fn forget_admission(&self, sequence: u64) {
-        if self.bounded {
-            let waker = self.inbox.lock().waker_of(sequence).and_then(Option::take);
-            drop_quietly(waker);
-        }
-    }
-
     /// Appends an accepted job and wakes the lane if it sleeps. The lock ends here, before the bell rings.
     fn deliver(&self, mut inbox: MutexGuard<'_, Inbox<J>>, job: Arc<J>) -> Place {
         let sequence = inbox.accept();
@@ -276,73 +186,6 @@ impl<J: ?Sized> Queue<J> {
         };
         drop(spent);
         Place { sequence, lane_awake }
-    }
-
-    /// Queues a job of the session that the lane is in.
-    pub(crate) fn push_in_session(&self, job: Arc<J>) -> Result<Place, CallError> {
-        let mut inbox = self.inbox.lock();
-        if inbox.session.is_none() {
-            return inbox.refuse(CallError::Closed);
-        }
-        let sequence = inbox.accept();
-        if let Some(session) = &mut inbox.session {
-            session.list.push(sequence, job);
-        }
-        self.mail.store(true, Ordering::Release);
-        let lane_awake = !Self::ring(inbox);
-        Ok(Place { sequence, lane_awake })
-    }
-
-    /// Queues an errand, if new jobs are accepted or (a future that was `accepted` before) as long as the lane works.
-    pub(crate) fn push_errand(&self, errand: Errand, accepted: bool) -> Result<(), Errand> {
-        let mut inbox = self.inbox.lock();
-        let is_open = accepted || inbox.phase == Phase::Open;
-        let Some(errands) = inbox.errands.as_mut().filter(|_| is_open) else { return Err(errand) };
-        errands.push_back(errand);
-        self.has_errands.store(true, Ordering::Relaxed);
-        self.mail.store(true, Ordering::Release);
-        if inbox.session.is_none() {
-            Self::ring(inbox);
-        }
-        Ok(())
-    }
-
-    fn pop_errand(&self) -> Option<Errand> {
-        let mut inbox = self.inbox.lock();
-        let errands = inbox.errands.as_mut()?;
-        let errand = errands.pop_front();
-        if errands.is_empty() {
-            errands.shrink_to(list::IDLE);
-            self.has_errands.store(false, Ordering::Relaxed);
-        }
-        errand
-    }
-
-    /// Takes out all errands, and refuses those to come. Called by the lane, which drops them.
-    pub(crate) fn end_errands(&self) -> impl Iterator<Item = Errand> + use<J> {
-        let errands = self.inbox.lock().errands.take();
-        errands.into_iter().flatten()
-    }
-
-    /// From here on the lane takes the calls of a session only. Called by the lane.
-    pub(crate) fn open_session(&self) -> Result<(), CallError> {
-        let mut inbox = self.inbox.lock();
-        if inbox.phase == Phase::Aborted {
-            return Err(CallError::Closed);
-        }
-        inbox.session = Some(Session { list: List::new(), is_open: true });
-        self.in_session.store(true, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The session makes no more calls. When those that it has made have run, the lane takes the others again.
-    pub(crate) fn close_session(&self) {
-        let mut inbox = self.inbox.lock();
-        if let Some(session) = &mut inbox.session {
-            session.is_open = false;
-            self.mail.store(true, Ordering::Release);
-            Self::ring(inbox);
-        }
     }
 
     /// Wakes the lane if it sleeps, and says whether it did.
@@ -373,116 +216,6 @@ impl<J: ?Sized> Queue<J> {
         drop(ready);
         admit(admitted);
         Some(job)
-    }
-
-    /// The next job or errand, or `None` when the lane is to end. Waits for one or the other. Jobs and errands take turns.
-    ///
-    /// `start` is told of a job before the lock is released: whoever does not find the job in the queue finds it started.
-    pub(crate) fn next(&self, taker: &mut Taker<J>, start: impl Fn(u64, &J)) -> Option<Turn<J>> {
-        loop {
-            let is_in_session = self.in_session.load(Ordering::Relaxed);
-            if mem::take(&mut taker.is_errand_next)
-                && !is_in_session
-                && self.has_errands.load(Ordering::Relaxed)
-            {
-                if let Some(errand) = self.pop_errand() {
-                    return Some(Turn::Errand(errand));
-                }
-            }
-            let job = if is_in_session { self.pop_in_session(&start) } else { self.pop(&start) };
-            if let Some(job) = job {
-                taker.is_errand_next = true;
-                return Some(Turn::Job(job));
-            }
-            if self.mail.load(Ordering::Relaxed) {
-                taker.idle.linger();
-            }
-            match self.refill(taker) {
-                Refilled::With(jobs) => taker.idle.took(jobs),
-                Refilled::Never => return None,
-                Refilled::NotYet => {
-                    if !self.in_session.load(Ordering::Relaxed) && self.has_errands.load(Ordering::Relaxed) {
-                        taker.is_errand_next = true;
-                    } else if !taker.idle.look(|| self.mail.load(Ordering::Acquire)) {
-                        self.sleep(taker);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes the first job that is ready. The locks end here, before a post hears that it is admitted.
-    fn pop(&self, start: &impl Fn(u64, &J)) -> Option<Arc<J>> {
-        let mut ready = self.ready.lock();
-        let (sequence, job) = ready.list.pop()?;
-        start(sequence, &job);
-        let admitted = if self.bounded { self.inbox.lock().gone(sequence) } else { None };
-        drop(ready);
-        admit(admitted);
-        Some(job)
-    }
-
-    fn pop_in_session(&self, start: &impl Fn(u64, &J)) -> Option<Arc<J>> {
-        // Both, as for every job that is taken: who counts holds `ready`.
-        let _ready = self.ready.lock();
-        let (sequence, job) = self.inbox.lock().session.as_mut()?.list.pop()?;
-        start(sequence, &job);
-        Some(job)
-    }
-
-    /// Swaps the list that has been worked off for the inbox, unless there is a session.
-    fn refill(&self, taker: &mut Taker<J>) -> Refilled {
-        let mut ready = self.ready.lock();
-        let mut inbox = self.inbox.lock();
-        self.mail.store(false, Ordering::Relaxed);
-        if let Some(session) = &inbox.session {
-            if session.is_open || !session.list.is_empty() {
-                return if session.list.is_empty() {
-                    Refilled::NotYet
-                } else {
-                    Refilled::With(session.list.len())
-                };
-            }
-            inbox.session = None;
-        }
-        if self.in_session.load(Ordering::Relaxed) {
-            // It has ended just now, or was aborted. What it kept waiting comes first, then what came in meanwhile.
-            self.in_session.store(false, Ordering::Relaxed);
-            if !ready.list.is_empty() {
-                return Refilled::With(ready.list.len());
-            }
-        }
-        if inbox.list.is_empty() {
-            if inbox.phase == Phase::Open {
-                return Refilled::NotYet;
-            }
-            taker.spent.append(&mut inbox.spent);
-            return Refilled::Never;
-        }
-        mem::swap(&mut ready.list, &mut inbox.list);
-        if inbox.spent.is_empty() {
-            mem::swap(&mut taker.spent, &mut inbox.spent);
-        }
-        Refilled::With(ready.list.len())
-    }
-
-    /// Sleeps until there is a job or the phase changes.
-    fn sleep(&self, taker: &mut Taker<J>) {
-        self.ready.lock().list.give_back(list::IDLE);
-        taker.free_spent();
-        loop {
-            let mut inbox = self.inbox.lock();
-            if inbox.has_work() {
-                inbox.asleep = None;
-                return;
-            }
-            inbox.list.give_back(list::IDLE);
-            mem::swap(&mut taker.spent, &mut inbox.spent);
-            inbox.asleep = Some(thread::current());
-            drop(inbox);
-            taker.free_spent();
-            thread::park();
-        }
     }
 
     /// Refuses new jobs. The lane ends when it has run those that are queued, and after an open session.
@@ -550,67 +283,9 @@ impl<J: ?Sized> Inbox<J> {
         sequence
     }
 
-    /// Whether there is something that the lane should do.
-    fn has_work(&self) -> bool {
-        if let Some(session) = &self.session {
-            return !session.is_open || !session.list.is_empty();
-        }
-        let has_errands = self.errands.as_ref().is_some_and(|errands| !errands.is_empty());
-        !self.list.is_empty() || has_errands || self.phase != Phase::Open
-    }
-
+    /// Counts a job that is not accepted.
     fn refuse<V, E>(&mut self, why: E) -> Result<V, E> {
         self.refused += 1;
         Err(why)
-    }
-
-    /// A job has left a bounded queue. Returns the waker of the post that this admits.
-    fn gone(&mut self, sequence: u64) -> Option<Waker> {
-        self.admission.as_mut()?.gone(sequence)
-    }
-
-    fn waker_of(&mut self, post: u64) -> Option<&mut Option<Waker>> {
-        self.admission.as_mut()?.waker_of(post)
-    }
-}
-
-/// Tells a post that it is admitted, with no lock held.
-fn admit(post: Option<Waker>) {
-    if let Some(waker) = post {
-        quietly(|| waker.wake());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The lane has found the session without calls. Before it looks into the inbox, a last one is made and the session ends.
-    #[test]
-    fn a_last_call_that_comes_between_two_looks_of_the_lane_does_not_go_with_its_session() {
-        let queue = Queue::<u64>::new(None);
-        let mut taker = Taker::new(Idle::new(false));
-        let start = |_: u64, _: &u64| ();
-        queue.open_session().unwrap();
-        queue.push(Arc::new(1)).unwrap();
-        assert!(queue.pop_in_session(&start).is_none());
-        queue.push_in_session(Arc::new(2)).unwrap();
-        queue.close_session();
-        assert!(matches!(queue.refill(&mut taker), Refilled::With(1)));
-        assert_eq!(queue.pop_in_session(&start).as_deref(), Some(&2));
-        assert!(queue.counts_and(|| ()).0.in_session);
-        assert!(matches!(queue.refill(&mut taker), Refilled::With(1)));
-        assert!(!queue.counts_and(|| ()).0.in_session);
-        assert_eq!(queue.pop(&start).as_deref(), Some(&1));
-    }
-
-    /// The lane has taken the request for a session. Before it opens it, somebody aborts.
-    #[test]
-    fn no_session_opens_after_an_abort() {
-        let queue = Queue::<u64>::new(None);
-        let mut taker = Taker::new(Idle::new(false));
-        queue.abort(|| (), |_| ());
-        assert!(matches!(queue.open_session(), Err(CallError::Closed)));
-        assert!(matches!(queue.refill(&mut taker), Refilled::Never));
     }
 }

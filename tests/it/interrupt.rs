@@ -880,7 +880,11 @@ impl Generations {
 
     fn work(&self) {
         for _ in 0..4 {
-            self.lane.post(|_| (0..100).for_each(|_| hint::spin_loop()));
+            self.lane.post(|_| {
+                (0..100).for_each(|_| hint::spin_loop());
+                // Who interrupts may be on the same CPU.
+                thread::yield_now();
+            });
         }
     }
 }
