@@ -1,12 +1,16 @@
 //! Redis through the blocking `redis` client, which must not be used by two at once: replies have no numbers, each
 //! belongs to the request that comes before it. The server is a real one.
 
+mod interrupt;
+mod subscription;
+
 use crate::redis_server::RedisServer;
 use crate::support::{Gate, eventually, guarded, under_every_runtime};
 use futures::future::{join_all, try_join_all};
 use futures::poll;
 use redis::{Client, Commands, Connection, ConnectionLike, ErrorKind, RedisError, RedisResult, pipe};
 use serial_executor::{CallError, SerialExecutor};
+use std::sync::Mutex;
 use std::thread;
 use thiserror::Error;
 
@@ -27,6 +31,11 @@ fn server() -> RedisServer {
 async fn connect(server: &RedisServer) -> Lane {
     let url = server.url();
     SerialExecutor::try_new_with(move || Client::open(url)?.get_connection()).await.unwrap()
+}
+
+/// A connection from which others are interrupted.
+fn second_connection(server: &RedisServer) -> Mutex<Connection> {
+    Mutex::new(Client::open(server.url()).unwrap().get_connection().unwrap())
 }
 
 /// Makes a request in a call of its own.

@@ -1,5 +1,9 @@
 //! SQLite through `rusqlite`: its connection is `Send`, not `Sync`, and blocks.
 
+mod interrupt;
+mod session;
+mod stream;
+
 use crate::support::{guarded, under_every_runtime};
 use futures::future::{join_all, try_join_all};
 use rusqlite::{Connection, ErrorCode, StatementStatus};

@@ -1,0 +1,67 @@
+//! A subscription as a stream. While it lasts the connection has no other use, so it has a lane of its own.
+
+use super::{Lane, connect, request, second_connection, server};
+use crate::support::under_every_runtime;
+use futures::StreamExt;
+use redis::{Commands, Connection, RedisResult};
+use serial_executor::Emitter;
+
+/// The messages of a channel, until nobody listens any more; an error is the last item.
+fn emit(redis: &mut Connection, out: &mut Emitter<RedisResult<String>>) {
+    let mut listen = || {
+        // When this goes it ends the subscription.
+        let mut subscription = redis.as_pubsub();
+        subscription.subscribe("news")?;
+        loop {
+            let message = subscription.get_message()?.get_payload()?;
+            if out.emit(Ok(message)).is_err() {
+                return Ok(());
+            }
+        }
+    };
+    if let Err(error) = listen() {
+        let _ = out.emit(Err(error));
+    }
+}
+
+async fn publish(lane: &Lane, message: String) -> u64 {
+    request(lane, |redis| redis.publish("news", message)).await.unwrap()
+}
+
+/// Publishes until somebody hears it: when the subscription begins nobody tells.
+async fn publish_to_one(lane: &Lane, message: &str) {
+    while publish(lane, message.to_owned()).await == 0 {}
+}
+
+#[test]
+fn a_stream_has_every_message_in_order_and_its_connection_is_usable_after_it() {
+    under_every_runtime(|| async {
+        let server = server();
+        let (lane, other, outside) =
+            (connect(&server).await, connect(&server).await, second_connection(&server));
+        // A message more wakes the one that waits for messages; it finds that nobody listens.
+        let interrupter = move |_: &mut Connection| {
+            move || outside.lock().unwrap().publish::<_, _, ()>("news", "goodbye").unwrap()
+        };
+        lane.on_interrupt(interrupter).await.unwrap();
+        for round in 0..3 {
+            let mut news = lane.stream(4, emit);
+            publish_to_one(&other, "hello").await;
+            assert_eq!(news.next().await.unwrap().unwrap().unwrap(), "hello");
+            // More than the stream has room for: the rest wait in the socket.
+            for n in 0..20 {
+                assert_eq!(publish(&other, n.to_string()).await, 1);
+            }
+            let all: Vec<_> = news.by_ref().take(20).map(|item| item.unwrap().unwrap()).collect().await;
+            assert_eq!(all, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+            drop(news);
+
+            // Its own reply, and nothing of the subscription is left.
+            let count = request(&lane, |redis| redis.incr::<_, _, u64>("counter", 1)).await.unwrap();
+            assert_eq!(count, round + 1);
+            assert_eq!(publish(&other, "unheard".to_owned()).await, 0);
+        }
+        lane.close().await.unwrap();
+        other.close().await.unwrap();
+    });
+}

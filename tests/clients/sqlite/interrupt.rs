@@ -1,0 +1,200 @@
+//! Queries that are interrupted. SQLite's own rule: an interrupt stops whatever statement runs, and is lost if none does.
+
+use super::session::Transaction;
+use super::stream::rows;
+use super::{Error, Lane, balances, two_accounts};
+use crate::support::{Dice, eventually, under_every_runtime};
+use futures::StreamExt;
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+use rusqlite::{Connection, ErrorCode};
+use serial_executor::{Call, CallError};
+use std::sync::mpsc;
+use std::thread;
+
+/// One row, and then no other, nor an end.
+const ENDLESS: &str =
+    "with recursive n(i) as (values(1) union all select i + 1 from n) select i from n where i = 1";
+
+/// A query that ends by itself, sooner or later: an interrupt may come in time or not.
+fn short(dice: &mut Dice) -> String {
+    let rows = 10 << dice.roll(9);
+    format!("with recursive n(i) as (values(1) union all select i + 1 from n limit {rows}) select i from n")
+}
+
+type Ended = Result<(), ErrorCode>;
+
+fn run_to_its_end(connection: &mut Connection, query: &str, started: impl FnOnce()) -> Ended {
+    let read = || {
+        let mut statement = connection.prepare_cached(query)?;
+        let mut rows = statement.query(())?;
+        rows.next()?;
+        // From the first row on a statement is running, whether SQLite has the word or the closure.
+        started();
+        while rows.next()?.is_some() {}
+        Ok(())
+    };
+    read().map_err(|error: rusqlite::Error| error.sqlite_error_code().unwrap())
+}
+
+/// A lane that interrupts.
+async fn interruptible() -> Lane {
+    let lane = two_accounts().await;
+    let interrupter = |connection: &mut Connection| {
+        let handle = connection.get_interrupt_handle();
+        move || handle.interrupt()
+    };
+    lane.on_interrupt(interrupter).await.unwrap();
+    lane
+}
+
+/// A call that never ends by itself and is running, and what hears how it ended although nobody waits for it.
+async fn endless(lane: &Lane) -> (Call<Ended>, mpsc::Receiver<Ended>) {
+    let (started, has_started) = oneshot::channel();
+    let (end, ended) = mpsc::channel();
+    let call = lane.call(move |connection| {
+        let result = run_to_its_end(connection, ENDLESS, || started.send(()).unwrap());
+        end.send(result).unwrap();
+        result
+    });
+    has_started.await.unwrap();
+    (call, ended)
+}
+
+#[test]
+fn an_endless_query_is_interrupted_by_dropping_its_call() {
+    under_every_runtime(|| async {
+        let lane = interruptible().await;
+        for _ in 0..10 {
+            let (call, ended) = endless(&lane).await;
+            let next = lane.call(balances);
+            drop(call);
+            assert_eq!(next.flat().await.unwrap(), (100, 0));
+            assert_eq!(ended.try_recv(), Ok(Err(ErrorCode::OperationInterrupted)));
+        }
+        lane.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_endless_query_is_interrupted_by_a_handle_and_its_caller_has_the_error() {
+    under_every_runtime(|| async {
+        let lane = interruptible().await;
+        assert!(!lane.interrupt(), "nothing is running");
+        for _ in 0..10 {
+            let (call, _ended) = endless(&lane).await;
+            let next = lane.call(balances);
+            assert!(lane.interrupt());
+            assert_eq!(call.await.unwrap(), Err(ErrorCode::OperationInterrupted));
+            assert_eq!(next.flat().await.unwrap(), (100, 0));
+        }
+        lane.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_endless_query_is_interrupted_by_abort_and_the_connection_is_closed() {
+    under_every_runtime(|| async {
+        let lane = interruptible().await;
+        let (call, _ended) = endless(&lane).await;
+        let next = lane.call(balances);
+        lane.abort().await.unwrap();
+        assert_eq!(call.await.unwrap(), Err(ErrorCode::OperationInterrupted));
+        assert!(matches!(next.flat().await, Err(Error::Lane(CallError::Closed))));
+    });
+}
+
+#[test]
+fn an_endless_stream_is_interrupted_by_dropping_it() {
+    under_every_runtime(|| async {
+        let lane = interruptible().await;
+        for _ in 0..10 {
+            // It does not stand at an `emit`: it is to find a second row, and there is none.
+            let mut endless = rows(&lane, ENDLESS);
+            assert_eq!(endless.next().await.unwrap().unwrap(), Ok(1));
+            drop(endless);
+            assert_eq!(lane.call(balances).flat().await.unwrap(), (100, 0));
+        }
+        lane.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_detached_query_is_not_interrupted() {
+    under_every_runtime(|| async {
+        let lane = interruptible().await;
+        let (call, ended) = endless(&lane).await;
+        call.detach();
+        assert_eq!(ended.try_recv(), Err(mpsc::TryRecvError::Empty));
+        // By name it still is.
+        assert!(lane.interrupt());
+        assert_eq!(lane.call(balances).flat().await.unwrap(), (100, 0));
+        assert_eq!(ended.try_recv(), Ok(Err(ErrorCode::OperationInterrupted)));
+        lane.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_transaction_whose_running_call_is_dropped_with_it_is_interrupted_and_rolled_back() {
+    under_every_runtime(|| async {
+        let lane = interruptible().await;
+        let (started, has_started) = oneshot::channel();
+        let task = Box::pin(async {
+            let mut transaction = Transaction::begin(&lane).await.unwrap();
+            transaction.execute("update account set balance = 70 where name = 'from'").await.unwrap();
+            let query = |connection: &mut Connection| {
+                run_to_its_end(connection, ENDLESS, || started.send(()).unwrap())
+            };
+            transaction.0.call(query).await
+        });
+        let Either::Right((Ok(()), task)) = select(task, has_started).await else {
+            panic!("the endless query has ended");
+        };
+        let look = lane.call(balances);
+        drop(task);
+        assert_eq!(look.flat().await.unwrap(), (100, 0));
+        lane.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_interrupt_never_hits_the_next_query() {
+    under_every_runtime(|| async {
+        let lane = two_accounts().await;
+        let interrupter = |connection: &mut Connection| {
+            let handle = connection.get_interrupt_handle();
+            move || {
+                // It takes its time, and the lane takes none of it for the next query.
+                thread::yield_now();
+                handle.interrupt();
+            }
+        };
+        lane.on_interrupt(interrupter).await.unwrap();
+        let mut dice = Dice::new(0);
+        let (mut rounds, mut interrupted, mut too_late) = (0, 0, 0);
+        // As long as it takes to have seen both ends of the race often enough.
+        while rounds < 500 || interrupted < 50 || too_late < 50 {
+            rounds += 1;
+            let (end, ended) = mpsc::channel();
+            let [one, two] = [short(&mut dice), short(&mut dice)];
+            let first = lane.call(move |connection| {
+                end.send(run_to_its_end(connection, &one, || ())).unwrap();
+            });
+            // The next one is there already, to start as soon as the lane goes on.
+            let next = lane.call(move |connection| run_to_its_end(connection, &two, || ()));
+            eventually("the first has started", || lane.pending() < 2);
+            dice.pause();
+            drop(first);
+            assert_eq!(next.await.unwrap(), Ok(()), "in round {rounds}");
+            match ended.try_recv().unwrap() {
+                Ok(()) => too_late += 1,
+                Err(code) => {
+                    assert_eq!(code, ErrorCode::OperationInterrupted);
+                    interrupted += 1;
+                }
+            }
+        }
+        println!("{interrupted} of {rounds} were interrupted");
+        lane.close().await.unwrap();
+    });
+}
