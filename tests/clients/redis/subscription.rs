@@ -1,7 +1,7 @@
 //! A subscription as a stream. While it lasts the connection has no other use, so it has a lane of its own.
 
 use super::{Lane, connect, request, second_connection, server};
-use crate::support::under_every_runtime;
+use crate::support::{Dice, eventually, under_every_runtime};
 use futures::StreamExt;
 use redis::{Commands, Connection, RedisResult};
 use serial_executor::Emitter;
@@ -62,6 +62,40 @@ fn a_stream_has_every_message_in_order_and_its_connection_is_usable_after_it() {
             assert_eq!(publish(&other, "unheard".to_owned()).await, 0);
         }
         lane.close().await.unwrap();
+        other.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_stream_whose_connection_the_interrupt_kills_ends_at_whatever_moment_it_is_dropped() {
+    under_every_runtime(|| async {
+        let server = server();
+        let (other, mut dice) = (connect(&server).await, Dice::new(0));
+        for round in 0..30 {
+            let (lane, outside) = (connect(&server).await, second_connection(&server));
+            // Unlike a message this is never too early: a connection that is killed stays so.
+            let interrupter = move |redis: &mut Connection| {
+                let id: u64 = redis.client_id().unwrap();
+                move || {
+                    let mut kill = redis::cmd("CLIENT");
+                    let _: u64 =
+                        kill.arg("KILL").arg("ID").arg(id).query(&mut *outside.lock().unwrap()).unwrap();
+                }
+            };
+            lane.on_interrupt(interrupter).await.unwrap();
+            let mut news = lane.stream(4, emit);
+            if round % 3 == 0 {
+                publish_to_one(&other, "hello").await;
+                assert_eq!(news.next().await.unwrap().unwrap().unwrap(), "hello");
+            } else {
+                eventually("it has started", || lane.pending() == 0);
+                dice.pause();
+            }
+            drop(news);
+            let lost = lane.call(|redis| redis.get::<_, Option<String>>("greeting")).await.unwrap();
+            assert!(lost.is_err_and(|error| error.is_unrecoverable_error()), "in round {round}");
+            lane.close().await.unwrap();
+        }
         other.close().await.unwrap();
     });
 }
