@@ -94,7 +94,7 @@ fn a_transaction_that_is_dropped_in_the_middle_leaves_nothing() {
             let (reached, has_reached) = oneshot::channel();
             let half_way = async {
                 reached.send(()).unwrap();
-                pending().await
+                pending::<()>().await;
             };
             let dropped = Box::pin(transfer(&lane, 30, half_way));
             let Either::Right((Ok(()), dropped)) = select(dropped, has_reached).await else {
