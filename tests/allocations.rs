@@ -9,7 +9,7 @@ use dhat::HeapStats;
 use serial_executor::SerialExecutor;
 use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
-use support::{Stuck, eventually, guarded, poll_once};
+use support::{Gate, Stuck, eventually, guarded, poll_once};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -206,6 +206,36 @@ fn what_an_io_keeps_is_bounded_by_64_kib_for_each_direction() {
 }
 
 // Nothing is kept.
+
+#[test]
+fn an_idle_lane_holds_at_most_a_kib_more_than_its_thread() {
+    const MANY: usize = 100;
+    alone(|| {
+        drop(SerialExecutor::new(0)); // what is made once in a process
+        let _profiler = dhat::Profiler::builder().testing().build();
+        let held = || HeapStats::get().curr_bytes;
+        let before = held();
+        let gate = Gate::new();
+        let threads: Vec<_> = (0..MANY)
+            .map(|_| {
+                let gate = gate.clone();
+                std::thread::spawn(move || gate.pass())
+            })
+            .collect();
+        let of_threads = held() - before;
+        gate.open();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let before = held();
+        let lanes: Vec<_> = (0..MANY).map(|_| SerialExecutor::new(0)).collect();
+        for lane in &lanes {
+            lane.call(|n| *n += 1).wait().unwrap();
+        }
+        let each = (held() - before - of_threads) / MANY;
+        println!("{each} bytes");
+        assert!((1..=1024).contains(&each), "{each} bytes");
+        drop(lanes);
+    });
+}
 
 #[test]
 fn the_memory_of_a_burst_is_given_back() {

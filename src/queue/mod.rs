@@ -53,7 +53,7 @@ pub(crate) struct Queue<J: ?Sized> {
     mail: AtomicBool,
     /// Whether the lane takes the calls of a session only. Written and read by the lane.
     in_session: AtomicBool,
-    /// Whether there are errands. Written under the inbox.
+    /// Whether there are errands. Written under both locks.
     has_errands: AtomicBool,
     bounded: bool,
 }
@@ -65,6 +65,8 @@ struct Ready<J: ?Sized> {
     cancelled: u64,
     /// Jobs that an abort took out.
     discarded: u64,
+    /// Futures to be polled, between the jobs. `None` when nobody will.
+    errands: Option<VecDeque<Errand>>,
 }
 
 /// What callers push to.
@@ -74,9 +76,7 @@ struct Inbox<J: ?Sized> {
     /// the allocator work between threads, which would be most of what a post costs: 120 ns instead of 280.
     spent: Vec<Arc<J>>,
     /// The session that the lane is in.
-    session: Option<Session<J>>,
-    /// Futures to be polled, between the jobs. `None` when nobody will.
-    errands: Option<VecDeque<Errand>>,
+    session: Option<Box<Session<J>>>,
     phase: Phase,
     /// The lane's thread while it sleeps, or is about to: for whoever has something for it.
     asleep: Option<Thread>,
@@ -84,8 +84,8 @@ struct Inbox<J: ?Sized> {
     next: u64,
     /// Jobs that were not accepted.
     refused: u64,
-    /// The first job that an abort took out, and with it all that were accepted after it.
-    discarded_from: Option<u64>,
+    /// The first job that an abort took out, and with it all that were accepted after it; [`u64::MAX`] if there was none.
+    discarded_from: u64,
     /// `None` without a capacity.
     admission: Option<Box<Admission>>,
 }
@@ -119,17 +119,21 @@ pub(crate) struct Counts {
 impl<J: ?Sized> Queue<J> {
     pub(crate) fn new(capacity: Option<usize>) -> Self {
         Self {
-            ready: Apart::new(Mutex::new(Ready { list: List::new(), cancelled: 0, discarded: 0 })),
+            ready: Apart::new(Mutex::new(Ready {
+                list: List::new(),
+                cancelled: 0,
+                discarded: 0,
+                errands: Some(VecDeque::new()),
+            })),
             inbox: Apart::new(Mutex::new(Inbox {
                 list: List::new(),
                 spent: Vec::new(),
                 session: None,
-                errands: Some(VecDeque::new()),
                 phase: Phase::Open,
                 asleep: None,
                 next: 0,
                 refused: 0,
-                discarded_from: None,
+                discarded_from: u64::MAX,
                 admission: capacity.map(|limit| Box::new(Admission::new(limit))),
             })),
             mail: AtomicBool::new(false),
@@ -238,7 +242,7 @@ impl<J: ?Sized> Queue<J> {
         let mut session = inbox.session.take().map_or_else(List::new, |session| session.list);
         ready.discarded += (session.len() + ready.list.len() + inbox.list.len()) as u64;
         let first = ready.list.first().or_else(|| inbox.list.first());
-        inbox.discarded_from = inbox.discarded_from.or(first);
+        inbox.discarded_from = inbox.discarded_from.min(first.unwrap_or(u64::MAX));
         let jobs = session.take().chain(ready.list.take()).chain(inbox.list.take());
         let posts = inbox.admission.as_mut().map(|admission| admission.clear());
         drop(ready);

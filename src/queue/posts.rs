@@ -29,7 +29,7 @@ impl<J: ?Sized> Queue<J> {
         // Cloned before the lock is taken: it is foreign code.
         let waker = self.bounded.then(|| cx.waker().clone());
         let mut inbox = self.inbox.lock();
-        let (polled, stale) = if inbox.discarded_from.is_some_and(|first| first <= sequence) {
+        let (polled, stale) = if inbox.discarded_from <= sequence {
             (Poll::Ready(Err(CallError::Closed)), waker)
         } else if let Some(kept) = inbox.waker_of(sequence) {
             (Poll::Pending, mem::replace(kept, waker))

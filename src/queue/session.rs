@@ -37,7 +37,7 @@ impl<J: ?Sized> Queue<J> {
         if inbox.phase == Phase::Aborted {
             return Err(CallError::Closed);
         }
-        inbox.session = Some(Session { list: List::new(), is_open: true });
+        inbox.session = Some(Box::new(Session { list: List::new(), is_open: true }));
         self.in_session.store(true, Ordering::Relaxed);
         Ok(())
     }

@@ -143,7 +143,7 @@ impl<J: ?Sized> Queue<J> {
         taker.free_spent();
         loop {
             let mut inbox = self.inbox.lock();
-            if inbox.has_work() {
+            if inbox.has_work(self.has_errands.load(Ordering::Relaxed)) {
                 inbox.asleep = None;
                 return;
             }
@@ -159,11 +159,10 @@ impl<J: ?Sized> Queue<J> {
 
 impl<J: ?Sized> Inbox<J> {
     /// Whether there is something that the lane should do.
-    fn has_work(&self) -> bool {
+    fn has_work(&self, has_errands: bool) -> bool {
         if let Some(session) = &self.session {
             return !session.is_open || !session.list.is_empty();
         }
-        let has_errands = self.errands.as_ref().is_some_and(|errands| !errands.is_empty());
         !self.list.is_empty() || has_errands || self.phase != Phase::Open
     }
 }
