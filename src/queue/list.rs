@@ -55,6 +55,10 @@ impl<J: ?Sized> List<J> {
         while let Some(Entry { sequence, job }) = self.entries.pop_front() {
             if let Some(job) = job {
                 self.live -= 1;
+                if self.live == 0 {
+                    // What is left are holes. The list may become the inbox, with later jobs behind them.
+                    self.entries.clear();
+                }
                 self.give_back(BUSY);
                 return Some((sequence, job));
             }
@@ -116,6 +120,15 @@ mod tests {
         let left: Vec<_> = std::iter::from_fn(|| list.pop()).map(|(sequence, _)| sequence).collect();
         assert_eq!(left, (0..100).map(|n| n * 30).collect::<Vec<_>>());
         assert!(list.is_empty());
+    }
+
+    #[test]
+    fn an_empty_list_has_no_holes() {
+        let mut list = list(0..3);
+        list.remove(1);
+        list.remove(2);
+        assert_eq!(list.pop().map(|(sequence, _)| sequence), Some(0));
+        assert_eq!(list.first(), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod session;
 mod stream;
 mod io;
 mod spawn;
+mod together;
 
 mod auto_traits;
 mod builder;
