@@ -246,7 +246,8 @@
 //!
 //! These deadlocks are not detected: two lanes whose calls [`wait`](Call::wait) for each other; a call that
 //! runs some `block_on` on a later call to its own lane (`wait` there is [`WaitError::WouldDeadlock`]); a task that holds
-//! a [`Session`] and awaits a call that is not the session's; an interrupter that waits for its own
+//! a [`Session`] and awaits a call that is not the session's, or a future that was spawned on the lane; such a future that
+//! itself asks for a session of its lane; an interrupter that waits for its own
 //! lane; a [`stream`] whose consumer waits for the same lane while the lane waits for the consumer to take an item.
 //!
 //! # Recipes

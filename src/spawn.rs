@@ -135,7 +135,8 @@ impl<T> Drop for Tasks<T> {
 /// on its thread, before the object. A future that holds a handle of its own lane keeps it open as long as it lives; give it a
 /// [`WeakSerialExecutor`](crate::WeakSerialExecutor).
 ///
-/// A future that blocks blocks the lane.
+/// A future that blocks blocks the lane. One that asks for a [`session`](SerialExecutor::session) of its own lane, or whose end
+/// the holder of a session awaits, waits for ever, and the lane with it, until an [`abort`](SerialExecutor::abort).
 ///
 /// # Errors
 ///

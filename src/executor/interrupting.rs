@@ -12,11 +12,13 @@ impl<T: 'static> SerialExecutor<T> {
     /// `make` runs on the lane, as a call in its turn, and takes from the object what can stop it from outside: a
     /// `try_clone` of its socket, SQLite's interrupt handle. The function that it returns is then called
     ///
-    /// - when a running [`Call`] or [`CallStream`](crate::CallStream) is dropped (not [detached](Call::detach)),
+    /// - when a running [`Call`] or [`CallStream`](crate::CallStream) is dropped (not [detached](Call::detach)), or a
+    ///   [`LaneIo`](crate::LaneIo) whose read, flush or seek is running,
     /// - by [`abort`](Self::abort), if a call is running,
     /// - by [`interrupt`](Self::interrupt),
     ///
-    /// at most once for each call, only while that call is running, and never into the next one. It takes the place of the
+    /// on the thread where that is done, at most once for each call, only while that call is running, and never into the
+    /// next one. It takes the place of the
     /// function before it. [`replace`](Self::replace) and the end of the lane drop it before the object.
     ///
     /// ```
@@ -49,6 +51,11 @@ impl<T: 'static> SerialExecutor<T> {
     /// apart from that it may do what it likes, also make calls. A panic in it is swallowed after the hook. An
     /// interrupt that comes before the call has got to where it blocks may be lost: a socket that is shut down stays so,
     /// but SQLite's handle stops only what is running already.
+    ///
+    /// A function that holds a handle of its own lane keeps it open; give it a
+    /// [`WeakSerialExecutor`](crate::WeakSerialExecutor). One that makes a read or write fail with
+    /// [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted) does not end an operation of a
+    /// [`LaneIo`](crate::LaneIo), which tries that again, as most of [`std::io`] does.
     ///
     /// # Errors
     ///

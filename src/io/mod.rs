@@ -129,7 +129,11 @@ impl<T: 'static> SerialExecutor<T> {
 /// nothing. A seek that has not resolved may or may not have moved the object, or may do so before whatever
 /// comes next.
 ///
-/// Dropping the `LaneIo` cancels an operation that has not started, unless it is a write.
+/// A flush, or a seek to the same place, that comes right after one that was dropped takes that one's outcome: it does not see
+/// what calls or another `LaneIo` have done to the object in between.
+///
+/// Dropping the `LaneIo` cancels an operation that has not started, and [interrupts](SerialExecutor::on_interrupt) one
+/// that is running, unless it is a write.
 ///
 /// # Blocking
 ///

@@ -52,7 +52,7 @@ use std::task::{Context, Poll, ready};
 ///
 /// Dropping the stream cancels the closure if it has not started: it never runs, and is dropped here and now. If
 /// it is running, the items that wait are dropped here, its [`emit`](Emitter::emit) gives back what it emits, and
-/// it runs to its end. If it has ended, the items that wait are dropped. A panic of a destructor does not leave the drop.
+/// it runs to its end, which comes early if the lane has an [interrupter](crate::SerialExecutor::on_interrupt). If it has ended, the items that wait are dropped. A panic of a destructor does not leave the drop.
 ///
 /// The future of [`StreamExt::next`](futures::StreamExt::next) borrows the stream; dropping it loses no item.
 ///
