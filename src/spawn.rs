@@ -15,6 +15,9 @@ use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll, Wake, Waker};
 
+/// Memory for this many futures is kept for those to come.
+const KEEP: usize = 64;
+
 /// Something that the lane does between two jobs.
 pub(crate) enum Errand {
     /// A new future.
@@ -92,6 +95,15 @@ impl<T> Tasks<T> {
             // The hook has reported a panic; there is nobody else to tell.
             drop_quietly(polled.err());
             drop_quietly(self.tasks.remove(&number));
+            self.give_back();
+        }
+    }
+
+    /// Gives back memory that a past burst needed, when four times what is enough is free.
+    fn give_back(&mut self) {
+        let enough = KEEP.max(2 * self.tasks.len());
+        if self.tasks.capacity() > 4 * enough {
+            self.tasks.shrink_to(enough);
         }
     }
 }
@@ -151,5 +163,34 @@ impl<T: 'static> Spawn for SerialExecutor<T> {
 
     fn status(&self) -> Result<(), SpawnError> {
         if self.is_closed() { Err(SpawnError::shutdown()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builder::OnPanic;
+    use futures::future::poll_fn;
+
+    #[test]
+    fn memory_is_in_proportion_to_the_futures_that_are_left() {
+        const MANY: u64 = 10_000;
+        let lane = Arc::new(Lane::<()>::new(None, OnPanic::Poison, false));
+        let mut tasks = Tasks::new();
+        for _ in 0..MANY {
+            let mut polls = 0;
+            let at_second_poll = poll_fn(move |_| {
+                polls += 1;
+                if polls == 2 { Poll::Ready(()) } else { Poll::Pending }
+            });
+            tasks.run(Errand::Spawned(FutureObj::new(Box::new(at_second_poll))), &lane);
+        }
+        assert!(tasks.tasks.capacity() >= 10_000);
+        for number in 1..MANY {
+            tasks.run(Errand::Woken(number), &lane);
+        }
+        assert_eq!(tasks.tasks.len(), 1);
+        assert!(tasks.tasks.capacity() <= 8 * KEEP, "{}", tasks.tasks.capacity());
+        drop(tasks);
     }
 }

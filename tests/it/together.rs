@@ -114,7 +114,7 @@ fn a_future_of_the_lane_is_never_what_an_interrupt_or_an_abort_hits() {
             assert!(!own.upgrade().is_some_and(|lane| lane.interrupt()));
             starts.open();
             passes.pass();
-            pending().await
+            pending::<()>().await;
         })
         .unwrap();
         started.pass();
