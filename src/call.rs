@@ -3,6 +3,7 @@
 use crate::error::{CallError, WaitError};
 use crate::job::{Job, JobCell, Work};
 use crate::lane::AnyLane;
+use crate::panic::drop_quietly;
 use crate::queue::Place;
 use crate::slot::{HasSlot, Reader};
 use crate::sync::Arc;
@@ -248,9 +249,13 @@ impl<R> FusedFuture for Call<R> {
 
 impl<R> Drop for Call<R> {
     fn drop(&mut self) {
-        if let Some(sequence) = self.sequence {
+        let Some(sequence) = self.sequence else { return };
+        // Before the cancel: a call that is made to return early leaves its result to the lane, not to this thread.
+        let unread = self.reader.close();
+        if unread.is_none() {
             self.lane.cancel(sequence);
         }
+        drop_quietly(unread);
     }
 }
 

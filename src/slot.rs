@@ -165,12 +165,16 @@ impl<V> Reader<V> {
     pub(crate) fn is_terminated(&self) -> bool {
         self.source.is_none()
     }
+
+    /// Says that nobody will take the value. Returns it if it is there already and was not taken.
+    #[must_use = "an unread value is dropped by the caller, away from every lock"]
+    pub(crate) fn close(&mut self) -> Option<V> {
+        self.source.take().and_then(|source| source.slot().close())
+    }
 }
 
 impl<V> Drop for Reader<V> {
     fn drop(&mut self) {
-        if let Some(source) = &self.source {
-            drop_quietly(source.slot().close());
-        }
+        drop_quietly(self.close());
     }
 }

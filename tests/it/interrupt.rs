@@ -179,6 +179,29 @@ fn a_running_call_that_is_dropped_is_interrupted_however_it_is_held() {
 }
 
 #[test]
+fn the_result_of_a_call_that_is_dropped_and_interrupted_goes_on_the_lane() {
+    guarded(|| {
+        const ROUNDS: usize = 2000;
+        let lane = SerialExecutor::new(());
+        let fired = Fired::on(&lane);
+        let tracker = Tracker::new();
+        for round in 0..ROUNDS {
+            let (started, seen, tracked) = (Gate::new(), fired.clone(), tracker.track());
+            let starts = started.clone();
+            let call = lane.call(move |()| {
+                starts.open();
+                seen.wait_beyond(round);
+                tracked
+            });
+            started.pass();
+            drop(call);
+            lane.call(|()| ()).wait().unwrap();
+        }
+        assert_eq!(tracker.dropped_on(), [lane.thread().id()].repeat(ROUNDS));
+    });
+}
+
+#[test]
 fn nothing_fires_for_a_call_that_has_not_started_or_is_over() {
     guarded(|| {
         let lane = SerialExecutor::new(());
