@@ -4,23 +4,46 @@
 //! `cargo run --example interrupt`
 
 use futures::future::{Either, FutureExt, select};
-use serial_executor::{CallError, SerialExecutor};
+use serial_executor::SerialExecutor;
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// The connection as seen from outside the lane: for the interrupter, whichever connection it is at the moment.
+#[derive(Clone, Default)]
+struct Outside(Arc<Mutex<Option<TcpStream>>>);
+
+impl Outside {
+    fn set(&self, stream: TcpStream) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+    }
+
+    fn shut_down(&self) {
+        if let Some(stream) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = stream.shutdown(Shutdown::Both); // it may be closed already
+        }
+    }
+}
 
 /// A blocking client that connects when it has to.
 struct Client {
     server: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
+    outside: Outside,
 }
 
 impl Client {
     fn connection(&mut self) -> io::Result<&mut BufReader<TcpStream>> {
         match &mut self.connection {
             Some(connection) => Ok(connection),
-            none => Ok(none.insert(BufReader::new(TcpStream::connect(self.server)?))),
+            none => {
+                // Connecting cannot be interrupted, so it has a limit of its own.
+                let stream = TcpStream::connect_timeout(&self.server, Duration::from_secs(5))?;
+                self.outside.set(stream.try_clone()?);
+                Ok(none.insert(BufReader::new(stream)))
+            }
         }
     }
 
@@ -49,22 +72,13 @@ fn serve(listener: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-/// Has whatever connection the lane holds shut down when a call is interrupted.
-async fn arm(lane: &SerialExecutor<Client>) -> Result<(), CallError> {
-    lane.on_interrupt(|client| {
-        let outside = client.connection().and_then(|connection| connection.get_ref().try_clone());
-        move || {
-            if let Ok(stream) = &outside {
-                let _ = stream.shutdown(Shutdown::Both); // it may be closed already
-            }
-        }
-    })
-    .await
-}
-
 async fn show(server: SocketAddr, timeout: impl Future<Output = ()> + Unpin) -> Result<(), Box<dyn Error>> {
-    let lane = SerialExecutor::new(Client { server, connection: None });
-    arm(&lane).await?;
+    let lane = SerialExecutor::new(Client { server, connection: None, outside: Outside::default() });
+    lane.on_interrupt(|client| {
+        let outside = client.outside.clone();
+        move || outside.shut_down()
+    })
+    .await?;
     println!("  {}", lane.call(|client| client.ask("hello")).flat().await?);
 
     let (start, unanswered) = (Instant::now(), lane.call(|client| client.ask("silence")));
@@ -72,7 +86,6 @@ async fn show(server: SocketAddr, timeout: impl Future<Output = ()> + Unpin) -> 
         Either::Left((answer, _)) => return Err(format!("an answer: {answer:?}").into()),
         Either::Right(((), unanswered)) => drop(unanswered), // here the interrupter fires
     }
-    arm(&lane).await?; // connects anew, in its turn
     println!("  {}", lane.call(|client| client.ask("still there?")).flat().await?);
     println!("  the silence took {:.1?}", start.elapsed());
     lane.close().await?;

@@ -21,7 +21,8 @@ enum Error {
 
 type Lane = SerialExecutor<Connection>;
 
-/// A transaction across awaits. Unless it is committed it is rolled back, wherever it is dropped.
+/// A transaction across awaits. Unless it is committed it is rolled back, wherever it is dropped. (After a panic on the lane
+/// that last call is refused like all others; `replace` with a new connection then rolls back.)
 struct Transaction(Session<Connection>);
 
 impl Transaction {

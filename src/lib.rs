@@ -254,7 +254,8 @@
 //!
 //! **Reconnect after an error**, inside the call: everybody behind finds the new connection, and of many who see the
 //! old one fail only one connects. ([`replace`](SerialExecutor::replace) is for after a panic; it takes its place at the
-//! back, and its factory cannot fail.)
+//! back, and its factory cannot fail.) With an [interrupter](SerialExecutor::on_interrupt), let the client share the
+//! connection with it, as shown there.
 //!
 //! ```
 //! # use serial_executor::SerialExecutor;

@@ -47,6 +47,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 ///
 /// Dropping it in the middle leaves the object as the calls so far have left it: what must be undone (a transaction to be
 /// rolled back) is to be undone by a last call of the session, which may be [detached](Call::detach), or by whoever comes next.
+/// After a panic that last call is refused like every other: then the cure has to undo it, as a `replace` does that opens
+/// the connection anew. `examples/sqlite_transactions.rs` has a transaction that does all this.
+///
+/// A session has calls only. What a [`stream`](crate::SerialExecutor::stream) would give has to be fetched in portions.
 #[must_use = "dropping it ends the session"]
 pub struct Session<T> {
     lane: Arc<Lane<T>>,

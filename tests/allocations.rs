@@ -224,7 +224,9 @@ fn an_idle_lane_holds_at_most_a_kib_more_than_its_thread() {
             .collect();
         let of_threads = held() - before;
         gate.open();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
         let before = held();
         let lanes: Vec<_> = (0..MANY).map(|_| SerialExecutor::new(0)).collect();
         for lane in &lanes {

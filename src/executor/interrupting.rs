@@ -44,6 +44,62 @@ impl<T: 'static> SerialExecutor<T> {
     /// # }).unwrap();
     /// ```
     ///
+    /// The function knows what it was made from. If the object connects anew by itself, let it share its connection with the
+    /// function, or the old one is shut down and the call goes on to wait:
+    ///
+    /// ```
+    /// # use serial_executor::SerialExecutor;
+    /// # use std::io::{self, Read, Write};
+    /// # use std::net::{Shutdown, SocketAddr, TcpStream};
+    /// use std::sync::{Arc, Mutex, PoisonError};
+    ///
+    /// #[derive(Clone, Default)]
+    /// struct Outside(Arc<Mutex<Option<TcpStream>>>);
+    ///
+    /// impl Outside {
+    ///     fn set(&self, stream: Option<TcpStream>) {
+    ///         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stream;
+    ///     }
+    ///
+    ///     fn shut_down(&self) {
+    ///         if let Some(stream) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+    ///             let _ = stream.shutdown(Shutdown::Both);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// struct Client { server: SocketAddr, stream: Option<TcpStream>, outside: Outside }
+    ///
+    /// impl Client {
+    ///     fn connect(&mut self) -> io::Result<&mut TcpStream> {
+    ///         let stream = TcpStream::connect(self.server)?; // `connect_timeout`: this cannot be interrupted
+    ///         self.outside.set(Some(stream.try_clone()?));
+    ///         Ok(self.stream.insert(stream))
+    ///     }
+    /// }
+    ///
+    /// # pollster::block_on(async {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let server = listener.local_addr()?;
+    /// let lane = SerialExecutor::new(Client { server, stream: None, outside: Outside::default() });
+    /// lane.on_interrupt(|client| {
+    ///     let outside = client.outside.clone();
+    ///     move || outside.shut_down()
+    /// })
+    /// .await?;
+    /// # let call = lane.call(|client| {
+    /// #     let stream = client.connect()?;
+    /// #     stream.write_all(b"?")?;
+    /// #     stream.read(&mut [0])
+    /// # });
+    /// # let (mut accepted, _) = listener.accept()?;
+    /// # accepted.read_exact(&mut [0])?;
+    /// # assert!(lane.interrupt());
+    /// # assert!(matches!(call.await?, Ok(0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// The call that was interrupted ends as its blocking function makes it end, most often with an error; what has become
     /// of the object (a connection that is shut down, a transaction that is rolled back) is for the next call to find.
     ///

@@ -49,6 +49,31 @@ impl<T: 'static> SerialExecutor<T> {
     /// # }).unwrap();
     /// ```
     ///
+    /// What fails before the first item (a query that cannot be prepared) is an item, too: a closure inside gives it a `?`.
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    /// use serial_executor::SerialExecutor;
+    /// use std::num::ParseIntError;
+    ///
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::new("x 1 2".to_owned());
+    /// let mut numbers = lane.stream(16, |text, out| {
+    ///     let mut run = || {
+    ///         let first: u32 = text.split(' ').next().unwrap_or_default().parse()?;
+    ///         let _ = (first..10).try_for_each(|n| out.emit(Ok(n)));
+    ///         Ok(())
+    ///     };
+    ///     if let Err(error) = run() {
+    ///         let _ = out.emit(Err::<u32, ParseIntError>(error));
+    ///     }
+    /// });
+    /// assert!(numbers.next().await.unwrap()?.is_err());
+    /// assert!(numbers.next().await.is_none());
+    /// # Ok::<(), serial_executor::CallError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// The last item of the stream may be a [`CallError`](crate::CallError): the lane is closed or aborted, the object

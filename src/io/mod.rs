@@ -57,8 +57,20 @@ impl<T: 'static> SerialExecutor<T> {
 /// The object of a lane as an asynchronous reader, writer and seeker. Made by [`SerialExecutor::io`].
 ///
 /// It implements [`AsyncRead`] and [`AsyncBufRead`] if the object is [`Read`], [`AsyncWrite`] if it is [`Write`], and
-/// [`AsyncSeek`] if it is [`Seek`]. Everything in [`futures::io`] works with it, and with an adapter
-/// (`tokio_util::compat`) everything in tokio that reads or writes.
+/// [`AsyncSeek`] if it is [`Seek`]. Everything in [`futures::io`] works with it, and everything in tokio that reads or
+/// writes, with the adapter of `tokio-util` (feature `compat`):
+///
+/// ```
+/// use tokio_util::compat::FuturesAsyncReadCompatExt;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// # let lane = serial_executor::SerialExecutor::new(std::io::Cursor::new(*b"bytes"));
+/// let mut copy = Vec::new();
+/// tokio::io::copy(&mut lane.io().compat(), &mut copy).await?;
+/// # assert_eq!(copy, b"bytes");
+/// # std::io::Result::Ok(())
+/// # }).unwrap();
+/// ```
 ///
 /// ```
 /// use futures::io::{AsyncBufReadExt, AsyncWriteExt};
@@ -133,7 +145,7 @@ impl<T: 'static> SerialExecutor<T> {
 /// what calls or another `LaneIo` have done to the object in between.
 ///
 /// Dropping the `LaneIo` cancels an operation that has not started, and [interrupts](SerialExecutor::on_interrupt) one
-/// that is running, unless it is a write.
+/// that is running, unless it is a write. A timeout around a read alone does neither: the lane stays in that read.
 ///
 /// # Blocking
 ///
