@@ -6,9 +6,8 @@ use crate::lane::{Lane, Seat};
 use crate::opening::Opening;
 use crate::panic::Quiet;
 use crate::queue::Idle;
-use crate::sync::Arc;
+use crate::sync::{Arc, thread};
 use std::io;
-use std::thread;
 
 /// The name that a lane's thread has by default.
 const DEFAULT_NAME: &str = "serial-executor";

@@ -9,6 +9,7 @@ use crate::error::{IntoInnerError, WaitError};
 use crate::lane::{AnyLane, LaneId};
 use crate::panic::{Panic, drop_quietly, quietly};
 use crate::slot::{Reader, Slot};
+use crate::sync::thread::JoinHandle;
 use crate::sync::{Arc, Mutex};
 use crate::wait;
 use futures::future::FusedFuture;
@@ -18,7 +19,6 @@ use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The outcome of a lane, and who waits for it.

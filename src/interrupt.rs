@@ -20,8 +20,8 @@
 //! Without a function the word stays `Idle`, and all that a job pays is one look at a flag of its own thread.
 
 use crate::panic::{drop_quietly, quietly};
+use crate::sync::thread::{self, Thread};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
-use std::thread::{self, Thread};
 
 /// The two low bits of the word; the job's number is above them.
 const STATE: u64 = 0b11;

@@ -102,7 +102,7 @@ pub(crate) struct JobCell<W, R> {
 }
 
 impl<W, R> JobCell<W, R> {
-    pub(crate) const fn new(work: W) -> Self {
+    pub(crate) fn new(work: W) -> Self {
         Self { work: Once::new(work), slot: Slot::new() }
     }
 
@@ -154,7 +154,7 @@ pub(crate) struct PostCell<W> {
 }
 
 impl<W> PostCell<W> {
-    pub(crate) const fn new(work: W) -> Self {
+    pub(crate) fn new(work: W) -> Self {
         Self { work: Once::new(work) }
     }
 }
@@ -187,7 +187,7 @@ impl<T, W: Work<T, Output = ()>> Job<T> for PostCell<W> {
 pub(crate) struct Once<V>(Mutex<Option<V>>);
 
 impl<V> Once<V> {
-    pub(crate) const fn new(value: V) -> Self {
+    pub(crate) fn new(value: V) -> Self {
         Self(Mutex::new(Some(value)))
     }
 

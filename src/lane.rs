@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::spawn::Tasks;
 use crate::stats::Stats;
 use crate::stream::Outlet;
-use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Arc, AtomicU64, Ordering, per_thread, process};
 use std::cell::Cell;
 use std::mem;
 use std::task::{Context, Poll};
@@ -135,20 +135,20 @@ impl<T> AnyLane for Lane<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LaneId(usize);
 
-thread_local! {
+per_thread! {
     /// The lane that this thread serves. It stays for the destructors of other thread-locals, which run later.
-    static SERVED: Cell<Option<LaneId>> = const { Cell::new(None) };
+    static SERVED: Cell<Option<LaneId>> = Cell::new(None);
 }
 
 impl LaneId {
     fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        static NEXT: process::AtomicUsize = process::AtomicUsize::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Whether this is the thread of that lane.
     pub(crate) fn is_current(self) -> bool {
-        SERVED.get() == Some(self)
+        SERVED.with(Cell::get) == Some(self)
     }
 }
 
@@ -175,7 +175,7 @@ pub(crate) struct Seat<T> {
 impl<T> Seat<T> {
     /// Makes this thread the lane's thread.
     pub(crate) fn take(lane: Arc<Lane<T>>) -> Self {
-        SERVED.set(Some(lane.id));
+        SERVED.with(|served| served.set(Some(lane.id)));
         Self { object: None, tasks: Tasks::new(), lane }
     }
 

@@ -372,6 +372,8 @@ mod wait;
 mod error;
 mod panic;
 mod sync;
+#[cfg(all(test, loom))]
+mod models;
 
 pub use builder::{Builder, OnPanic};
 pub use call::{Call, Flat, Post};

@@ -36,11 +36,11 @@ enum State<V> {
 }
 
 impl<V> Slot<V> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: Mutex::new(State::Empty(None)), filled: AtomicBool::new(false) }
     }
 
-    pub(crate) const fn filled(value: V) -> Self {
+    pub(crate) fn filled(value: V) -> Self {
         Self { state: Mutex::new(State::Filled(value)), filled: AtomicBool::new(true) }
     }
 

@@ -166,7 +166,7 @@ impl<T: 'static> Spawn for SerialExecutor<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::builder::OnPanic;

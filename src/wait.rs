@@ -2,12 +2,12 @@
 
 use crate::error::WaitError;
 use crate::lane::LaneId;
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::thread::{self, Thread};
+use crate::sync::{Arc, AtomicBool, Ordering, per_thread};
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// Polls until the future resolves or `limit` is over (`None`: no limit).
@@ -82,8 +82,8 @@ struct Sleeper {
     waker: Waker,
 }
 
-thread_local! {
-    static SLEEPER: Cell<Option<Sleeper>> = const { Cell::new(None) };
+per_thread! {
+    static SLEEPER: Cell<Option<Sleeper>> = Cell::new(None);
 }
 
 impl Sleeper {

@@ -3,7 +3,7 @@
 use super::{SerialExecutor, WeakSerialExecutor};
 use crate::stats::Stats;
 use crate::sync::Arc;
-use std::thread::Thread;
+use crate::sync::thread::Thread;
 
 impl<T: 'static> SerialExecutor<T> {
     /// How many calls are queued, without the running one and without those that were cancelled.

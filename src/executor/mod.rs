@@ -13,9 +13,9 @@ pub use weak::WeakSerialExecutor;
 use crate::lane::{AnyLane, Lane};
 use crate::queue::Phase;
 use crate::sync::Arc;
+use crate::sync::thread::Thread;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::thread::Thread;
 
 /// A handle of a lane: one thread that owns an object, and a queue of closures that are run on it, in order.
 ///

@@ -63,7 +63,7 @@ pub(super) struct Outcome {
 }
 
 impl<T> IoCell<T> {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         let shared = Shared { state: State::Idle, waiters: Some([None, None]) };
         Self { shared: Mutex::new(shared), done: AtomicBool::new(false) }
     }

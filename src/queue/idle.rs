@@ -7,18 +7,16 @@
 //! at the expense of the very thread that is waited for if both share a CPU. So each side remembers whether
 //! looking has paid of late, and stops where it does not, but for a probe now and then.
 
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU32, MODELLED, Ordering, process, thread};
 use std::hint;
 use std::mem;
 use std::num::NonZero;
-use std::sync::OnceLock;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Looks of the lane with a spin hint in between, first: about two microseconds.
-const HINTS: u32 = 200;
+const HINTS: u32 = if MODELLED { 1 } else { 200 };
 /// Looks of a caller with a spin hint in between.
-const LOOKS: u32 = 200;
+const LOOKS: u32 = if MODELLED { 1 } else { 200 };
 /// How long the lane looks in all, with a yield in between: as long as it takes to wake a caller on another CPU,
 /// who then finds the lane awake, and from then on both meet within the hints.
 const LIMIT: Duration = Duration::from_micros(100);
@@ -61,6 +59,12 @@ pub(crate) struct Idle {
 impl Idle {
     pub(crate) fn new(spin: bool) -> Self {
         Self { looks: spin && cpus() > 1, ..Self::default() }
+    }
+
+    /// One that looks, however many CPUs there are.
+    #[cfg(test)]
+    pub(crate) fn that_looks() -> Self {
+        Self { looks: true, ..Self::default() }
     }
 
     /// The lane has taken so many jobs at once.
@@ -118,7 +122,7 @@ impl Idle {
 /// lanes that run out of calls at once do not look all at once.
 struct Looker;
 
-static LOOKERS: AtomicUsize = AtomicUsize::new(0);
+static LOOKERS: process::AtomicUsize = process::AtomicUsize::new(0);
 
 impl Looker {
     fn new() -> Option<Self> {
@@ -149,6 +153,9 @@ fn look_closely(is_ready: &impl Fn() -> bool) -> Found {
             return Found::Quickly;
         }
         hint::spin_loop();
+    }
+    if MODELLED {
+        return Found::Nothing;
     }
     let start = Instant::now();
     if CROWD.is_there(start) {
@@ -186,15 +193,19 @@ fn is_left(times: &mut u32) -> bool {
 }
 
 /// Whether others want the CPU. All lanes of the process learn it from the one that found out.
-static CROWD: Crowd = Crowd { start: OnceLock::new(), until: AtomicU64::new(0), time: AtomicU64::new(0) };
+static CROWD: Crowd = Crowd {
+    start: process::OnceLock::new(),
+    until: process::AtomicU64::new(0),
+    time: process::AtomicU64::new(0),
+};
 
 /// Written and read without order: it is only advice.
 struct Crowd {
-    start: OnceLock<Instant>,
+    start: process::OnceLock<Instant>,
     /// No yields until then, in nanoseconds after `start`.
-    until: AtomicU64,
+    until: process::AtomicU64,
     /// For how long there were no yields the last time, in nanoseconds.
-    time: AtomicU64,
+    time: process::AtomicU64,
 }
 
 impl Crowd {
@@ -256,11 +267,11 @@ impl Patience {
 
 /// Asked once per process, because a thread that is pinned to one CPU sees only that one.
 fn cpus() -> usize {
-    static CPUS: OnceLock<usize> = OnceLock::new();
-    *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
+    static CPUS: process::OnceLock<usize> = process::OnceLock::new();
+    *CPUS.get_or_init(|| process::available_parallelism().map_or(1, NonZero::get))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::sync::Mutex;
@@ -289,7 +300,7 @@ mod tests {
     #[test]
     fn a_lane_stops_looking_when_nothing_comes_but_for_probes() {
         let _turn = TURN.lock();
-        let mut idle = Idle { looks: true, ..Idle::default() };
+        let mut idle = Idle::that_looks();
         let probes = looked(|is_ready| _ = idle.look(is_ready), false);
         assert!((PATIENCE..PATIENCE + 11).contains(&probes), "{probes}");
     }
@@ -297,7 +308,7 @@ mod tests {
     #[test]
     fn a_lane_goes_on_looking_while_mail_comes_at_once() {
         let _turn = TURN.lock();
-        let mut idle = Idle { looks: true, ..Idle::default() };
+        let mut idle = Idle::that_looks();
         assert_eq!(looked(|is_ready| _ = idle.look(is_ready), true), TIMES);
     }
 

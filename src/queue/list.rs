@@ -97,7 +97,7 @@ impl<J: ?Sized> List<J> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

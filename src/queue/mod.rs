@@ -37,13 +37,13 @@ pub(crate) use taking::{Taker, Turn};
 
 use crate::error::{CallError, TryCallError};
 use crate::spawn::Errand;
+use crate::sync::thread::Thread;
 use crate::sync::{Apart, Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use admission::Admission;
 use list::List;
 use posts::admit;
 use session::Session;
 use std::collections::VecDeque;
-use std::thread::Thread;
 
 pub(crate) struct Queue<J: ?Sized> {
     ready: Apart<Mutex<Ready<J>>>,

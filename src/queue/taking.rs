@@ -4,9 +4,8 @@ use super::idle::Idle;
 use super::posts::admit;
 use super::{Inbox, Phase, Queue, list};
 use crate::spawn::Errand;
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Ordering, thread};
 use std::mem;
-use std::thread;
 
 /// So many jobs that have run, and none of more bytes than this, are kept for callers to free.
 const SPENT: usize = 256;
@@ -167,7 +166,7 @@ impl<J: ?Sized> Inbox<J> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::error::CallError;

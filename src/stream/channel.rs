@@ -19,10 +19,10 @@ use super::outlet::Cut;
 use crate::error::CallError;
 use crate::panic::{drop_quietly, quietly};
 use crate::sync::Mutex;
+use crate::sync::thread::{self, Thread};
 use std::collections::VecDeque;
 use std::mem;
 use std::task::{Context, Poll, Waker};
-use std::thread::{self, Thread};
 
 pub(super) struct Channel<I> {
     state: Mutex<State<I>>,
@@ -207,3 +207,7 @@ fn unpark(blocked: Option<Thread>) {
         thread.unpark();
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "../models/channel.rs"]
+mod models;

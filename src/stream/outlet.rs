@@ -21,7 +21,7 @@ enum State {
 }
 
 impl Outlet {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Mutex::new(State::Idle))
     }
 

@@ -1,0 +1,295 @@
+//! [`Queue`]: a lane that takes, sleeps and ends, against those who push, cancel, close and abort.
+
+use super::{Wakes, explore, explore_all, poll_with};
+use crate::error::CallError;
+use crate::queue::{Idle, Queue, Taker, Turn};
+use crate::spawn::Errand;
+use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::thread;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+type Jobs = Arc<Queue<u64>>;
+
+fn queue() -> Jobs {
+    Arc::new(Queue::new(None))
+}
+
+/// Takes jobs as a lane does, until it is to end. Returns them; a woken future is a hundred and its number.
+fn serve(queue: &Jobs, idle: Idle) -> Vec<u64> {
+    let mut taker = Taker::new(idle);
+    let mut taken = Vec::new();
+    while let Some(turn) = queue.next(&mut taker, |_, _| ()) {
+        match turn {
+            Turn::Job(job) => {
+                taken.push(*job);
+                taker.spent(job);
+            }
+            Turn::Errand(Errand::Woken(number)) => taken.push(100 + number),
+            Turn::Errand(Errand::Spawned(_)) => unreachable!("nothing is spawned here"),
+        }
+    }
+    taken
+}
+
+/// Runs this on a thread of its own.
+fn beside<V: 'static>(queue: &Jobs, act: impl FnOnce(&Jobs) -> V + 'static) -> thread::JoinHandle<V> {
+    let queue = Arc::clone(queue);
+    thread::spawn(move || act(&queue))
+}
+
+fn push(queue: &Jobs, job: u64) -> bool {
+    queue.push(Arc::new(job)).is_ok()
+}
+
+#[test]
+fn a_push_finds_the_lane_awake_or_wakes_it() {
+    for (name, idle) in [("sleeps", false), ("looks, then sleeps", true)] {
+        explore_all(&format!("queue: push against a lane that {name}"), move || {
+            let queue = queue();
+            let pusher = beside(&queue, |queue| {
+                assert!(push(queue, 1));
+                queue.close();
+            });
+            let idle = if idle { Idle::that_looks() } else { Idle::new(false) };
+            assert_eq!(serve(&queue, idle), [1]);
+            pusher.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn what_two_callers_push_arrives_once_and_in_the_order_of_each() {
+    explore("queue: two callers against the lane", 3, || {
+        let queue = queue();
+        let one = beside(&queue, |queue| [push(queue, 1), push(queue, 2)]);
+        let other = beside(&queue, |queue| {
+            let accepted = push(queue, 3);
+            queue.close();
+            accepted
+        });
+        let taken = serve(&queue, Idle::new(false));
+        let accepted = one.join().unwrap();
+        assert!(other.join().unwrap());
+        let of_one: Vec<_> = taken.iter().copied().filter(|&job| job != 3).collect();
+        assert_eq!(
+            of_one,
+            [1, 2].into_iter().zip(accepted).filter(|&(_, is)| is).map(|(job, _)| job).collect::<Vec<_>>()
+        );
+        assert_eq!(taken.iter().filter(|&&job| job == 3).count(), 1);
+    });
+}
+
+#[test]
+fn two_closes_at_once_end_the_lane() {
+    explore("queue: two closes and a push", 3, || {
+        let queue = queue();
+        let one = beside(&queue, |queue| queue.close());
+        let other = beside(&queue, |queue| {
+            let accepted = push(queue, 1);
+            queue.close();
+            accepted
+        });
+        let taken = serve(&queue, Idle::new(false));
+        one.join().unwrap();
+        assert_eq!(taken.len(), usize::from(other.join().unwrap()));
+    });
+}
+
+#[test]
+fn an_abort_leaves_each_job_to_the_lane_or_discards_it() {
+    explore("queue: push and abort against the lane", 3, || {
+        let queue = queue();
+        let pusher = beside(&queue, |queue| [push(queue, 1), push(queue, 2)]);
+        let aborter = beside(&queue, |queue| {
+            let discarded = Mutex::new(Vec::new());
+            queue.abort(|| (), |job| discarded.lock().unwrap().push(*job));
+            discarded.into_inner().unwrap()
+        });
+        let mut seen = serve(&queue, Idle::new(false));
+        seen.extend(aborter.join().unwrap());
+        let accepted = pusher.join().unwrap();
+        assert_eq!(
+            seen,
+            [1, 2].into_iter().zip(accepted).filter(|&(_, is)| is).map(|(job, _)| job).collect::<Vec<_>>()
+        );
+        let (counts, ()) = queue.counts_and(|| ());
+        assert_eq!((counts.pending, counts.accepted), (0, seen.len() as u64));
+    });
+}
+
+#[test]
+fn a_job_is_cancelled_or_started_and_who_does_not_find_it_finds_it_started() {
+    explore_all("queue: cancel against start", || {
+        let queue = queue();
+        let started = Arc::new(AtomicBool::new(false));
+        queue.push(Arc::new(0)).unwrap();
+        let place = queue.push(Arc::new(1)).unwrap();
+        let canceller = {
+            let started = Arc::clone(&started);
+            beside(&queue, move |queue| {
+                let cancelled = queue.remove(place.sequence).is_some();
+                assert!(cancelled || started.load(Ordering::Relaxed));
+                queue.close();
+                cancelled
+            })
+        };
+        let mut taker = Taker::new(Idle::new(false));
+        let mut taken = 0;
+        while let Some(Turn::Job(job)) = queue.next(&mut taker, |_, job| {
+            started.store(*job == 1, Ordering::Relaxed);
+        }) {
+            taken += *job;
+        }
+        assert_eq!(taken, u64::from(!canceller.join().unwrap()));
+    });
+}
+
+#[test]
+fn a_job_is_cancelled_or_discarded() {
+    explore_all("queue: cancel against abort", || {
+        let queue = queue();
+        let place = queue.push(Arc::new(1)).unwrap();
+        let canceller = beside(&queue, move |queue| queue.remove(place.sequence).is_some());
+        let discarded = Mutex::new(0);
+        queue.abort(|| (), |_| *discarded.lock().unwrap() += 1);
+        assert_eq!(discarded.into_inner().unwrap(), u32::from(!canceller.join().unwrap()));
+        assert!(serve(&queue, Idle::new(false)).is_empty());
+    });
+}
+
+#[test]
+fn a_post_that_waits_is_told_when_a_slot_is_free() {
+    explore_all("queue: a waiting post against the lane", || {
+        let queue: Jobs = Arc::new(Queue::new(Some(1)));
+        queue.push(Arc::new(1)).unwrap();
+        let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
+        let lane = beside(&queue, |queue| serve(queue, Idle::new(false)));
+        let (wakes, waker) = Wakes::new();
+        let poll = || poll_with(&waker, |cx| queue.poll_admission(post.sequence, cx));
+        let polled = poll();
+        queue.close();
+        assert_eq!(lane.join().unwrap(), [1, 2]);
+        if polled.is_pending() {
+            assert_eq!(wakes.count(), 1);
+        }
+        assert!(matches!(poll(), Poll::Ready(Ok(()))));
+    });
+}
+
+#[test]
+fn a_post_that_waits_is_told_when_the_call_before_it_is_cancelled() {
+    explore_all("queue: a waiting post against a cancel", || {
+        let queue: Jobs = Arc::new(Queue::new(Some(1)));
+        let call = queue.push(Arc::new(1)).unwrap();
+        let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
+        let canceller = beside(&queue, move |queue| assert!(queue.remove(call.sequence).is_some()));
+        let (wakes, waker) = Wakes::new();
+        let poll = || poll_with(&waker, |cx| queue.poll_admission(post.sequence, cx));
+        let polled = poll();
+        canceller.join().unwrap();
+        if polled.is_pending() {
+            assert_eq!(wakes.count(), 1);
+        }
+        assert!(matches!(poll(), Poll::Ready(Ok(()))));
+    });
+}
+
+#[test]
+fn a_post_that_waits_is_told_when_it_is_discarded() {
+    explore_all("queue: a waiting post against an abort", || {
+        let queue: Jobs = Arc::new(Queue::new(Some(1)));
+        queue.push(Arc::new(1)).unwrap();
+        let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
+        let aborter = beside(&queue, |queue| queue.abort(|| (), drop));
+        let (wakes, waker) = Wakes::new();
+        let poll = || poll_with(&waker, |cx| queue.poll_admission(post.sequence, cx));
+        let polled = poll();
+        aborter.join().unwrap();
+        if polled.is_pending() {
+            assert_eq!(wakes.count(), 1);
+        }
+        assert!(matches!(poll(), Poll::Ready(Err(CallError::Closed))));
+    });
+}
+
+#[test]
+fn a_post_that_nobody_waits_for_any_more_keeps_no_waker() {
+    explore_all("queue: a post that is dropped against the lane", || {
+        let queue: Jobs = Arc::new(Queue::new(Some(1)));
+        queue.push(Arc::new(1)).unwrap();
+        let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
+        queue.close();
+        let lane = beside(&queue, |queue| serve(queue, Idle::new(false)));
+        let (wakes, waker) = Wakes::new();
+        let _ = poll_with(&waker, |cx| queue.poll_admission(post.sequence, cx));
+        queue.forget_admission(post.sequence);
+        drop(waker);
+        assert_eq!(lane.join().unwrap(), [1, 2]);
+        assert_eq!(Arc::strong_count(&wakes), 1);
+    });
+}
+
+#[test]
+fn a_session_has_its_calls_run_before_all_others_and_lets_them_go_on() {
+    explore("queue: a session against the lane and a caller", 3, || {
+        let queue = queue();
+        queue.open_session().unwrap();
+        let holder = beside(&queue, |queue| {
+            queue.push_in_session(Arc::new(1)).unwrap();
+            queue.close_session();
+        });
+        let caller = beside(&queue, |queue| {
+            assert!(push(queue, 2));
+            queue.close();
+        });
+        assert_eq!(serve(&queue, Idle::new(false)), [1, 2]);
+        holder.join().unwrap();
+        caller.join().unwrap();
+    });
+}
+
+#[test]
+fn an_abort_ends_a_session_whoever_holds_it() {
+    explore("queue: a session against an abort", 3, || {
+        let queue = queue();
+        queue.open_session().unwrap();
+        let holder = beside(&queue, |queue| queue.push_in_session(Arc::new(1)).is_ok());
+        let aborter = beside(&queue, |queue| {
+            let discarded = Mutex::new(0);
+            queue.abort(|| (), |_| *discarded.lock().unwrap() += 1);
+            discarded.into_inner().unwrap()
+        });
+        let taken = serve(&queue, Idle::new(false)).len();
+        assert_eq!(taken + aborter.join().unwrap(), usize::from(holder.join().unwrap()));
+    });
+}
+
+#[test]
+fn a_future_that_is_woken_finds_the_lane_awake_or_wakes_it_and_comes_to_its_turn() {
+    explore_all("queue: an errand against the lane", || {
+        let queue = queue();
+        let waker = beside(&queue, |queue| {
+            assert!(queue.push_errand(Errand::Woken(1), true).is_ok());
+            queue.close();
+        });
+        let mut taken = serve(&queue, Idle::new(false));
+        waker.join().unwrap();
+        taken.extend(queue.end_errands().map(|errand| match errand {
+            Errand::Woken(number) => 100 + number,
+            Errand::Spawned(_) => unreachable!("nothing is spawned here"),
+        }));
+        assert_eq!(taken, [101]);
+    });
+}
+
+#[test]
+fn an_errand_for_a_lane_that_ends_is_taken_dropped_by_the_lane_or_comes_back() {
+    explore_all("queue: an errand against the end", || {
+        let queue = queue();
+        let waker = beside(&queue, |queue| queue.push_errand(Errand::Woken(1), true).is_err());
+        queue.close();
+        let taken = serve(&queue, Idle::new(false)).len() + queue.end_errands().count();
+        assert_eq!(taken + usize::from(waker.join().unwrap()), 1);
+    });
+}
