@@ -7,6 +7,7 @@ mod support;
 #[path = "../../examples/support/redis_server.rs"]
 mod redis_server;
 
+mod faults;
 mod http;
 mod interpreter;
 mod pool;

@@ -1,0 +1,346 @@
+//! Storms: callers under several runtimes make requests of all kinds, and leave them at any moment.
+
+use super::Client;
+use super::fault::{Fault, Request};
+use super::ledger::{Ledger, Summary, Told};
+use super::outside::Outside;
+use super::server::Server;
+use crate::support::{Dice, eventually, guarded};
+use futures::channel::oneshot;
+use futures::future::{Either, join_all, select};
+use futures::poll;
+use serial_executor::{Call, CallError, SerialExecutor};
+use std::env;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// A lane and its server.
+pub(super) struct World<C: Client> {
+    pub(super) lane: SerialExecutor<C>,
+    pub(super) server: Arc<Server>,
+    pub(super) outside: Outside<C::Line>,
+    pub(super) ledger: Arc<Ledger>,
+    make: Arc<dyn Fn() -> C + Send + Sync>,
+}
+
+impl<C: Client> World<C> {
+    pub(super) fn new(
+        server: Server,
+        outside: Outside<C::Line>,
+        make: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Self {
+        let make: Arc<dyn Fn() -> C + Send + Sync> = Arc::new(make);
+        let factory = Arc::clone(&make);
+        let lane = SerialExecutor::new_with(move || factory());
+        let world = Self { lane, server: Arc::new(server), outside, ledger: Arc::default(), make };
+        world.ledger.control(&pollster::block_on(world.lane.on_interrupt(Client::interrupter)));
+        world
+    }
+
+    /// Makes a request: its id, the call, and what resolves when it begins.
+    pub(super) fn ask(&self, request: impl FnOnce(u64) -> Request) -> Asked {
+        let ticket = self.ledger.issue(request);
+        let (begins, begun) = oneshot::channel();
+        let (ledger, server) = (Arc::clone(&self.ledger), Arc::clone(&self.server));
+        let on_lane = Arc::clone(&ticket);
+        let call = self.lane.call(move |client| {
+            // The caller may not listen.
+            let _ = begins.send(());
+            ledger.make(&on_lane, client, &server)
+        });
+        Asked { ticket, call, begun }
+    }
+
+    /// After a panic: another client, and who can interrupt it.
+    pub(super) async fn cure(&self) {
+        let make = Arc::clone(&self.make);
+        let replaced = self.lane.replace(move || make());
+        let set = self.lane.on_interrupt(Client::interrupter);
+        self.ledger.control(&replaced.await);
+        self.ledger.control(&set.await);
+    }
+}
+
+/// A request on its way.
+pub(super) struct Asked {
+    ticket: Arc<super::ledger::Ticket>,
+    call: Call<Result<String, super::Failure>>,
+    begun: oneshot::Receiver<()>,
+}
+
+impl Asked {
+    pub(super) fn id(&self) -> u64 {
+        self.ticket.request.id
+    }
+
+    /// Resolves when the request begins, or when it never will.
+    pub(super) async fn begins(&mut self) {
+        let _ = (&mut self.begun).await;
+    }
+
+    pub(super) fn leave(self) -> Told {
+        self.ticket.is_dropped.store(true, SeqCst);
+        drop(self.call);
+        Told::Nothing
+    }
+
+    pub(super) async fn answer(self) -> Told {
+        match self.call.await {
+            Ok(Ok(text)) => Told::Answer(text),
+            Ok(Err(failure)) => Told::Failed(failure),
+            Err(error) => Told::Lane(error),
+        }
+    }
+}
+
+type Clock = fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+type Caller = Pin<Box<dyn Future<Output = Vec<(u64, Told)>> + Send>>;
+type Run = fn(Caller) -> Vec<(u64, Told)>;
+
+/// The runtimes that the callers are under, each with its own way to wait.
+const RUNTIMES: [(Run, Clock); 5] = [
+    (
+        |caller| smol::block_on(smol::spawn(caller)),
+        |time| Box::pin(async move { _ = smol::Timer::after(time).await }),
+    ),
+    (
+        |caller| {
+            let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+            tokio.unwrap().block_on(async { tokio::spawn(caller).await.unwrap() })
+        },
+        |time| Box::pin(tokio::time::sleep(time)),
+    ),
+    (
+        |caller| {
+            tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(caller)
+        },
+        |time| Box::pin(tokio::time::sleep(time)),
+    ),
+    (
+        |caller| futures::executor::LocalPool::new().run_until(caller),
+        |time| Box::pin(async move { _ = smol::Timer::after(time).await }),
+    ),
+    (
+        |caller| async_std::task::block_on(async_std::task::spawn(caller)),
+        |time| Box::pin(async_std::task::sleep(time)),
+    ),
+];
+
+/// What becomes of a call.
+#[derive(Clone, Copy)]
+enum Fate {
+    Awaited,
+    DroppedUnpolled,
+    DroppedPolled,
+    /// When the request has begun.
+    DroppedRunning,
+    TimedOut(Duration),
+    /// When the answer is there.
+    DroppedFinished,
+    Detached,
+}
+
+impl Fate {
+    /// Who asks the server to stall has to leave.
+    fn of(fault: Fault, dice: &mut Dice) -> Self {
+        match dice.roll(if fault == Fault::Stall { 5 } else { 14 }) {
+            0 => Self::DroppedUnpolled,
+            1 => Self::DroppedPolled,
+            2 | 3 => Self::DroppedRunning,
+            4 => Self::TimedOut(Duration::from_micros(dice.roll(2000))),
+            5 => Self::DroppedFinished,
+            6 => Self::Detached,
+            _ => Self::Awaited,
+        }
+    }
+}
+
+/// What goes on in a storm besides callers that leave.
+#[derive(Clone, Copy)]
+pub(super) struct Weather {
+    /// What the server does that does not answer properly.
+    pub(super) faults: &'static [Fault],
+    /// Somebody interrupts whatever runs.
+    pub(super) interrupts: bool,
+    /// Somebody closes or aborts.
+    pub(super) ends: bool,
+}
+
+impl Weather {
+    fn fault(&self, dice: &mut Dice) -> Fault {
+        if dice.roll(2) == 0 {
+            [Fault::Now, Fault::Late, Fault::SingleBytes][dice.pick(3)]
+        } else {
+            self.faults[dice.pick(self.faults.len())]
+        }
+    }
+}
+
+/// How many batches of calls a caller makes.
+const BATCHES: usize = 4;
+
+/// One caller, to the end.
+async fn call<C: Client>(
+    world: Arc<World<C>>,
+    weather: Weather,
+    mut dice: Dice,
+    clock: Clock,
+) -> Vec<(u64, Told)> {
+    let mut told = Vec::new();
+    for _ in 0..BATCHES {
+        let count = 1 + dice.pick(5);
+        let batch = (0..count).map(|_| {
+            let (fault, seed) = (weather.fault(&mut dice), dice.roll(1 << 32));
+            let asked = world.ask(|id| Request { id, fault, seed });
+            let (fate, dice) = (Fate::of(fault, &mut dice), Dice::new(dice.roll(1 << 32)));
+            settle(&world, asked, fate, dice, clock)
+        });
+        let batch: Vec<_> = batch.collect();
+        told.extend(join_all(batch).await);
+        if world.lane.is_poisoned() {
+            world.cure().await;
+        }
+    }
+    told
+}
+
+async fn settle<C: Client>(
+    world: &World<C>,
+    mut asked: Asked,
+    fate: Fate,
+    mut dice: Dice,
+    clock: Clock,
+) -> (u64, Told) {
+    let id = asked.id();
+    let told = match fate {
+        Fate::Awaited => asked.answer().await,
+        Fate::DroppedUnpolled => asked.leave(),
+        Fate::DroppedPolled => {
+            // It may be pending or not: it is dropped anyhow, unless it has given its result away.
+            match poll!(&mut asked.call) {
+                std::task::Poll::Pending => asked.leave(),
+                std::task::Poll::Ready(result) => told_by(result),
+            }
+        }
+        Fate::DroppedRunning => {
+            asked.begins().await;
+            dice.pause();
+            asked.leave()
+        }
+        Fate::TimedOut(limit) => match select(&mut asked.call, clock(limit)).await {
+            Either::Left((result, _)) => told_by(result),
+            Either::Right(_) => asked.leave(),
+        },
+        Fate::DroppedFinished => {
+            // What comes after it has run.
+            let after = world.lane.call(|_| ()).await;
+            world.ledger.control(&after);
+            assert!(asked.call.is_finished() || matches!(after, Err(CallError::Closed)));
+            asked.leave()
+        }
+        Fate::Detached => {
+            asked.call.detach();
+            Told::Nothing
+        }
+    };
+    (id, told)
+}
+
+fn told_by(result: Result<Result<String, super::Failure>, CallError>) -> Told {
+    match result {
+        Ok(Ok(text)) => Told::Answer(text),
+        Ok(Err(failure)) => Told::Failed(failure),
+        Err(error) => Told::Lane(error),
+    }
+}
+
+/// How many rounds a storm has, and the seed of the first; both can be set from outside.
+fn number(name: &str, default: u64) -> u64 {
+    env::var(name).map_or(default, |value| value.parse().expect("a number"))
+}
+
+/// Storms for some rounds, each in a world of its own. Says how it was.
+pub(super) fn storm<C: Client>(rounds: u64, weather: Weather, world: fn() -> World<C>) -> Summary {
+    guarded(move || {
+        let rounds = number("SERIAL_EXECUTOR_FAULT_ROUNDS", rounds);
+        let first = number("SERIAL_EXECUTOR_FAULT_SEED", 0);
+        let mut summary = Summary::default();
+        for seed in first..first + rounds {
+            // Shown if it fails.
+            println!("SERIAL_EXECUTOR_FAULT_SEED={seed}");
+            summary += round(seed, weather, world());
+        }
+        println!("{summary:?} in {rounds} rounds");
+        summary
+    })
+}
+
+fn round<C: Client>(seed: u64, weather: Weather, world: World<C>) -> Summary {
+    let (world, mut dice) = (Arc::new(world), Dice::new(seed));
+    let callers: Vec<JoinHandle<Vec<(u64, Told)>>> = (0..4)
+        .map(|_| {
+            let (run, clock) = RUNTIMES[dice.pick(RUNTIMES.len())];
+            let caller = call(Arc::clone(&world), weather, Dice::new(dice.roll(1 << 32)), clock);
+            thread::spawn(move || run(Box::pin(caller)))
+        })
+        .collect();
+    let are_done = || callers.iter().all(JoinHandle::is_finished);
+    if weather.interrupts {
+        while !are_done() {
+            dice.pause();
+            world.lane.interrupt();
+            thread::yield_now();
+        }
+    }
+    let mut is_aborted = false;
+    if weather.ends {
+        let when = dice.pick(40);
+        eventually("it is time to end", || world.ledger.len() >= when || are_done());
+        is_aborted = dice.roll(2) == 0;
+        if is_aborted {
+            world.ledger.call_off();
+            world.lane.abort();
+        } else {
+            world.lane.close();
+        }
+    }
+    let mut told: Vec<_> = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
+    if !weather.ends {
+        told.extend(calm(&world));
+    }
+
+    world.lane.close().wait().unwrap();
+    let hits = world.outside.hits();
+    let undropped = AtomicUsize::new(0);
+    let may_hit = |ticket: &super::ledger::Ticket| {
+        ticket.is_dropped.load(SeqCst)
+            || weather.interrupts
+            // An abort interrupts what runs, once.
+            || is_aborted && undropped.fetch_add(1, SeqCst) == 0
+    };
+    let summary = world.ledger.audit(&told, &hits, may_hit, &world.server.seen(), &world.lane.stats());
+    eventually("the server is left alone", || world.server.connections() == 0);
+    assert_eq!(world.server.stalled(), 0);
+    summary
+}
+
+/// After the storm: at most one call finds what it has left behind, and then all is well.
+fn calm<C: Client>(world: &World<C>) -> Vec<(u64, Told)> {
+    world.server.heal();
+    if world.lane.is_poisoned() {
+        pollster::block_on(world.cure());
+    }
+    let told: Vec<_> = (0..3)
+        .map(|_| {
+            let asked = world.ask(|id| Request::new(id, Fault::Now));
+            (asked.id(), pollster::block_on(asked.answer()))
+        })
+        .collect();
+    for (_, told) in &told[1..] {
+        assert!(matches!(told, Told::Answer(_)), "{told:?}");
+    }
+    told
+}
