@@ -6,6 +6,7 @@ mod fault;
 mod framed;
 mod ledger;
 mod outside;
+mod resp;
 mod server;
 mod storm;
 

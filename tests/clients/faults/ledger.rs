@@ -20,8 +20,8 @@ pub(super) struct Ticket {
 struct Entry {
     request: Request,
     attempt: Attempt,
-    /// Whether the server was away meanwhile.
-    was_away: bool,
+    /// The server's, before and after.
+    turns: (u64, u64),
 }
 
 /// What a caller was told.
@@ -82,9 +82,9 @@ impl Ledger {
         if matches!(attempt.result, Err(Failure::Connect(_))) {
             server.has_refused();
         }
-        let was_away = turns % 2 == 1 || server.turns() != turns;
+        let turns = (turns, server.turns());
         let result = attempt.result.clone();
-        self.entries.lock().unwrap().push(Entry { request: ticket.request, attempt, was_away });
+        self.entries.lock().unwrap().push(Entry { request: ticket.request, attempt, turns });
         result
     }
 
@@ -128,8 +128,10 @@ impl Ledger {
         }
 
         // The lane's side. A connection that is spoiled fails once: the client does not use it again.
-        let mut spoiled = HashSet::new();
-        for Entry { request, attempt: Attempt { connection, guarded, result }, was_away } in &*entries {
+        let (mut spoiled, mut made_in) = (HashSet::new(), HashMap::new());
+        for Entry { request, attempt: Attempt { connection, guarded, result }, turns: (before, after) } in
+            &*entries
+        {
             let can_answer = request.fault.answers() && !spoiled.contains(connection);
             match result {
                 Ok(text) => {
@@ -144,11 +146,22 @@ impl Ledger {
                     let is_dropped = ticket(request.id).is_dropped.load(SeqCst);
                     assert!(is_dropped || self.is_called_off.load(SeqCst), "{request}");
                 }
-                Err(failure) => assert!(
-                    !can_answer || hit.contains(&request.id) || *was_away || !guarded,
-                    "{request}: {failure}, for no reason"
-                ),
+                Err(Failure::Connect(_)) => {
+                    assert!(
+                        before % 2 == 1 || before != after,
+                        "{request}: refused by a server that is there"
+                    );
+                    continue;
+                }
+                Err(failure) => {
+                    let was_away = made_in.get(connection).unwrap_or(before) != after;
+                    assert!(
+                        !can_answer || hit.contains(&request.id) || was_away || !guarded,
+                        "{request}: {failure}, for no reason"
+                    );
+                }
             }
+            made_in.entry(connection).or_insert(before + before % 2);
         }
 
         // The callers' side: the same.

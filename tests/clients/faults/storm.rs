@@ -263,7 +263,11 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Storms for some rounds, each in a world of its own. Says how it was.
-pub(super) fn storm<C: Client>(rounds: u64, weather: Weather, world: fn() -> World<C>) -> Summary {
+pub(super) fn storm<C: Client>(
+    rounds: u64,
+    weather: Weather,
+    world: impl Fn() -> World<C> + Send + 'static,
+) -> Summary {
     guarded(move || {
         let rounds = number("SERIAL_EXECUTOR_FAULT_ROUNDS", rounds);
         let first = number("SERIAL_EXECUTOR_FAULT_SEED", 0);
@@ -330,6 +334,8 @@ fn round<C: Client>(seed: u64, weather: Weather, world: World<C>) -> Summary {
 /// After the storm: at most one call finds what it has left behind, and then all is well.
 fn calm<C: Client>(world: &World<C>) -> Vec<(u64, Told)> {
     world.server.heal();
+    // After those whose callers have left.
+    world.ledger.control(&pollster::block_on(world.lane.call(|_| ())));
     if world.lane.is_poisoned() {
         pollster::block_on(world.cure());
     }
