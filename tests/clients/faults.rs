@@ -2,13 +2,16 @@
 //! request, is gone. Each call resolves, no answer reaches the wrong caller, and the calls after it have a client that
 //! works or that says why not.
 
+mod each;
 mod fault;
 mod framed;
+mod leaks;
 mod ledger;
 mod outside;
 mod resp;
 mod server;
 mod storm;
+mod world;
 
 use fault::Request;
 use std::io;

@@ -6,7 +6,7 @@
 use super::fault::{Fault, Request};
 use super::outside::Outside;
 use super::server::{Protocol, Server, drain};
-use super::storm::World;
+use super::world::World;
 use super::{Attempt, Client, Failure, Interrupter};
 use crate::support::{Dice, Tracked, Tracker};
 use std::io::{self, Read, Write};

@@ -128,7 +128,8 @@ impl Ledger {
         }
 
         // The lane's side. A connection that is spoiled fails once: the client does not use it again.
-        let (mut spoiled, mut made_in) = (HashSet::new(), HashMap::new());
+        // So does one that the server has not served since it was away.
+        let (mut spoiled, mut served_in) = (HashSet::new(), HashMap::new());
         for Entry { request, attempt: Attempt { connection, guarded, result }, turns: (before, after) } in
             &*entries
         {
@@ -138,6 +139,7 @@ impl Ledger {
                     assert_eq!(*text, request.to_string(), "somebody else's answer");
                     assert!(can_answer, "an answer from nowhere: {request}");
                     assert!(seen.contains(&request.id), "the server never saw {request}");
+                    served_in.insert(connection, before);
                     if request.fault.spoils() {
                         spoiled.insert(connection);
                     }
@@ -151,17 +153,15 @@ impl Ledger {
                         before % 2 == 1 || before != after,
                         "{request}: refused by a server that is there"
                     );
-                    continue;
                 }
                 Err(failure) => {
-                    let was_away = made_in.get(connection).unwrap_or(before) != after;
+                    let was_away = after % 2 == 1 || served_in.get(connection).unwrap_or(before) != after;
                     assert!(
                         !can_answer || hit.contains(&request.id) || was_away || !guarded,
                         "{request}: {failure}, for no reason"
                     );
                 }
             }
-            made_in.entry(connection).or_insert(before + before % 2);
         }
 
         // The callers' side: the same.

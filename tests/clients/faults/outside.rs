@@ -13,13 +13,11 @@ struct State<L> {
     current: Option<u64>,
     /// The requests that were hit, in order.
     hits: Vec<u64>,
-    /// How often the interrupter was called, also before a request began and after it had ended.
-    calls: usize,
 }
 
 impl<L> Outside<L> {
     pub(super) fn new() -> Self {
-        let state = State { line: None, lines: 0, current: None, hits: Vec::new(), calls: 0 };
+        let state = State { line: None, lines: 0, current: None, hits: Vec::new() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -50,7 +48,6 @@ impl<L> Outside<L> {
     /// connects anew: nobody pays for a request that is not his own.
     pub(super) fn interrupt(&self, cut: impl FnOnce(L)) {
         let mut state = self.state();
-        state.calls += 1;
         let current = state.current;
         state.hits.extend(current);
         let line = state.line.take();
@@ -63,11 +60,6 @@ impl<L> Outside<L> {
     /// The requests that were hit, in order.
     pub(super) fn hits(&self) -> Vec<u64> {
         self.state().hits.clone()
-    }
-
-    /// How often the interrupter was called.
-    pub(super) fn calls(&self) -> usize {
-        self.state().calls
     }
 
     fn state(&self) -> MutexGuard<'_, State<L>> {

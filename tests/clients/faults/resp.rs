@@ -4,7 +4,7 @@
 use super::fault::{Fault, Request};
 use super::outside::Outside;
 use super::server::{Protocol, Server};
-use super::storm::World;
+use super::world::World;
 use super::{Attempt, Client, Failure, Interrupter};
 use crate::redis_server::RedisServer;
 use crate::support::Dice;

@@ -116,6 +116,11 @@ impl Server {
         self.shared.state().seen.clone()
     }
 
+    /// How many connections there were.
+    pub(super) fn accepted(&self) -> u64 {
+        self.shared.state().accepted
+    }
+
     pub(super) fn connections(&self) -> usize {
         self.shared.state().streams.len()
     }

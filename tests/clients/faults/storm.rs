@@ -2,99 +2,18 @@
 
 use super::Client;
 use super::fault::{Fault, Request};
-use super::ledger::{Ledger, Summary, Told};
-use super::outside::Outside;
-use super::server::Server;
+use super::ledger::{Summary, Ticket, Told};
+use super::world::{Asked, World, told};
 use crate::support::{Dice, eventually, guarded};
-use futures::channel::oneshot;
 use futures::future::{Either, join_all, select};
 use futures::poll;
-use serial_executor::{Call, CallError, SerialExecutor};
+use serial_executor::CallError;
 use std::env;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-/// A lane and its server.
-pub(super) struct World<C: Client> {
-    pub(super) lane: SerialExecutor<C>,
-    pub(super) server: Arc<Server>,
-    pub(super) outside: Outside<C::Line>,
-    pub(super) ledger: Arc<Ledger>,
-    make: Arc<dyn Fn() -> C + Send + Sync>,
-}
-
-impl<C: Client> World<C> {
-    pub(super) fn new(
-        server: Server,
-        outside: Outside<C::Line>,
-        make: impl Fn() -> C + Send + Sync + 'static,
-    ) -> Self {
-        let make: Arc<dyn Fn() -> C + Send + Sync> = Arc::new(make);
-        let factory = Arc::clone(&make);
-        let lane = SerialExecutor::new_with(move || factory());
-        let world = Self { lane, server: Arc::new(server), outside, ledger: Arc::default(), make };
-        world.ledger.control(&pollster::block_on(world.lane.on_interrupt(Client::interrupter)));
-        world
-    }
-
-    /// Makes a request: its id, the call, and what resolves when it begins.
-    pub(super) fn ask(&self, request: impl FnOnce(u64) -> Request) -> Asked {
-        let ticket = self.ledger.issue(request);
-        let (begins, begun) = oneshot::channel();
-        let (ledger, server) = (Arc::clone(&self.ledger), Arc::clone(&self.server));
-        let on_lane = Arc::clone(&ticket);
-        let call = self.lane.call(move |client| {
-            // The caller may not listen.
-            let _ = begins.send(());
-            ledger.make(&on_lane, client, &server)
-        });
-        Asked { ticket, call, begun }
-    }
-
-    /// After a panic: another client, and who can interrupt it.
-    pub(super) async fn cure(&self) {
-        let make = Arc::clone(&self.make);
-        let replaced = self.lane.replace(move || make());
-        let set = self.lane.on_interrupt(Client::interrupter);
-        self.ledger.control(&replaced.await);
-        self.ledger.control(&set.await);
-    }
-}
-
-/// A request on its way.
-pub(super) struct Asked {
-    ticket: Arc<super::ledger::Ticket>,
-    call: Call<Result<String, super::Failure>>,
-    begun: oneshot::Receiver<()>,
-}
-
-impl Asked {
-    pub(super) fn id(&self) -> u64 {
-        self.ticket.request.id
-    }
-
-    /// Resolves when the request begins, or when it never will.
-    pub(super) async fn begins(&mut self) {
-        let _ = (&mut self.begun).await;
-    }
-
-    pub(super) fn leave(self) -> Told {
-        self.ticket.is_dropped.store(true, SeqCst);
-        drop(self.call);
-        Told::Nothing
-    }
-
-    pub(super) async fn answer(self) -> Told {
-        match self.call.await {
-            Ok(Ok(text)) => Told::Answer(text),
-            Ok(Err(failure)) => Told::Failed(failure),
-            Err(error) => Told::Lane(error),
-        }
-    }
-}
 
 type Clock = fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 type Caller = Pin<Box<dyn Future<Output = Vec<(u64, Told)>> + Send>>;
@@ -222,7 +141,7 @@ async fn settle<C: Client>(
             // It may be pending or not: it is dropped anyhow, unless it has given its result away.
             match poll!(&mut asked.call) {
                 std::task::Poll::Pending => asked.leave(),
-                std::task::Poll::Ready(result) => told_by(result),
+                std::task::Poll::Ready(result) => told(result),
             }
         }
         Fate::DroppedRunning => {
@@ -231,7 +150,7 @@ async fn settle<C: Client>(
             asked.leave()
         }
         Fate::TimedOut(limit) => match select(&mut asked.call, clock(limit)).await {
-            Either::Left((result, _)) => told_by(result),
+            Either::Left((result, _)) => told(result),
             Either::Right(_) => asked.leave(),
         },
         Fate::DroppedFinished => {
@@ -247,14 +166,6 @@ async fn settle<C: Client>(
         }
     };
     (id, told)
-}
-
-fn told_by(result: Result<Result<String, super::Failure>, CallError>) -> Told {
-    match result {
-        Ok(Ok(text)) => Told::Answer(text),
-        Ok(Err(failure)) => Told::Failed(failure),
-        Err(error) => Told::Lane(error),
-    }
 }
 
 /// How many rounds a storm has, and the seed of the first; both can be set from outside.
@@ -319,7 +230,7 @@ fn round<C: Client>(seed: u64, weather: Weather, world: World<C>) -> Summary {
     world.lane.close().wait().unwrap();
     let hits = world.outside.hits();
     let undropped = AtomicUsize::new(0);
-    let may_hit = |ticket: &super::ledger::Ticket| {
+    let may_hit = |ticket: &Ticket| {
         ticket.is_dropped.load(SeqCst)
             || weather.interrupts
             // An abort interrupts what runs, once.
