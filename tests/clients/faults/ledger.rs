@@ -139,7 +139,7 @@ impl Ledger {
                     assert_eq!(*text, request.to_string(), "somebody else's answer");
                     assert!(can_answer, "an answer from nowhere: {request}");
                     assert!(seen.contains(&request.id), "the server never saw {request}");
-                    served_in.insert(connection, before);
+                    served_in.insert(connection, *before);
                     if request.fault.spoils() {
                         spoiled.insert(connection);
                     }
