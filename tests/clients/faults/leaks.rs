@@ -31,10 +31,10 @@ fn no_thread_and_no_connection_is_left_of_lanes_that_have_ended() {
             storm(15, Weather { faults: &Fault::ALL, interrupts: false, ends }, world);
         }
     };
-    // The runtimes keep some for ever.
+    // The runtimes keep some for ever, and a thread that was joined may be there a moment longer.
     storms();
-    let before = ["task", "fd"].map(count);
+    let (threads, files) = (count("task"), count("fd"));
     storms();
-    // The kernel tells those who join before the thread is gone for good.
-    eventually("everything is gone", || ["task", "fd"].map(count) == before);
+    eventually("the threads are gone", || count("task") <= threads);
+    eventually("the connections are closed", || count("fd") <= files);
 }
