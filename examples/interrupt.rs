@@ -48,14 +48,21 @@ impl Client {
     }
 
     fn ask(&mut self, question: &str) -> io::Result<String> {
+        let answer = self.try_ask(question);
+        if answer.is_err() {
+            self.connection = None; // shut down, by the server or by our interrupter, or out of step: the next one connects
+        }
+        answer
+    }
+
+    fn try_ask(&mut self, question: &str) -> io::Result<String> {
         let connection = self.connection()?;
         connection.get_mut().write_all(format!("{question}\n").as_bytes())?;
         let mut answer = String::new();
-        if connection.read_line(&mut answer)? == 0 {
-            self.connection = None; // shut down: by the server, or by our interrupter
-            return Err(io::ErrorKind::ConnectionReset.into());
+        match connection.read_line(&mut answer)? {
+            0 => Err(io::ErrorKind::ConnectionReset.into()),
+            _ => Ok(answer.trim_end().to_owned()),
         }
-        Ok(answer.trim_end().to_owned())
     }
 }
 
