@@ -87,10 +87,9 @@ fn while_the_server_is_away_calls_fail_and_when_it_is_back_the_next_is_answered(
 fn calls_that_are_dropped_behind_a_stall_never_reach_the_server_and_the_others_do() {
     under_every_runtime(|| async {
         let world = world();
-        let mut stalled = ask(&world, Fault::Stall);
+        let stalled = ask(&world, Fault::Stall);
         let queued: Vec<_> = (0..20).map(|_| ask(&world, Fault::Now)).collect();
-        stalled.begins().await;
-        eventually("the server stalls", || world.server.stalled() == 1);
+        eventually("the server has it", || world.server.seen().last() == Some(&stalled.id()));
         let mut expected = vec![stalled.id()];
         let mut kept = Vec::new();
         for (n, call) in queued.into_iter().enumerate() {
@@ -118,10 +117,9 @@ fn a_stall_that_is_interrupted_fails_once_and_the_next_call_is_answered() {
     under_every_runtime(|| async {
         let world = world();
         for _ in 0..5 {
-            let mut stalled = ask(&world, Fault::Stall);
+            let stalled = ask(&world, Fault::Stall);
             let next = ask(&world, Fault::Now);
-            stalled.begins().await;
-            eventually("the server stalls", || world.server.stalled() == 1);
+            eventually("the server has it", || world.server.seen().last() == Some(&stalled.id()));
             assert!(world.lane.interrupt());
             let told = stalled.answer().await;
             assert!(matches!(told, Told::Failed(Failure::Lost(ErrorKind::UnexpectedEof))), "{told:?}");
@@ -135,10 +133,9 @@ fn a_stall_that_is_interrupted_fails_once_and_the_next_call_is_answered() {
 fn an_abort_in_a_stall_ends_the_lane_and_its_connection() {
     under_every_runtime(|| async {
         let world = world();
-        let mut stalled = ask(&world, Fault::Stall);
+        let stalled = ask(&world, Fault::Stall);
         let queued = ask(&world, Fault::Now);
-        stalled.begins().await;
-        eventually("the server stalls", || world.server.stalled() == 1);
+        eventually("the server has it", || world.server.seen().last() == Some(&stalled.id()));
         world.lane.abort().await.unwrap();
         let told = (stalled.answer().await, queued.answer().await);
         assert!(matches!(told, (Told::Failed(Failure::Lost(_)), Told::Lane(CallError::Closed))), "{told:?}");
