@@ -34,8 +34,7 @@ impl Framed {
     /// If there is one already: there may be only one at a time.
     pub(super) fn new(server: SocketAddr, outside: Outside<TcpStream>, clients: &Tracker) -> Self {
         assert_eq!(clients.alive(), 0, "there may be only one client at a time");
-        let _tracked = clients.track();
-        Self { server, stream: None, connection: 0, outside, guarded: false, _tracked }
+        Self { server, stream: None, connection: 0, outside, guarded: false, _tracked: clients.track() }
     }
 
     fn try_ask(&mut self, request: Request, called_off: &dyn Fn() -> bool) -> Result<String, Failure> {

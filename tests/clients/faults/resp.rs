@@ -11,6 +11,7 @@ use crate::support::Dice;
 use redis::{Connection, ConnectionAddr, RedisError, cmd};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::str;
 use std::sync::Mutex;
 use std::time::Duration;
 
