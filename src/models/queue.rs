@@ -104,6 +104,7 @@ fn an_abort_leaves_each_job_to_the_lane_or_discards_it() {
         let aborter = beside(&queue, |queue| {
             let discarded = Mutex::new(Vec::new());
             queue.abort(|| (), |job| discarded.lock().unwrap().push(*job));
+            assert_eq!(queue.pending(), 0, "what has not started is for the abort, not for the lane");
             discarded.into_inner().unwrap()
         });
         let mut seen = serve(&queue, Idle::new(false));
