@@ -1,0 +1,224 @@
+//! What a caller does with a lane now and then: sessions, streams, interrupts, spawned futures, calls from inside, the end.
+
+use crate::book::{Fuse, Guest, INSIDE, Receipt, Space, Ticket, Watch, cancel};
+use crate::caller::{Caller, Hand, InFlight, poll_once};
+use crate::object::Object;
+use crate::watch::fault;
+use crate::world::Parcel;
+use futures::StreamExt;
+use futures::channel::oneshot;
+use futures::task::{Spawn, SpawnExt};
+use serial_executor::{IntoInnerError, Session};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+impl Caller {
+    pub(crate) async fn act_rarely(&mut self, hand: &mut Hand) {
+        match self.rng.u8(0..16) {
+            0 | 1 => self.session(hand).await,
+            2..=4 => self.stream(hand).await,
+            5 => self.replace(hand),
+            6 => self.on_interrupt(hand),
+            7 | 8 => hand.ledger.interrupts += u64::from(hand.lane.interrupt()),
+            9 => hand.lane.clear_poison(),
+            10 | 11 => self.drop_while_it_runs(hand).await,
+            12 => self.spawn(hand),
+            13 => self.call_from_inside(hand),
+            _ => self.send_away(hand),
+        }
+    }
+
+    /// Several calls in a row, between which nobody else's come.
+    async fn session(&mut self, hand: &mut Hand) {
+        hand.ledger.submitted += 1;
+        let mut request = hand.lane.session();
+        if self.rng.u8(0..8) == 0 {
+            hand.ledger.unknown += 1;
+            if self.rng.bool() {
+                poll_once(&mut request).await;
+            }
+            return drop(request);
+        }
+        match self.outcome(request).await {
+            Ok(session) => {
+                hand.ledger.granted += 1;
+                self.use_session(hand, session).await;
+            }
+            Err(why) => {
+                hand.ledger.not_granted += 1;
+                self.note(hand, &why);
+            }
+        }
+    }
+
+    async fn use_session(&mut self, hand: &mut Hand, mut session: Session<Object>) {
+        // How many closures the object had seen by then, and how many of this session it may have seen since.
+        let mut seen: Option<u64> = None;
+        let mut since = 0;
+        for _ in 0..self.rng.u8(0..20) {
+            let kind = self.rng.u8(0..8);
+            let watch = if kind < 6 { Watch::Awaited } else { Watch::LetGo };
+            let mut ticket = self.ticket(hand, watch);
+            ticket.space = Space::Session;
+            since += 1;
+            match kind {
+                0 => {
+                    let number = ticket.number;
+                    let call = session.call(move |object| ticket.run(object));
+                    hand.keep(InFlight::Call(call, number));
+                }
+                1..=5 => {
+                    let call = session.call(move |object| ticket.during(object, |object| object.seen));
+                    match self.outcome(call).await {
+                        Ok(now) => {
+                            hand.ledger.ok += 1;
+                            if seen.is_some_and(|seen| now <= seen || now > seen + since) {
+                                fault(format!("a session of {since} calls has seen {seen:?} go to {now}"));
+                            }
+                            (seen, since) = (Some(now), 0);
+                        }
+                        Err(why) => self.failed(hand, &why),
+                    }
+                }
+                6 => session.call(move |object| ticket.run_for_receipt(object)).detach(),
+                _ => {
+                    let call = session.call(move |object| ticket.run_for_receipt(object));
+                    cancel(call);
+                }
+            }
+        }
+        if self.rng.bool() { session.close() } else { drop(session) }
+    }
+
+    /// A closure that emits numbers, taken to the end or left somewhere.
+    async fn stream(&mut self, hand: &mut Hand) {
+        let (bound, items) = (self.rng.usize(0..16), self.rng.u64(0..64));
+        let leave_after = self.rng.u64(0..128);
+        let ticket = self.ticket(hand, Watch::LetGo);
+        let mut stream = hand.lane.stream(bound, move |object, out| {
+            ticket.during(object, |_| (0..items).take_while(|&item| out.emit(item).is_ok()).count());
+        });
+        hand.ledger.streams += 1;
+        let mut taken = 0;
+        let mut error = None;
+        while taken < leave_after {
+            match stream.next().await {
+                Some(Ok(item)) if item == taken && error.is_none() => taken += 1,
+                Some(Err(why)) if error.is_none() => error = Some(why),
+                None => {
+                    if error.is_none() && taken != items {
+                        fault(format!("a stream of {items} items ended after {taken} without an error"));
+                    }
+                    break;
+                }
+                other => return fault(format!("after {taken} items and {error:?} a stream gave {other:?}")),
+            }
+        }
+        cancel(stream);
+        if let Some(why) = error {
+            self.note(hand, &why);
+        }
+    }
+
+    fn on_interrupt(&mut self, hand: &mut Hand) {
+        let ticket = self.ticket(hand, Watch::Awaited);
+        let call = hand.lane.on_interrupt(move |object| {
+            let book = ticket.book();
+            ticket.run(object);
+            let fuse = Fuse::new(book);
+            move || fuse.fire()
+        });
+        hand.keep(InFlight::Cure(call));
+    }
+
+    /// A slow call that is running for certain when it is dropped: that may interrupt it, and its result is the lane's.
+    async fn drop_while_it_runs(&mut self, hand: &mut Hand) {
+        let ticket = self.ticket(hand, Watch::LetGo);
+        let limit = Duration::from_micros(self.rng.u64(0..300));
+        let (starts, has_started) = oneshot::channel();
+        let call = hand.lane.call(move |object| {
+            let book = ticket.book();
+            ticket.during(object, |_| {
+                let _ = starts.send(());
+                book.dawdle(limit);
+                Receipt::new(book)
+            })
+        });
+        // An error means that it will not run, or has panicked before it came to that.
+        let _ = has_started.await;
+        cancel(call);
+    }
+
+    /// A future on the lane, which comes back some times, or waits until the lane ends.
+    fn spawn(&mut self, hand: &mut Hand) {
+        let mut guest = Guest::new(hand.life.book);
+        let mut visits = self.rng.u8(0..6);
+        let is_stuck = self.rng.u8(0..4) == 0;
+        let future = poll_fn(move |cx| {
+            guest.look_around();
+            if visits == 0 {
+                return if is_stuck { Poll::Pending } else { Poll::Ready(()) };
+            }
+            visits -= 1;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        // An error means that the lane is closed.
+        hand.ledger.spawned += u64::from(hand.lane.status().is_ok() && hand.lane.spawn(future).is_ok());
+    }
+
+    /// A closure that posts to its own lane.
+    fn call_from_inside(&mut self, hand: &mut Hand) {
+        let ticket = self.ticket(hand, Watch::Awaited);
+        let (number, weak) = (ticket.number, hand.lane.downgrade());
+        let call = hand.lane.call(move |object| {
+            let book = ticket.book();
+            ticket.during(object, |_| {
+                if let Some(lane) = weak.upgrade() {
+                    let ticket = Ticket::new(book, INSIDE, book.call_inside(), Watch::LetGo);
+                    lane.post(move |object| _ = ticket.run(object));
+                }
+                number
+            })
+        });
+        hand.keep(InFlight::Call(call, number));
+    }
+
+    /// A call for another caller to await.
+    fn send_away(&mut self, hand: &mut Hand) {
+        let ticket = self.ticket(hand, Watch::Awaited);
+        let number = ticket.number;
+        let call = hand.lane.call(move |object| ticket.run(object));
+        let parcel = Parcel { life: Arc::clone(&hand.life), call, number };
+        if let Err(Parcel { call, .. }) = self.world.send(parcel) {
+            hand.keep(InFlight::Call(call, number));
+        }
+    }
+
+    /// Ends the lane, or leaves it to the end of its last handle.
+    pub(crate) async fn end(&mut self, hand: &mut Hand) {
+        match self.rng.u8(0..8) {
+            0 | 1 => drop(hand.lane.close()),
+            2 => drop(hand.lane.abort()),
+            3 => {
+                hand.lane.close();
+                hand.lane.abort();
+            }
+            4 | 5 => {
+                hand.life.book.claim();
+                let object = hand.lane.clone().into_inner();
+                let second = hand.lane.clone().into_inner();
+                match object.await {
+                    Ok(_) | Err(IntoInnerError::Poisoned(_) | IntoInnerError::Missing) => {}
+                    Err(IntoInnerError::Closed) => fault("the first claim did not get the object"),
+                }
+                if let Ok(_) | Err(IntoInnerError::Poisoned(_)) = second.await {
+                    fault("the second claim got an object, too");
+                }
+            }
+            _ => {}
+        }
+    }
+}
