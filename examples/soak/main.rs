@@ -43,7 +43,7 @@ const ROUNDS: u64 = 20;
 
 /// Bytes by which the heap may grow. The lanes leave nothing; runtimes that live as long as the process, and tables that grow with the
 /// number of threads that were ever there at once, may leave some KiB. It is the same for a billion calls as for a thousand.
-const HEAP: u64 = 64 << 10;
+const HEAP: u64 = 32 << 10;
 
 /// KiB by which the resident memory may grow. What is freed stays with the allocator, in pieces, in an arena for each thread:
 /// how much of it depends on which threads happened to be there at once. A leak shows on the heap long before this.

@@ -10,7 +10,7 @@ use futures::channel::oneshot;
 use futures::task::{Spawn, SpawnExt};
 use serial_executor::{IntoInnerError, Session};
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ impl Caller {
             6 => self.on_interrupt(hand),
             7 | 8 => hand.ledger.interrupts += u64::from(hand.lane.interrupt()),
             9 => hand.lane.clear_poison(),
-            10 | 11 => self.drop_while_it_runs(hand).await,
+            10 => self.drop_while_it_runs(hand).await,
+            11 => self.drop_while_it_waits(hand).await,
             12 => self.spawn(hand),
             13 => self.call_from_inside(hand),
             _ => self.send_away(hand),
@@ -149,6 +150,37 @@ impl Caller {
         // An error means that it will not run, or has panicked before it came to that.
         let _ = has_started.await;
         cancel(call);
+    }
+
+    /// A call that cannot have started when it is dropped, because another one is running: it is freed at once, and never runs.
+    async fn drop_while_it_waits(&mut self, hand: &mut Hand) {
+        let before = self.ticket(hand, Watch::Awaited);
+        let number = before.number;
+        let (starts, has_started) = oneshot::channel();
+        let (release, gate) = mpsc::channel::<()>();
+        let running = hand.lane.call(move |object| {
+            before.during(object, |_| {
+                let _ = starts.send(());
+                // An error, too: it means that the call behind this one has gone.
+                let _ = gate.recv();
+                number
+            })
+        });
+        hand.keep(InFlight::Call(running, number));
+        if has_started.await.is_err() {
+            return;
+        }
+        let ticket = self.ticket(hand, Watch::LetGo);
+        let (held, mut is_held) = oneshot::channel::<()>();
+        let waiting = hand.lane.call(move |object| {
+            drop(held);
+            ticket.run(object)
+        });
+        cancel(waiting);
+        if is_held.try_recv().is_ok() {
+            fault("a call was dropped while it was queued, and its closure is still there");
+        }
+        drop(release);
     }
 
     /// A future on the lane, which comes back some times, or waits until the lane ends.

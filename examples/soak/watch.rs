@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often the watchdog looks.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(100);
 /// So many faults are printed; where there is one there are soon many.
 const FAULTS: u64 = 10;
 
@@ -71,18 +71,14 @@ impl Watch {
 }
 
 fn look_on(bar: &ProgressBar, calls: u64, stall: Duration, most: &Mutex<Sample>, stop: &AtomicBool) {
-    let mut sampled = 0;
     let mut seen = [(AWAY, Instant::now()); CALLERS];
     while !stop.load(Relaxed) {
         thread::sleep(LOOK);
-        let done = DONE.load(Relaxed).min(calls);
-        bar.set_position(done);
-        if (done - sampled) * 100 >= calls {
-            sampled = done;
-            let now = Sample::now();
-            let mut most = most.lock();
-            *most = most.most(now);
-        }
+        bar.set_position(DONE.load(Relaxed).min(calls));
+        let now = Sample::now();
+        let mut most = most.lock();
+        *most = most.most(now);
+        drop(most);
         for (caller, (beat, since)) in seen.iter_mut().enumerate() {
             let now = BEATS[caller].load(Relaxed);
             if now != *beat || now == AWAY {
