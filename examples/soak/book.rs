@@ -302,13 +302,25 @@ pub(crate) fn on_purpose() -> ! {
 thread_local! {
     /// Whether this thread is just dropping a call: what it drops that has not run is cancelled, not refused.
     static CANCELLING: Cell<bool> = const { Cell::new(false) };
+    /// How many interrupters this thread has run.
+    static FIRED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many interrupters run on this thread, where they have to, while `f` does. Also what `f` returns.
+pub(crate) fn fired_by<R>(f: impl FnOnce() -> R) -> (u64, R) {
+    let before = FIRED.get();
+    let value = f();
+    (FIRED.get() - before, value)
 }
 
 /// Drops a call, or a stream.
 pub(crate) fn cancel(call: impl Sized) {
     CANCELLING.set(true);
-    drop(call);
+    let (fired, ()) = fired_by(|| drop(call));
     CANCELLING.set(false);
+    if fired > 1 {
+        fault("a call that was dropped was interrupted more than once");
+    }
 }
 
 impl Drop for Ticket {
@@ -359,6 +371,7 @@ impl Fuse {
 
     pub(crate) fn fire(&self) {
         self.book.by_all.fired.fetch_add(1, Relaxed);
+        FIRED.set(FIRED.get() + 1);
         *self.book.interrupted.lock() = true;
         self.book.bell.notify_all();
     }

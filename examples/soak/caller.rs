@@ -166,8 +166,11 @@ impl Caller {
             34_000..=41_999 => {
                 let ticket = self.ticket(hand, Watch::LetGo);
                 let post = hand.lane.post(move |object| _ = ticket.run(object));
-                if self.rng.bool() {
-                    hand.in_flight.push_back(InFlight::Post(post));
+                match self.rng.u8(0..16) {
+                    // While it is likely that the queue is full.
+                    0 => self.admission(hand, post).await,
+                    1..=7 => hand.in_flight.push_back(InFlight::Post(post)),
+                    _ => {}
                 }
             }
             42_000..=45_999 => {
@@ -256,18 +259,20 @@ impl Caller {
                     Ok(()) => hand.ledger.ok += 1,
                     Err(why) => self.failed(hand, &why),
                 },
-                Some(InFlight::Post(mut post)) => {
-                    let admitted = match self.way {
-                        Way::Await => (&mut post).await,
-                        Way::Wait => waited(post.wait()),
-                    };
-                    if let Err(why) = admitted {
-                        hand.ledger.posts_refused += 1;
-                        self.note(hand, &why);
-                    }
-                }
+                Some(InFlight::Post(post)) => self.admission(hand, post).await,
                 Some(InFlight::Doomed(call)) => cancel(call),
             }
+        }
+    }
+
+    async fn admission(&mut self, hand: &mut Hand, post: Post) {
+        let admitted = match self.way {
+            Way::Await => post.await,
+            Way::Wait => waited(post.wait()),
+        };
+        if let Err(why) = admitted {
+            hand.ledger.posts_refused += 1;
+            self.note(hand, &why);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a caller does with a lane now and then: sessions, streams, interrupts, spawned futures, calls from inside, the end.
 
-use crate::book::{Fuse, Guest, INSIDE, Receipt, Space, Ticket, Watch, cancel};
+use crate::book::{Fuse, Guest, INSIDE, Receipt, Space, Ticket, Watch, cancel, fired_by};
 use crate::caller::{Caller, Hand, InFlight, poll_once};
 use crate::object::Object;
 use crate::watch::fault;
@@ -21,7 +21,12 @@ impl Caller {
             2..=4 => self.stream(hand).await,
             5 => self.replace(hand),
             6 => self.on_interrupt(hand),
-            7 | 8 => hand.ledger.interrupts += u64::from(hand.lane.interrupt()),
+            7 | 8 => {
+                let (fired, says) = fired_by(|| hand.lane.interrupt());
+                if fired != u64::from(says) {
+                    fault(format!("an interrupt has fired {fired} times, and says that it did: {says}"));
+                }
+            }
             9 => hand.lane.clear_poison(),
             10 => self.drop_while_it_runs(hand).await,
             11 => self.drop_while_it_waits(hand).await,
