@@ -1,19 +1,18 @@
 //! [`Book`]: what has become of every closure of a lane, written down by the closures themselves.
 //!
-//! Each closure owns a [`Ticket`], and each ticket is entered in the book as it is dropped: completed, panicked, cancelled or
-//! refused, whatever way it went. So a closure that is leaked, lost or counted twice shows, be it one in a billion.
+//! Each closure has a [`Ticket`](crate::ticket::Ticket), and each ticket is entered in the book as it is dropped: completed,
+//! panicked, cancelled or refused, whatever way it went. So a closure that is leaked, lost or counted twice shows, be it one
+//! in a billion. Results, interrupters and spawned futures are counted in and out.
 //!
 //! The books are a fixed number of statics, used again and again: what the harness itself needs does not grow, and a ticket
 //! is 24 bytes without a reference count.
 
 use crate::object::{Object, me};
+use crate::ticket::note_fired;
 use crate::watch::fault;
 use parking_lot::{Condvar, Mutex};
 use serial_executor::WeakSerialExecutor;
-use std::cell::Cell;
-use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::thread;
 use std::time::Duration;
 
 /// So many callers there may be.
@@ -42,7 +41,6 @@ pub(crate) struct Book {
 }
 
 /// Written without a read-modify-write: two threads that did so at once would lose counts, which would show.
-#[derive(Default)]
 #[repr(align(128))]
 struct ByLane {
     completed: [AtomicU64; 2],
@@ -52,7 +50,6 @@ struct ByLane {
     receipts: AtomicU64,
 }
 
-#[derive(Default)]
 #[repr(align(128))]
 struct ByAll {
     cancelled: [AtomicU64; 2],
@@ -64,6 +61,22 @@ struct ByAll {
     guests: AtomicI64,
     /// Whether the object may be dropped elsewhere.
     claimed: AtomicBool,
+}
+
+/// Whether the caller awaits the outcome of a closure, and reports it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Watch {
+    Awaited,
+    LetGo,
+}
+
+/// What became of a closure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate {
+    Completed,
+    Panicked,
+    Cancelled,
+    Refused,
 }
 
 /// Closures by what became of them; of each, first those whose outcome their caller awaits, then the others.
@@ -164,6 +177,17 @@ impl Book {
         })
     }
 
+    /// Enters what has become of a closure.
+    pub(crate) fn enter(&self, fate: Fate, watch: Watch) {
+        let watch = watch as usize;
+        match fate {
+            Fate::Completed => _ = add_on_lane(&self.by_lane.completed[watch]),
+            Fate::Panicked => _ = add_on_lane(&self.by_lane.panicked[watch]),
+            Fate::Cancelled => _ = self.by_all.cancelled[watch].fetch_add(1, Relaxed),
+            Fate::Refused => _ = self.by_all.refused[watch].fetch_add(1, Relaxed),
+        }
+    }
+
     /// From here on the object may leave its thread.
     pub(crate) fn claim(&self) {
         self.by_all.claimed.store(true, Relaxed);
@@ -201,146 +225,6 @@ fn add_on_lane(counter: &AtomicU64) -> u64 {
     sum
 }
 
-/// Whether the caller awaits the outcome of the closure, and reports it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Watch {
-    Awaited,
-    LetGo,
-}
-
-/// In which order the closure comes: that of its caller, or that of its caller's sessions.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Space {
-    Lane,
-    Session,
-}
-
-/// What the closure does.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Deed {
-    Nothing,
-    Panic,
-    Dawdle,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Queued,
-    Running,
-    Over,
-}
-
-/// Part of every closure. Its end is entered in the book.
-pub(crate) struct Ticket {
-    book: &'static Book,
-    /// Rising, for each caller.
-    pub(crate) number: u64,
-    pub(crate) who: u8,
-    pub(crate) space: Space,
-    pub(crate) watch: Watch,
-    pub(crate) deed: Deed,
-    /// Whether it panics when it is dropped without having run.
-    pub(crate) bites: bool,
-    stage: Stage,
-}
-
-impl Ticket {
-    pub(crate) fn new(book: &'static Book, who: u8, number: u64, watch: Watch) -> Self {
-        let (space, deed) = (Space::Lane, Deed::Nothing);
-        Self { book, number, who, space, watch, deed, bites: false, stage: Stage::Queued }
-    }
-
-    pub(crate) fn book(&self) -> &'static Book {
-        self.book
-    }
-
-    /// The closure: the object looks at its number, and it does its deed.
-    pub(crate) fn run(self, object: &mut Object) -> u64 {
-        let number = self.number;
-        self.during(object, |_| number)
-    }
-
-    /// The same with more to do.
-    pub(crate) fn during<R>(mut self, object: &mut Object, f: impl FnOnce(&mut Object) -> R) -> R {
-        self.stage = Stage::Running;
-        object.serve(&self);
-        self.do_its_deed();
-        let value = f(object);
-        self.stage = Stage::Over;
-        value
-    }
-
-    /// The closure of a `replace`.
-    pub(crate) fn make(mut self) -> Object {
-        self.stage = Stage::Running;
-        self.do_its_deed();
-        let object = Object::new(self.book);
-        self.stage = Stage::Over;
-        object
-    }
-
-    /// The closure of a call whose result may go unread.
-    pub(crate) fn run_for_receipt(self, object: &mut Object) -> Receipt {
-        let book = self.book;
-        self.during(object, |_| Receipt::new(book))
-    }
-
-    fn do_its_deed(&self) {
-        match self.deed {
-            Deed::Nothing => {}
-            Deed::Panic => on_purpose(),
-            Deed::Dawdle => self.book.dawdle(Duration::from_millis(2)),
-        }
-    }
-}
-
-/// Panics without a word from the panic hook.
-pub(crate) fn on_purpose() -> ! {
-    resume_unwind(Box::new("on purpose"))
-}
-
-thread_local! {
-    /// Whether this thread is just dropping a call: what it drops that has not run is cancelled, not refused.
-    static CANCELLING: Cell<bool> = const { Cell::new(false) };
-    /// How many interrupters this thread has run.
-    static FIRED: Cell<u64> = const { Cell::new(0) };
-}
-
-/// How many interrupters run on this thread, where they have to, while `f` does. Also what `f` returns.
-pub(crate) fn fired_by<R>(f: impl FnOnce() -> R) -> (u64, R) {
-    let before = FIRED.get();
-    let value = f();
-    (FIRED.get() - before, value)
-}
-
-/// Drops a call, or a stream.
-pub(crate) fn cancel(call: impl Sized) {
-    CANCELLING.set(true);
-    let (fired, ()) = fired_by(|| drop(call));
-    CANCELLING.set(false);
-    if fired > 1 {
-        fault("a call that was dropped was interrupted more than once");
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let watch = self.watch as usize;
-        match self.stage {
-            Stage::Over => _ = add_on_lane(&self.book.by_lane.completed[watch]),
-            Stage::Running => _ = add_on_lane(&self.book.by_lane.panicked[watch]),
-            Stage::Queued => {
-                let ByAll { cancelled, refused, .. } = &self.book.by_all;
-                let counters = if CANCELLING.get() { cancelled } else { refused };
-                counters[watch].fetch_add(1, Relaxed);
-                if self.bites && !thread::panicking() {
-                    on_purpose();
-                }
-            }
-        }
-    }
-}
-
 /// A result: made by the lane, and dropped once by somebody.
 pub(crate) struct Receipt(&'static Book);
 
@@ -371,7 +255,7 @@ impl Fuse {
 
     pub(crate) fn fire(&self) {
         self.book.by_all.fired.fetch_add(1, Relaxed);
-        FIRED.set(FIRED.get() + 1);
+        note_fired();
         *self.book.interrupted.lock() = true;
         self.book.bell.notify_all();
     }

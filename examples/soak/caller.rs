@@ -2,8 +2,10 @@
 //!
 //! The same code runs under every runtime. What is rare is in [`crate::rare`].
 
-use crate::book::{Deed, Receipt, Ticket, Watch, cancel};
+use crate::book::{Receipt, Watch};
 use crate::life::{Ledger, Life, adds_up};
+use crate::object::Object;
+use crate::ticket::{Deed, Ticket, cancel};
 use crate::watch::{AWAY, BEATS, DONE, fault, faults};
 use crate::world::{Parcel, Stint, World};
 use fastrand::Rng;
@@ -35,7 +37,7 @@ pub(crate) struct Caller {
 
 /// What a caller has on the lane that it is working with.
 pub(crate) struct Hand {
-    pub(crate) lane: SerialExecutor<crate::object::Object>,
+    pub(crate) lane: SerialExecutor<Object>,
     pub(crate) life: Arc<Life>,
     pub(crate) ledger: Ledger,
     in_flight: VecDeque<InFlight>,

@@ -1,7 +1,8 @@
 //! [`Life`]: a lane from its making to its end, shared by the callers that have to do with it, and the audit at the end.
 
-use crate::book::{Book, Fates, on_purpose};
+use crate::book::{Book, Fates};
 use crate::object::Object;
+use crate::ticket::on_purpose;
 use crate::watch::fault;
 use fastrand::Rng;
 use parking_lot::Mutex;

@@ -1,6 +1,7 @@
 //! [`Object`]: what the lanes own. It looks at every call that reaches it.
 
-use crate::book::{Book, Order, Ticket};
+use crate::book::{Book, Order};
+use crate::ticket::Ticket;
 use crate::watch::fault;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -1,8 +1,9 @@
 //! What a caller does with a lane now and then: sessions, streams, interrupts, spawned futures, calls from inside, the end.
 
-use crate::book::{Fuse, Guest, INSIDE, Receipt, Space, Ticket, Watch, cancel, fired_by};
+use crate::book::{Fuse, Guest, INSIDE, Receipt, Watch};
 use crate::caller::{Caller, Hand, InFlight, poll_once};
 use crate::object::Object;
+use crate::ticket::{Space, Ticket, cancel, fired_by};
 use crate::watch::fault;
 use crate::world::Parcel;
 use futures::StreamExt;

@@ -44,7 +44,7 @@ impl Watch {
     /// Looks on from a thread of its own, and ends the process when a caller gets nowhere for `stall`.
     pub(crate) fn start(calls: u64, stall: Duration) -> Self {
         let bar = ProgressBar::new(calls);
-        let template = "{elapsed_precise} {bar:30} {percent:>3}% {human_pos} calls, {per_sec}, {eta} to go";
+        let template = "{elapsed_precise} {bar:30} {percent:>3}% {human_pos} calls, {eta} to go";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -1,0 +1,144 @@
+//! [`Ticket`]: part of every closure; what it does, and how it knows what has become of it.
+
+use crate::book::{Book, Fate, Receipt, Watch};
+use crate::object::Object;
+use crate::watch::fault;
+use std::cell::Cell;
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::Duration;
+
+/// In which order the closure comes: that of its caller, or that of its caller's sessions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Space {
+    Lane,
+    Session,
+}
+
+/// What the closure does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deed {
+    Nothing,
+    Panic,
+    Dawdle,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Queued,
+    Running,
+    Over,
+}
+
+/// Part of every closure. Its end is entered in the book.
+pub(crate) struct Ticket {
+    book: &'static Book,
+    /// Rising, for each caller.
+    pub(crate) number: u64,
+    pub(crate) who: u8,
+    pub(crate) space: Space,
+    pub(crate) watch: Watch,
+    pub(crate) deed: Deed,
+    /// Whether it panics when it is dropped without having run.
+    pub(crate) bites: bool,
+    stage: Stage,
+}
+
+impl Ticket {
+    pub(crate) fn new(book: &'static Book, who: u8, number: u64, watch: Watch) -> Self {
+        let (space, deed) = (Space::Lane, Deed::Nothing);
+        Self { book, number, who, space, watch, deed, bites: false, stage: Stage::Queued }
+    }
+
+    pub(crate) fn book(&self) -> &'static Book {
+        self.book
+    }
+
+    /// The closure: the object looks at its number, and it does its deed.
+    pub(crate) fn run(self, object: &mut Object) -> u64 {
+        let number = self.number;
+        self.during(object, |_| number)
+    }
+
+    /// The same with more to do.
+    pub(crate) fn during<R>(mut self, object: &mut Object, f: impl FnOnce(&mut Object) -> R) -> R {
+        self.stage = Stage::Running;
+        object.serve(&self);
+        self.do_its_deed();
+        let value = f(object);
+        self.stage = Stage::Over;
+        value
+    }
+
+    /// The closure of a `replace`.
+    pub(crate) fn make(mut self) -> Object {
+        self.stage = Stage::Running;
+        self.do_its_deed();
+        let object = Object::new(self.book);
+        self.stage = Stage::Over;
+        object
+    }
+
+    /// The closure of a call whose result may go unread.
+    pub(crate) fn run_for_receipt(self, object: &mut Object) -> Receipt {
+        let book = self.book;
+        self.during(object, |_| Receipt::new(book))
+    }
+
+    fn do_its_deed(&self) {
+        match self.deed {
+            Deed::Nothing => {}
+            Deed::Panic => on_purpose(),
+            Deed::Dawdle => self.book.dawdle(Duration::from_millis(2)),
+        }
+    }
+}
+
+/// Panics without a word from the panic hook.
+pub(crate) fn on_purpose() -> ! {
+    resume_unwind(Box::new("on purpose"))
+}
+
+thread_local! {
+    /// Whether this thread is just dropping a call: what it drops that has not run is cancelled, not refused.
+    static CANCELLING: Cell<bool> = const { Cell::new(false) };
+    /// How many interrupters this thread has run.
+    static FIRED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// This thread has run an interrupter.
+pub(crate) fn note_fired() {
+    FIRED.set(FIRED.get() + 1);
+}
+
+/// How many interrupters run on this thread, where they have to, while `f` does. Also what `f` returns.
+pub(crate) fn fired_by<R>(f: impl FnOnce() -> R) -> (u64, R) {
+    let before = FIRED.get();
+    let value = f();
+    (FIRED.get() - before, value)
+}
+
+/// Drops a call, or a stream.
+pub(crate) fn cancel(call: impl Sized) {
+    CANCELLING.set(true);
+    let (fired, ()) = fired_by(|| drop(call));
+    CANCELLING.set(false);
+    if fired > 1 {
+        fault("a call that was dropped was interrupted more than once");
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let fate = match self.stage {
+            Stage::Over => Fate::Completed,
+            Stage::Running => Fate::Panicked,
+            Stage::Queued if CANCELLING.get() => Fate::Cancelled,
+            Stage::Queued => Fate::Refused,
+        };
+        self.book.enter(fate, self.watch);
+        if self.bites && self.stage == Stage::Queued && !thread::panicking() {
+            on_purpose();
+        }
+    }
+}
