@@ -1,0 +1,9 @@
+//! What a lane must survive: foreign code that does the worst at the worst place, floods, threads that are refused,
+//! runtimes and processes that end. `reentrance` is the table of every place where foreign code runs against everything
+//! that it may do there.
+
+#[allow(dead_code)]
+#[path = "../it/support.rs"]
+mod support;
+
+mod reentrance;

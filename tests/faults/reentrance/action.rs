@@ -1,0 +1,245 @@
+//! What foreign code may do to its lane.
+
+use super::stage::{Lane, Object, Trap};
+use futures::task::SpawnExt;
+use serial_executor::{CallError, TryCallError, WaitError};
+use std::thread;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Nothing,
+    Panic,
+    Call,
+    CallAndDrop,
+    CallAndDetach,
+    TryCall,
+    Post,
+    Session,
+    SessionAndDrop,
+    Stream,
+    StreamAndDrop,
+    Io,
+    Spawn,
+    Replace,
+    ClearPoison,
+    SetInterrupter,
+    Interrupt,
+    Look,
+    CloneAndDowngrade,
+    WaitForACall,
+    WaitForALittleWhile,
+    WaitForTheEnd,
+    AnotherThreadCalls,
+    Close,
+    Abort,
+    IntoInner,
+    DropTheLastHandle,
+}
+
+use Action::*;
+
+pub(super) const ACTIONS: [Action; 27] = [
+    Nothing,
+    Panic,
+    Call,
+    CallAndDrop,
+    CallAndDetach,
+    TryCall,
+    Post,
+    Session,
+    SessionAndDrop,
+    Stream,
+    StreamAndDrop,
+    Io,
+    Spawn,
+    Replace,
+    ClearPoison,
+    SetInterrupter,
+    Interrupt,
+    Look,
+    CloneAndDowngrade,
+    WaitForACall,
+    WaitForALittleWhile,
+    WaitForTheEnd,
+    AnotherThreadCalls,
+    Close,
+    Abort,
+    IntoInner,
+    DropTheLastHandle,
+];
+
+impl Action {
+    /// Whether it ends the lane. (The last handle does only if it is the last.)
+    pub(super) fn ends(self) -> bool {
+        matches!(self, Close | Abort | IntoInner)
+    }
+
+    /// Whether it waits for the lane, where it can.
+    pub(super) fn waits(self) -> bool {
+        matches!(self, WaitForACall | AnotherThreadCalls)
+    }
+
+    pub(super) fn perform(self, trap: &Trap) {
+        if self == Panic {
+            panic!("sprung");
+        }
+        if self == DropTheLastHandle {
+            return trap.drop_the_last_handle();
+        }
+        let Some(lane) = trap.lane() else {
+            return trap.fail("there is a handle, and yet no lane".to_owned());
+        };
+        self.perform_on(&lane, trap);
+    }
+
+    fn perform_on(self, lane: &Lane, trap: &Trap) {
+        let tracked = trap.track();
+        match self {
+            Nothing | Panic | DropTheLastHandle => {}
+            Call => trap.keep_call(lane.call(move |object| object.count(&tracked))),
+            CallAndDrop => drop(lane.call(move |object| object.count(&tracked))),
+            CallAndDetach => lane.call(move |object| object.count(&tracked)).detach(),
+            TryCall => match lane.try_call(move |object: &mut Object| object.count(&tracked)) {
+                Ok(call) => trap.keep_call(call),
+                Err(TryCallError::Full(_) | TryCallError::Closed(_) | TryCallError::Poisoned(_)) => {}
+            },
+            Post => {
+                let post = lane.post(move |object| _ = object.count(&tracked));
+                trap.keep(async move { post.await.or_else(refused) });
+            }
+            Session => {
+                let request = lane.session();
+                trap.keep(async move {
+                    match request.await {
+                        Ok(mut session) => session.call(move |object| object.count(&tracked)).await.map(drop),
+                        Err(error) => Err(error),
+                    }
+                    .or_else(refused)
+                });
+            }
+            SessionAndDrop => drop(lane.session()),
+            Stream => {
+                let mut items = lane.stream(1, move |object, out| {
+                    let _ = (0..3).try_for_each(|_| out.emit(object.count(&tracked)));
+                });
+                trap.keep(async move {
+                    use futures::StreamExt;
+                    while let Some(item) = items.next().await {
+                        item.map(drop).or_else(refused)?;
+                    }
+                    Ok(())
+                });
+            }
+            StreamAndDrop => {
+                drop(lane.stream(1, move |object, out| while out.emit(object.count(&tracked)).is_ok() {}))
+            }
+            Io => {
+                use futures::io::AsyncReadExt;
+                let mut io = lane.io();
+                trap.keep(async move {
+                    let _tracked = tracked;
+                    match io.read(&mut [0; 4]).await {
+                        Ok(_) => Ok(()),
+                        Err(error) => match error.downcast::<CallError>() {
+                            Ok(error) => refused(error),
+                            Err(error) => Err(error.to_string()),
+                        },
+                    }
+                });
+            }
+            // Refused or not: it is run, or dropped.
+            Spawn => _ = lane.spawn(async move { drop(tracked) }),
+            Replace => {
+                let object = trap.another_object();
+                let replaced = lane.replace(move || object);
+                trap.keep(async move { replaced.await.or_else(refused) });
+            }
+            ClearPoison => lane.clear_poison(),
+            SetInterrupter => {
+                let set = lane.on_interrupt(move |_| move || _ = &tracked);
+                trap.keep(async move { set.await.or_else(refused) });
+            }
+            Interrupt => _ = lane.interrupt(),
+            Look => look(lane),
+            CloneAndDowngrade => {
+                let weak = lane.clone().downgrade();
+                if weak.upgrade().is_none() {
+                    trap.fail("a handle lives, and another cannot be made".to_owned());
+                }
+            }
+            WaitForACall => {
+                if trap.is_waited_for_by_the_lane() {
+                    return; // The user's deadlock: the documentation of `on_interrupt` says so.
+                }
+                let outcome = lane.call(move |object| object.count(&tracked)).wait();
+                match (lane.is_current(), outcome) {
+                    (false, Ok(_))
+                    | (true, Err(WaitError::WouldDeadlock))
+                    | (_, Err(WaitError::Failed(CallError::Closed | CallError::Poisoned))) => {}
+                    (is_current, outcome) => trap.fail(format!("on the lane: {is_current}: {outcome:?}")),
+                }
+            }
+            WaitForALittleWhile => {
+                let mut call = lane.call(move |object| object.count(&tracked));
+                let outcome = call.wait_timeout(Duration::from_micros(100));
+                match (lane.is_current(), outcome) {
+                    (false, Ok(_) | Err(WaitError::Timeout))
+                    | (true, Err(WaitError::WouldDeadlock))
+                    | (_, Err(WaitError::Failed(CallError::Closed | CallError::Poisoned))) => {}
+                    (is_current, outcome) => trap.fail(format!("on the lane: {is_current}: {outcome:?}")),
+                }
+            }
+            WaitForTheEnd => {
+                let ended = lane.ended();
+                let outcome =
+                    if lane.is_current() { ended.wait() } else { { ended }.wait_timeout(Duration::ZERO) };
+                match (lane.is_current(), outcome) {
+                    (_, Ok(()))
+                    | (false, Err(WaitError::Timeout))
+                    | (true, Err(WaitError::WouldDeadlock)) => {}
+                    (is_current, outcome) => trap.fail(format!("on the lane: {is_current}: {outcome:?}")),
+                }
+            }
+            AnotherThreadCalls => {
+                let can_wait = !lane.is_current() && !trap.is_waited_for_by_the_lane();
+                let told = thread::scope(|scope| {
+                    let other = scope.spawn(|| {
+                        look(lane);
+                        let _ = lane.try_call(|_: &mut Object| ()).map(drop);
+                        drop(lane.session());
+                        let call = lane.call(move |object| object.count(&tracked));
+                        if can_wait { call.wait().map_or_else(drop, drop) } else { trap.keep_call(call) }
+                    });
+                    other.join()
+                });
+                if told.is_err() {
+                    trap.fail("the other thread panicked".to_owned());
+                }
+            }
+            Close => drop(lane.close()),
+            Abort => drop(lane.abort()),
+            IntoInner => {
+                let object = lane.clone().into_inner();
+                trap.keep(async move {
+                    drop(object.await);
+                    Ok(())
+                });
+            }
+        }
+    }
+}
+
+/// A call that the lane has refused has resolved, too.
+fn refused(error: CallError) -> Result<(), String> {
+    match error {
+        CallError::Closed | CallError::Poisoned => Ok(()),
+        CallError::Panicked(panic) => Err(panic.message().to_owned()),
+    }
+}
+
+fn look(lane: &Lane) {
+    let stats = lane.stats();
+    let _ = (format!("{lane:?} {stats:?}"), lane.pending(), lane.is_poisoned(), lane.is_closed());
+    let _ = (lane.thread().id(), lane.is_current(), lane.downgrade());
+}

@@ -1,0 +1,728 @@
+//! The places where foreign code runs.
+
+use super::stage::{Lane, Object, OnDrop, Stage, Trap};
+use crate::support::{Gate, eventually};
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
+use futures::io::AsyncReadExt;
+use futures::task::SpawnExt;
+use serial_executor::{Call, Emitter};
+use std::cell::RefCell;
+use std::panic::{self, panic_any};
+use std::sync::{Arc, Once};
+use std::task::{Context, Poll, Wake, Waker};
+
+pub(super) struct Place {
+    pub(super) name: String,
+    /// Leads a lane to where the trap springs. It has sprung, or will without further ado, when this returns.
+    pub(super) set: Box<dyn Fn(&Stage, Trap)>,
+    /// A panic there is the panic of a call or factory, and poisons.
+    pub(super) is_call: bool,
+    /// The way there has poisoned the object.
+    pub(super) poisons: bool,
+    /// The way there has ended the lane.
+    pub(super) ends: bool,
+    /// A panic there is what the end reports.
+    pub(super) is_end_of_object: bool,
+    /// The lane cannot go on before the trap has sprung, although it springs elsewhere.
+    pub(super) holds_lane: bool,
+    /// The object is not made before the place is set.
+    pub(super) is_unborn: bool,
+    pub(super) is_bounded: bool,
+    /// A panic there ends the process, by the rules of the language.
+    pub(super) is_fatal: bool,
+}
+
+fn at(name: impl Into<String>, set: impl Fn(&Stage, Trap) + 'static) -> Place {
+    Place {
+        name: name.into(),
+        set: Box::new(set),
+        is_call: false,
+        poisons: false,
+        ends: false,
+        is_end_of_object: false,
+        holds_lane: false,
+        is_unborn: false,
+        is_bounded: false,
+        is_fatal: false,
+    }
+}
+
+/// A place in something that the lane has to come to: it is queued behind the busy lane, which is then released.
+fn queued(name: &str, queue: impl Fn(&Stage, &Lane, Trap) + 'static) -> Place {
+    at(name, move |stage, trap| {
+        stage.stick().detach();
+        stage.with(|lane| queue(stage, lane, trap));
+        stage.ready();
+        stage.release();
+    })
+}
+
+impl Place {
+    fn call(self) -> Self {
+        Self { is_call: true, ..self }
+    }
+
+    fn poisoned(self) -> Self {
+        Self { poisons: true, ..self }
+    }
+
+    fn ended(self) -> Self {
+        Self { ends: true, ..self }
+    }
+
+    fn unborn(self) -> Self {
+        Self { is_unborn: true, ..self }
+    }
+
+    fn fatal(self) -> Self {
+        Self { is_fatal: true, ..self }
+    }
+
+    fn holding_the_lane(self) -> Self {
+        self.holding_the_lane_if(true)
+    }
+
+    fn holding_the_lane_if(self, holds_lane: bool) -> Self {
+        Self { holds_lane, ..self }
+    }
+}
+
+pub(super) fn places() -> Vec<Place> {
+    [closures(), captures(), results(), objects(), wakers(), interrupters(), items(), futures(), payloads()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn closures() -> Vec<Place> {
+    vec![
+        queued("closure of a call", |stage, lane, trap| {
+            stage.keep_call(lane.call(move |_| trap.spring()));
+        })
+        .call(),
+        queued("closure of a post", |_, lane, trap| drop(lane.post(move |_| trap.spring()))).call(),
+        queued("closure of a stream", |stage, lane, trap| {
+            let items = lane.stream(2, move |_, out| {
+                let _ = out.emit(1);
+                trap.spring();
+                let _ = out.emit(2);
+            });
+            stage.keep(items.collect::<Vec<_>>().map(drop).map(Ok));
+        })
+        .call(),
+        at("closure of a session", |stage, trap| {
+            let mut session = stage.with(|lane| lane.session().wait().unwrap());
+            let (started, gate) = (Gate::new(), Gate::new());
+            stage.keep_call(session.call({
+                let (started, gate) = (started.clone(), gate.clone());
+                move |_| {
+                    started.open();
+                    gate.pass();
+                    trap.spring();
+                }
+            }));
+            stage.keep_call(session.call(|_| ()));
+            started.pass();
+            stage.ready();
+            gate.open();
+        })
+        .call(),
+        queued("closure that makes an interrupter", |stage, lane, trap| {
+            stage.keep_call(lane.on_interrupt(move |_| {
+                trap.spring();
+                || ()
+            }));
+        })
+        .call(),
+        queued("closure that reads", |stage, lane, trap| {
+            lane.call(move |object| object.on_read = Some(trap)).detach();
+            stage.keep(begun(Waits::Io.begin(lane), Waker::noop()).map(Ok));
+        })
+        .call(),
+        at("factory of the object", |stage, trap| {
+            stage.set_in_cradle(trap);
+            stage.ready();
+            stage.bear();
+        })
+        .call()
+        .unborn(),
+        queued("factory of a replacement", |stage, lane, trap| {
+            stage.keep_call(lane.replace(move || {
+                trap.spring();
+                trap.another_object()
+            }));
+        })
+        .call(),
+        at("hook", |stage, trap| {
+            install_hook();
+            stage.stick().detach();
+            let call = stage.with(|lane| {
+                lane.call(move |_| {
+                    HOOK.set(Some(trap));
+                    panic!("for the hook");
+                })
+            });
+            call.detach();
+            stage.ready();
+            stage.release();
+        })
+        .poisoned()
+        .fatal(),
+        at("thread-local", |stage, trap| {
+            thread_local! {
+                static LEFT: RefCell<Option<OnDrop>> = const { RefCell::new(None) };
+            }
+            stage.with(|lane| lane.call(move |_| LEFT.set(Some(OnDrop(trap)))).wait().unwrap());
+            stage.stick().detach();
+            stage.with(|lane| drop(lane.close()));
+            stage.ready();
+            stage.release();
+        })
+        .ended()
+        .fatal(),
+    ]
+}
+
+thread_local! {
+    static HOOK: RefCell<Option<Trap>> = const { RefCell::new(None) };
+}
+
+/// A panic hook that springs the trap of its thread, once.
+fn install_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            before(info);
+            if let Ok(Some(trap)) = HOOK.try_with(RefCell::take) {
+                trap.spring();
+            }
+        }));
+    });
+}
+
+/// Queues something with a capture that springs the trap when it is dropped, and keeps its future.
+type WithCapture = fn(&Stage, &Lane, OnDrop);
+
+const WITH_CAPTURE: [(&str, WithCapture); 8] = [
+    ("a call", |stage, lane, bomb| stage.keep_call(lane.call(move |_| _ = &bomb))),
+    ("a detached call", |_, lane, bomb| lane.call(move |_| _ = &bomb).detach()),
+    ("a call that is tried", |stage, lane, bomb| {
+        match lane.try_call(move |_: &mut Object| _ = &bomb) {
+            Ok(call) => stage.keep_call(call),
+            // It is dropped here, and its panic is that of the caller.
+            Err(error) => drop(panic::catch_unwind(panic::AssertUnwindSafe(|| drop(error)))),
+        }
+    }),
+    ("a post", |_, lane, bomb| drop(lane.post(move |_| _ = &bomb))),
+    ("a stream", |stage, lane, bomb| {
+        let items = lane.stream(1, move |_, _: &mut Emitter<u32>| _ = &bomb);
+        stage.keep(items.collect::<Vec<_>>().map(drop).map(Ok));
+    }),
+    ("a replacement", |stage, lane, bomb| {
+        let object = stage.another_object();
+        stage.keep_call(lane.replace(move || {
+            // Not at the end: a result on its way out is leaked when a destructor panics then (rust-lang/rust#47949).
+            drop(bomb);
+            object
+        }));
+    }),
+    ("a closure that makes an interrupter", |stage, lane, bomb| {
+        stage.keep_call(lane.on_interrupt(move |_| {
+            let _ = &bomb;
+            || ()
+        }));
+    }),
+    ("a future", |_, lane, bomb| {
+        drop(lane.spawn(async move {
+            let _bomb = bomb;
+            std::future::pending::<()>().await;
+        }));
+    }),
+];
+
+fn captures() -> Vec<Place> {
+    let mut places = Vec::new();
+    for (what, queue) in WITH_CAPTURE {
+        let is_future = what == "a future";
+        if !is_future {
+            let name = format!("capture of {what} as it runs");
+            places.push(queued(&name, move |stage, lane, trap| queue(stage, lane, OnDrop(trap))).call());
+            let name = format!("capture of {what} that is discarded by an abort");
+            places.push(
+                at(name, move |stage, trap| {
+                    stage.stick().detach();
+                    stage.with(|lane| {
+                        stage.keep_call(lane.call(|_| ()));
+                        queue(stage, lane, OnDrop(trap));
+                        stage.keep_call(lane.call(|_| ()));
+                        drop(lane.post(|_| ()));
+                        drop(lane.abort());
+                    });
+                })
+                .ended(),
+            );
+        }
+        if !is_future && what != "a replacement" {
+            let name = format!("capture of {what} that is refused by a poisoned lane");
+            places.push(
+                queued(&name, move |stage, lane, trap| {
+                    lane.call(|_| panic!("poison")).detach();
+                    queue(stage, lane, OnDrop(trap));
+                })
+                .poisoned(),
+            );
+        }
+        let name = format!("capture of {what} that is refused by a closed lane");
+        places.push(
+            at(name, move |stage, trap| {
+                stage.stick().detach();
+                stage.with(|lane| {
+                    lane.close();
+                    queue(stage, lane, OnDrop(trap));
+                });
+            })
+            .ended(),
+        );
+    }
+    places.extend([
+        at("capture of a call that is dropped", |stage, trap| {
+            stage.stick().detach();
+            let bomb = OnDrop(trap);
+            let call = stage.with(|lane| lane.call(move |_| _ = &bomb));
+            stage.ready();
+            drop(call);
+        }),
+        at("capture of a stream that is dropped", |stage, trap| {
+            stage.stick().detach();
+            let bomb = OnDrop(trap);
+            let items = stage.with(|lane| lane.stream(1, move |_, _: &mut Emitter<u32>| _ = &bomb));
+            stage.ready();
+            drop(items);
+        }),
+        at("capture of a call that is dropped by its own lane", |stage, trap| {
+            stage.stick().detach();
+            let bomb = OnDrop(trap);
+            stage.with(|lane| {
+                let (hand_over, handed) = std::sync::mpsc::channel::<Call<()>>();
+                lane.call(move |_| drop(handed.recv())).detach();
+                hand_over.send(lane.call(move |_| _ = &bomb)).unwrap();
+            });
+            stage.ready();
+            stage.release();
+        }),
+        at("capture of a session's call that is dropped", |stage, trap| {
+            let mut session = stage.with(|lane| lane.session().wait().unwrap());
+            let gate = Gate::new();
+            session
+                .call({
+                    let gate = gate.clone();
+                    move |_| gate.pass()
+                })
+                .detach();
+            let bomb = OnDrop(trap);
+            let call = session.call(move |_| _ = &bomb);
+            stage.ready();
+            drop(call);
+            gate.open();
+        })
+        .holding_the_lane(),
+    ]);
+    places
+}
+
+fn results() -> Vec<Place> {
+    vec![
+        queued("result of a detached call", |_, lane, trap| lane.call(move |_| OnDrop(trap)).detach()),
+        at("result of a running call that was dropped", |stage, trap| {
+            let (started, gate) = (Gate::new(), Gate::new());
+            let call = stage.with(|lane| {
+                let (started, gate) = (started.clone(), gate.clone());
+                lane.call(move |_| {
+                    started.open();
+                    gate.pass();
+                    OnDrop(trap)
+                })
+            });
+            started.pass();
+            drop(call);
+            stage.ready();
+            gate.open();
+        }),
+        at("result of a finished call that is dropped", |stage, trap| {
+            let call = stage.with(|lane| lane.call(move |_| OnDrop(trap)));
+            eventually("the call is over", || call.is_finished());
+            stage.stick().detach();
+            stage.ready();
+            drop(call);
+        }),
+        at("result of a finished call that is detached", |stage, trap| {
+            let call = stage.with(|lane| lane.call(move |_| OnDrop(trap)));
+            eventually("the call is over", || call.is_finished());
+            stage.stick().detach();
+            stage.ready();
+            call.detach();
+        }),
+    ]
+}
+
+fn objects() -> Vec<Place> {
+    let arm = |lane: &Lane, trap| {
+        lane.call(move |object| object.bomb = Some(OnDrop(trap))).wait().unwrap();
+    };
+    vec![
+        Place {
+            is_end_of_object: true,
+            ..at("object at its end", move |stage, trap| {
+                stage.with(|lane| arm(lane, trap));
+                stage.stick().detach();
+                stage.with(|lane| drop(lane.close()));
+                stage.ready();
+                stage.release();
+            })
+            .ended()
+        },
+        at("object that is replaced", move |stage, trap| {
+            stage.with(|lane| arm(lane, trap));
+            stage.stick().detach();
+            let object = stage.another_object();
+            stage.keep_call(stage.with(|lane| lane.replace(move || object)));
+            stage.ready();
+            stage.release();
+        }),
+        at("object that nobody takes out", move |stage, trap| {
+            stage.with(|lane| arm(lane, trap));
+            let object = stage.with(|lane| {
+                let ended = lane.ended();
+                let object = lane.clone().into_inner();
+                ended.wait().unwrap();
+                object
+            });
+            stage.ready();
+            drop(object);
+        })
+        .ended(),
+    ]
+}
+
+/// What a waker waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    Call,
+    Post,
+    Stream,
+    Request,
+    Io,
+    End,
+    Object,
+}
+
+impl Waits {
+    const ALL: [Self; 7] =
+        [Self::Call, Self::Post, Self::Stream, Self::Request, Self::Io, Self::End, Self::Object];
+
+    /// Something that is pending while the lane is busy.
+    fn begin(self, lane: &Lane) -> BoxFuture<'static, ()> {
+        match self {
+            Self::Call => lane.call(|_| ()).map(drop).boxed(),
+            Self::Post => {
+                lane.call(|_| ()).detach();
+                lane.post(|_| ()).map(drop).boxed()
+            }
+            Self::Stream => lane.stream(2, |_, out| _ = out.emit(1)).collect::<Vec<_>>().map(drop).boxed(),
+            Self::Request => lane.session().map(drop).boxed(),
+            Self::Io => {
+                let mut io = lane.io();
+                async move { drop(io.read(&mut [0; 4]).await) }.boxed()
+            }
+            Self::End => lane.close().map(drop).boxed(),
+            Self::Object => lane.clone().into_inner().map(drop).boxed(),
+        }
+    }
+
+    fn place(self, what: &str, set: impl Fn(&Stage, Trap) + 'static) -> Place {
+        Place {
+            ends: matches!(self, Self::End | Self::Object),
+            is_bounded: self == Self::Post,
+            ..at(format!("waker of {self:?} {what}"), set)
+        }
+    }
+}
+
+/// A waker that springs the trap when it is woken.
+struct WakeTrap(Trap);
+
+impl Wake for WakeTrap {
+    fn wake(self: Arc<Self>) {
+        self.0.spring();
+    }
+}
+
+/// A waker that springs the trap when its last clone is dropped.
+struct DropTrap {
+    _bomb: OnDrop,
+}
+
+impl Wake for DropTrap {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// Leaves the waker with a future that is pending.
+fn begun(mut future: BoxFuture<'static, ()>, waker: &Waker) -> BoxFuture<'static, ()> {
+    assert_eq!(future.poll_unpin(&mut Context::from_waker(waker)), Poll::Pending);
+    future
+}
+
+fn wakers() -> Vec<Place> {
+    fn begin(stage: &Stage, what: Waits, waker: Waker) -> BoxFuture<'static, ()> {
+        stage.stick().detach();
+        begun(stage.with(|lane| what.begin(lane)), &waker)
+    }
+    let drop_trap = |trap| Waker::from(Arc::new(DropTrap { _bomb: OnDrop(trap) }));
+    let mut places = Vec::new();
+    for what in Waits::ALL {
+        places.extend([
+            what.place("that is woken", move |stage, trap| {
+                let future = begin(stage, what, Waker::from(Arc::new(WakeTrap(trap))));
+                stage.keep(future.map(Ok));
+                stage.ready();
+                stage.release();
+            }),
+            what.place("that is woken, and dropped by that", move |stage, trap| {
+                let future = begin(stage, what, drop_trap(trap));
+                stage.keep(future.map(Ok));
+                stage.ready();
+                stage.release();
+            }),
+            what.place("that is replaced by another", move |stage, trap| {
+                let future = begin(stage, what, drop_trap(trap));
+                stage.ready();
+                stage.keep(begun(future, Waker::noop()).map(Ok));
+            })
+            .holding_the_lane_if(what == Waits::Request),
+            what.place("that is dropped with its future", move |stage, trap| {
+                let future = begin(stage, what, drop_trap(trap));
+                stage.ready();
+                drop(future);
+            }),
+        ]);
+        if what != Waits::End && what != Waits::Object {
+            places.push(
+                what.place("that is woken by an abort", move |stage, trap| {
+                    let future = begin(stage, what, Waker::from(Arc::new(WakeTrap(trap))));
+                    stage.keep(future.map(Ok));
+                    stage.with(|lane| drop(lane.abort()));
+                })
+                .ended(),
+            );
+        }
+    }
+    places.push(Waits::Post.place("that is admitted by a cancel", |stage, trap| {
+        stage.stick().detach();
+        let (call, mut post) = stage.with(|lane| (lane.call(|_| ()), lane.post(|_| ())));
+        let waker = Waker::from(Arc::new(WakeTrap(trap)));
+        assert!(post.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        stage.keep(post.map(drop).map(Ok));
+        stage.ready();
+        drop(call);
+    }));
+    places
+}
+
+fn interrupters() -> Vec<Place> {
+    fn arm(lane: &Lane, trap: Trap) {
+        lane.on_interrupt(move |_| move || trap.spring()).wait().unwrap();
+    }
+    fn arm_with_bomb(lane: &Lane, trap: Trap) {
+        let bomb = OnDrop(trap);
+        lane.on_interrupt(move |_| move || _ = &bomb).wait().unwrap();
+    }
+    vec![
+        at("interrupter of a call that is dropped", |stage, trap| {
+            stage.with(|lane| arm(lane, trap));
+            let call = stage.stick();
+            stage.ready();
+            drop(call);
+        })
+        .holding_the_lane(),
+        at("interrupter of a stream that is dropped", |stage, trap| {
+            stage.with(|lane| arm(lane, trap));
+            let fired = stage.sprung();
+            let items = stage.with(|lane| {
+                lane.stream(1, move |_, out| {
+                    while out.emit(1).is_ok() {}
+                    fired.pass();
+                })
+            });
+            eventually("it runs", || stage.with(|lane| lane.stats().running));
+            stage.ready();
+            drop(items);
+        })
+        .holding_the_lane(),
+        at("interrupter by order", |stage, trap| {
+            stage.with(|lane| arm(lane, trap));
+            stage.stick().detach();
+            assert!(stage.with(Lane::interrupt));
+        })
+        .holding_the_lane(),
+        at("interrupter by order of its own call", |stage, trap| {
+            let own = stage.with(|lane| {
+                arm(lane, trap);
+                lane.downgrade()
+            });
+            stage.with(|lane| {
+                let call = lane.call(move |_| own.upgrade().is_some_and(|lane| lane.interrupt()));
+                assert!(call.wait().unwrap());
+            });
+        }),
+        at("interrupter by an abort", |stage, trap| {
+            stage.with(|lane| arm(lane, trap));
+            stage.stick().detach();
+            stage.with(|lane| drop(lane.abort()));
+        })
+        .holding_the_lane()
+        .ended(),
+        at("interrupter that gives way to another", |stage, trap| {
+            stage.with(|lane| arm_with_bomb(lane, trap));
+            stage.stick().detach();
+            stage.keep_call(stage.with(|lane| lane.on_interrupt(|_| || ())));
+            stage.ready();
+            stage.release();
+        }),
+        at("interrupter that goes with a replaced object", |stage, trap| {
+            stage.with(|lane| arm_with_bomb(lane, trap));
+            stage.stick().detach();
+            let object = stage.another_object();
+            stage.keep_call(stage.with(|lane| lane.replace(move || object)));
+            stage.ready();
+            stage.release();
+        }),
+        at("interrupter that goes with its lane", |stage, trap| {
+            stage.with(|lane| arm_with_bomb(lane, trap));
+            stage.stick().detach();
+            stage.with(|lane| drop(lane.close()));
+            stage.ready();
+            stage.release();
+        })
+        .ended(),
+    ]
+}
+
+fn items() -> Vec<Place> {
+    vec![
+        at("item that waits as its stream is dropped", |stage, trap| {
+            let emitted = Gate::new();
+            let items = stage.with(|lane| {
+                let emitted = emitted.clone();
+                lane.stream(2, move |_, out| {
+                    let _ = out.emit(OnDrop(trap));
+                    emitted.open();
+                })
+            });
+            emitted.pass();
+            stage.stick().detach();
+            stage.ready();
+            drop(items);
+        }),
+        at("item that is given back", |stage, trap| {
+            let (started, gone) = (Gate::new(), Gate::new());
+            let items = stage.with(|lane| {
+                let (started, gone) = (started.clone(), gone.clone());
+                lane.stream(1, move |_, out| {
+                    started.open();
+                    gone.pass();
+                    assert!(out.emit(OnDrop(trap)).is_err());
+                })
+            });
+            started.pass();
+            drop(items);
+            stage.ready();
+            gone.open();
+        })
+        .call(),
+    ]
+}
+
+fn futures() -> Vec<Place> {
+    vec![
+        queued("future as it is polled", |_, lane, trap| {
+            lane.spawn(async move { trap.spring() }).unwrap();
+        }),
+        queued("future as it ends", |_, lane, trap| {
+            let bomb = OnDrop(trap);
+            lane.spawn(async move { _ = &bomb }).unwrap();
+        }),
+        at("future that goes with its lane", |stage, trap| {
+            let bomb = OnDrop(trap);
+            let polled = Gate::new();
+            stage.with(|lane| {
+                let polled = polled.clone();
+                lane.spawn(async move {
+                    let _bomb = bomb;
+                    polled.open();
+                    std::future::pending::<()>().await;
+                })
+                .unwrap();
+            });
+            polled.pass();
+            stage.stick().detach();
+            stage.with(|lane| drop(lane.close()));
+            stage.ready();
+            stage.release();
+        })
+        .ended(),
+        at("future that goes unpolled with its lane", |stage, trap| {
+            let bomb = OnDrop(trap);
+            stage.stick().detach();
+            stage.with(|lane| {
+                lane.spawn(async move { _ = &bomb }).unwrap();
+                drop(lane.abort());
+            });
+            stage.ready();
+            stage.release();
+        })
+        .ended(),
+    ]
+}
+
+fn payloads() -> Vec<Place> {
+    vec![
+        queued("payload of a detached call", |_, lane, trap| {
+            lane.call(move |_| panic_any(OnDrop(trap))).detach();
+        })
+        .poisoned(),
+        queued("payload of a post", |_, lane, trap| {
+            drop(lane.post(move |_| panic_any(OnDrop(trap))));
+        })
+        .poisoned(),
+        queued("payload of a future", |_, lane, trap| {
+            lane.spawn(async move { panic_any(OnDrop(trap)) }).unwrap();
+        }),
+        queued("payload of a destructor", |_, lane, trap| {
+            struct Throw(Option<OnDrop>);
+            impl Drop for Throw {
+                fn drop(&mut self) {
+                    panic_any(self.0.take());
+                }
+            }
+            let throw = Throw(Some(OnDrop(trap)));
+            lane.call(move |_| throw).detach();
+        }),
+        at("payload of a finished call", |stage, trap| {
+            let call = stage.with(|lane| lane.call(move |_| panic_any(OnDrop(trap))));
+            eventually("the call is over", || call.is_finished());
+            stage.ready();
+            drop(call);
+        })
+        .poisoned(),
+        at("payload of an error", |stage, trap| {
+            let call = stage.with(|lane| lane.call(move |_| panic_any(OnDrop(trap))));
+            let error = call.wait().unwrap_err();
+            stage.ready();
+            drop(error);
+        })
+        .poisoned(),
+    ]
+}
