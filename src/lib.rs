@@ -140,9 +140,13 @@
 //! A panic in a closure or factory is caught and comes back as [`CallError::Panicked`] or
 //! [`OpenError::Panicked`], with its payload. A panic in a destructor or a waker has nobody to go to: the panic
 //! hook reports it, and the crate swallows it, so that neither the lane nor the thread that happens to drop
-//! something pays. (The object's own destructor is the exception: [`Ended`] reports it.) A destructor that
-//! panics while a panic unwinds aborts the process, and so does any panic under `panic = "abort"`; that is the
-//! language.
+//! something pays. (The object's own destructor is the exception: [`Ended`] reports it.) That holds also while another
+//! panic unwinds the thread that drops a call, a stream, the last handle.
+//!
+//! What aborts the process is the language, not the crate: a destructor that panics while a panic unwinds *the same* closure
+//! or value (a capture of a closure that panics, the second of two captures or fields, the last clone of a waker that
+//! panics when it is woken), the destructor of a thread-local that panics, a panic hook that does, and any panic under
+//! `panic = "abort"`.
 //!
 //! A panic may have left the object half changed. So by default it is *poisoned*: later calls resolve
 //! [`CallError::Poisoned`] without touching it. (An `Err` that a closure returns is a value like any other: it does

@@ -6,4 +6,8 @@
 #[path = "../it/support.rs"]
 mod support;
 
+mod child;
+
+mod double_panics;
+mod process;
 mod reentrance;
