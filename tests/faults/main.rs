@@ -9,5 +9,8 @@ mod support;
 mod child;
 
 mod double_panics;
+mod flood;
 mod process;
 mod reentrance;
+mod runtimes;
+mod threads;
