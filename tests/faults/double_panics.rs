@@ -29,8 +29,10 @@ fn poll(future: impl Future) {
     assert!(pin!(future).poll(&mut Context::from_waker(&waker)).is_pending());
 }
 
+type Make = fn(&Lane) -> Box<dyn Any>;
+
 /// Things whose drop runs foreign code that panics, in most of them more than one piece. The lane is stuck.
-const BOMBS: [(&str, fn(&Lane) -> Box<dyn Any>); 16] = [
+const BOMBS: [(&str, Make); 16] = [
     ("a queued call", |lane| {
         let bomb = PanicOnDrop("capture");
         let mut call = lane.call(move |()| _ = &bomb);

@@ -70,9 +70,12 @@ fn large_captures(lane: &SerialExecutor<usize>) -> Vec<Call<()>> {
         .collect()
 }
 
+/// What becomes of the calls.
+type Way = fn(&SerialExecutor<usize>, Vec<Call<()>>);
+
 /// Calls with 10 KiB each are held, and then go in one of several ways.
 fn large_captures_that_are_held() {
-    let ways: [fn(&SerialExecutor<usize>, Vec<Call<()>>); 3] = [
+    let ways: [Way; 3] = [
         |_, calls| drop(calls),
         |lane, calls| {
             lane.abort();
@@ -116,7 +119,7 @@ fn calls_that_are_held_and_never_polled() {
     leaves_little(|| {
         let held_calls: Vec<_> = (0..100_000)
             .map(|_| {
-                let capture = vec![1_u8; 64];
+                let capture = [1_u8; 64];
                 let result = Arc::clone(&results);
                 lane.call(move |sum| {
                     *sum += capture.len();

@@ -1,6 +1,7 @@
 //! What foreign code may do to its lane.
 
 use super::stage::{Lane, Object, Trap};
+use crate::support::Tracked;
 use futures::task::SpawnExt;
 use serial_executor::{CallError, TryCallError, WaitError};
 use std::thread;
@@ -81,9 +82,7 @@ impl Action {
     }
 
     pub(super) fn perform(self, trap: &Trap) {
-        if self == Panic {
-            panic!("sprung");
-        }
+        assert!(self != Panic, "sprung");
         if self == DropTheLastHandle {
             return trap.drop_the_last_handle();
         }
@@ -132,7 +131,7 @@ impl Action {
                 });
             }
             StreamAndDrop => {
-                drop(lane.stream(1, move |object, out| while out.emit(object.count(&tracked)).is_ok() {}))
+                drop(lane.stream(1, move |object, out| while out.emit(object.count(&tracked)).is_ok() {}));
             }
             Io => {
                 use futures::io::AsyncReadExt;
@@ -168,6 +167,22 @@ impl Action {
                     trap.fail("a handle lives, and another cannot be made".to_owned());
                 }
             }
+            WaitForACall | WaitForALittleWhile | WaitForTheEnd => self.wait(lane, trap, tracked),
+            AnotherThreadCalls => another_thread_calls(lane, trap, tracked),
+            Close => drop(lane.close()),
+            Abort => drop(lane.abort()),
+            IntoInner => {
+                let object = lane.clone().into_inner();
+                trap.keep(async move {
+                    drop(object.await);
+                    Ok(())
+                });
+            }
+        }
+    }
+
+    fn wait(self, lane: &Lane, trap: &Trap, tracked: Tracked) {
+        match self {
             WaitForACall => {
                 if trap.is_waited_for_by_the_lane() {
                     return; // The user's deadlock: the documentation of `on_interrupt` says so.
@@ -201,32 +216,25 @@ impl Action {
                     (is_current, outcome) => trap.fail(format!("on the lane: {is_current}: {outcome:?}")),
                 }
             }
-            AnotherThreadCalls => {
-                let can_wait = !lane.is_current() && !trap.is_waited_for_by_the_lane();
-                let told = thread::scope(|scope| {
-                    let other = scope.spawn(|| {
-                        look(lane);
-                        let _ = lane.try_call(|_: &mut Object| ()).map(drop);
-                        drop(lane.session());
-                        let call = lane.call(move |object| object.count(&tracked));
-                        if can_wait { call.wait().map_or_else(drop, drop) } else { trap.keep_call(call) }
-                    });
-                    other.join()
-                });
-                if told.is_err() {
-                    trap.fail("the other thread panicked".to_owned());
-                }
-            }
-            Close => drop(lane.close()),
-            Abort => drop(lane.abort()),
-            IntoInner => {
-                let object = lane.clone().into_inner();
-                trap.keep(async move {
-                    drop(object.await);
-                    Ok(())
-                });
-            }
+            _ => unreachable!("{self:?} does not wait"),
         }
+    }
+}
+
+fn another_thread_calls(lane: &Lane, trap: &Trap, tracked: Tracked) {
+    let can_wait = !lane.is_current() && !trap.is_waited_for_by_the_lane();
+    let told = thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            look(lane);
+            let _ = lane.try_call(|_: &mut Object| ()).map(drop);
+            drop(lane.session());
+            let call = lane.call(move |object| object.count(&tracked));
+            if can_wait { call.wait().map_or_else(drop, drop) } else { trap.keep_call(call) }
+        });
+        other.join()
+    });
+    if told.is_err() {
+        trap.fail("the other thread panicked".to_owned());
     }
 }
 

@@ -10,7 +10,7 @@ mod stage;
 
 use crate::support::guarded;
 use action::{ACTIONS, Action};
-use place::{Place, places};
+use place::{Is, Place, places};
 use stage::Stage;
 
 /// Runs the places whose name begins with `which` against every action, with and without a capacity.
@@ -20,10 +20,10 @@ fn every_action_at(which: &'static str) {
         assert!(!places.is_empty());
         for place in places {
             for action in ACTIONS {
-                if place.is_fatal && action == Action::Panic {
+                if place.is(Is::Fatal) && action == Action::Panic {
                     continue; // In `double_panics`.
                 }
-                for capacity in if place.is_bounded { &[Some(1)][..] } else { &[None, Some(1)] } {
+                for capacity in if place.is(Is::Bounded) { &[Some(1)][..] } else { &[None, Some(1)] } {
                     println!("{}: {action:?}, capacity {capacity:?}", place.name);
                     try_it(&place, action, *capacity);
                 }

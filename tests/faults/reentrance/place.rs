@@ -15,37 +15,50 @@ use std::task::{Context, Poll, Wake, Waker};
 pub(super) struct Place {
     pub(super) name: String,
     /// Leads a lane to where the trap springs. It has sprung, or will without further ado, when this returns.
-    pub(super) set: Box<dyn Fn(&Stage, Trap)>,
+    pub(super) set: Set,
+    is: Vec<Is>,
+}
+
+type Set = Box<dyn Fn(&Stage, Trap)>;
+
+/// What there is to know about a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Is {
     /// A panic there is the panic of a call or factory, and poisons.
-    pub(super) is_call: bool,
+    Call,
     /// The way there has poisoned the object.
-    pub(super) poisons: bool,
+    Poisoned,
     /// The way there has ended the lane.
-    pub(super) ends: bool,
+    Ended,
     /// A panic there is what the end reports.
-    pub(super) is_end_of_object: bool,
+    EndOfObject,
     /// The lane cannot go on before the trap has sprung, although it springs elsewhere.
-    pub(super) holds_lane: bool,
+    HoldingTheLane,
     /// The object is not made before the place is set.
-    pub(super) is_unborn: bool,
-    pub(super) is_bounded: bool,
+    Unborn,
+    /// The lane has a capacity.
+    Bounded,
     /// A panic there ends the process, by the rules of the language.
-    pub(super) is_fatal: bool,
+    Fatal,
+}
+
+impl Place {
+    fn and(mut self, what: Is) -> Self {
+        self.is.push(what);
+        self
+    }
+
+    fn and_if(self, what: Is, condition: bool) -> Self {
+        if condition { self.and(what) } else { self }
+    }
+
+    pub(super) fn is(&self, what: Is) -> bool {
+        self.is.contains(&what)
+    }
 }
 
 fn at(name: impl Into<String>, set: impl Fn(&Stage, Trap) + 'static) -> Place {
-    Place {
-        name: name.into(),
-        set: Box::new(set),
-        is_call: false,
-        poisons: false,
-        ends: false,
-        is_end_of_object: false,
-        holds_lane: false,
-        is_unborn: false,
-        is_bounded: false,
-        is_fatal: false,
-    }
+    Place { name: name.into(), set: Box::new(set), is: Vec::new() }
 }
 
 /// A place in something that the lane has to come to: it is queued behind the busy lane, which is then released.
@@ -56,36 +69,6 @@ fn queued(name: &str, queue: impl Fn(&Stage, &Lane, Trap) + 'static) -> Place {
         stage.ready();
         stage.release();
     })
-}
-
-impl Place {
-    fn call(self) -> Self {
-        Self { is_call: true, ..self }
-    }
-
-    fn poisoned(self) -> Self {
-        Self { poisons: true, ..self }
-    }
-
-    fn ended(self) -> Self {
-        Self { ends: true, ..self }
-    }
-
-    fn unborn(self) -> Self {
-        Self { is_unborn: true, ..self }
-    }
-
-    fn fatal(self) -> Self {
-        Self { is_fatal: true, ..self }
-    }
-
-    fn holding_the_lane(self) -> Self {
-        self.holding_the_lane_if(true)
-    }
-
-    fn holding_the_lane_if(self, holds_lane: bool) -> Self {
-        Self { holds_lane, ..self }
-    }
 }
 
 pub(super) fn places() -> Vec<Place> {
@@ -100,8 +83,8 @@ fn closures() -> Vec<Place> {
         queued("closure of a call", |stage, lane, trap| {
             stage.keep_call(lane.call(move |_| trap.spring()));
         })
-        .call(),
-        queued("closure of a post", |_, lane, trap| drop(lane.post(move |_| trap.spring()))).call(),
+        .and(Is::Call),
+        queued("closure of a post", |_, lane, trap| drop(lane.post(move |_| trap.spring()))).and(Is::Call),
         queued("closure of a stream", |stage, lane, trap| {
             let items = lane.stream(2, move |_, out| {
                 let _ = out.emit(1);
@@ -110,7 +93,7 @@ fn closures() -> Vec<Place> {
             });
             stage.keep(items.collect::<Vec<_>>().map(drop).map(Ok));
         })
-        .call(),
+        .and(Is::Call),
         at("closure of a session", |stage, trap| {
             let mut session = stage.with(|lane| lane.session().wait().unwrap());
             let (started, gate) = (Gate::new(), Gate::new());
@@ -127,33 +110,33 @@ fn closures() -> Vec<Place> {
             stage.ready();
             gate.open();
         })
-        .call(),
+        .and(Is::Call),
         queued("closure that makes an interrupter", |stage, lane, trap| {
             stage.keep_call(lane.on_interrupt(move |_| {
                 trap.spring();
                 || ()
             }));
         })
-        .call(),
+        .and(Is::Call),
         queued("closure that reads", |stage, lane, trap| {
             lane.call(move |object| object.on_read = Some(trap)).detach();
             stage.keep(begun(Waits::Io.begin(lane), Waker::noop()).map(Ok));
         })
-        .call(),
+        .and(Is::Call),
         at("factory of the object", |stage, trap| {
             stage.set_in_cradle(trap);
             stage.ready();
             stage.bear();
         })
-        .call()
-        .unborn(),
+        .and(Is::Call)
+        .and(Is::Unborn),
         queued("factory of a replacement", |stage, lane, trap| {
             stage.keep_call(lane.replace(move || {
                 trap.spring();
                 trap.another_object()
             }));
         })
-        .call(),
+        .and(Is::Call),
         at("hook", |stage, trap| {
             install_hook();
             stage.stick().detach();
@@ -167,8 +150,8 @@ fn closures() -> Vec<Place> {
             stage.ready();
             stage.release();
         })
-        .poisoned()
-        .fatal(),
+        .and(Is::Poisoned)
+        .and(Is::Fatal),
         at("thread-local", |stage, trap| {
             thread_local! {
                 static LEFT: RefCell<Option<OnDrop>> = const { RefCell::new(None) };
@@ -179,8 +162,8 @@ fn closures() -> Vec<Place> {
             stage.ready();
             stage.release();
         })
-        .ended()
-        .fatal(),
+        .and(Is::Ended)
+        .and(Is::Fatal),
     ]
 }
 
@@ -248,7 +231,8 @@ fn captures() -> Vec<Place> {
         let is_future = what == "a future";
         if !is_future {
             let name = format!("capture of {what} as it runs");
-            places.push(queued(&name, move |stage, lane, trap| queue(stage, lane, OnDrop(trap))).call());
+            places
+                .push(queued(&name, move |stage, lane, trap| queue(stage, lane, OnDrop(trap))).and(Is::Call));
             let name = format!("capture of {what} that is discarded by an abort");
             places.push(
                 at(name, move |stage, trap| {
@@ -261,7 +245,7 @@ fn captures() -> Vec<Place> {
                         drop(lane.abort());
                     });
                 })
-                .ended(),
+                .and(Is::Ended),
             );
         }
         if !is_future && what != "a replacement" {
@@ -271,7 +255,7 @@ fn captures() -> Vec<Place> {
                     lane.call(|_| panic!("poison")).detach();
                     queue(stage, lane, OnDrop(trap));
                 })
-                .poisoned(),
+                .and(Is::Poisoned),
             );
         }
         let name = format!("capture of {what} that is refused by a closed lane");
@@ -283,7 +267,7 @@ fn captures() -> Vec<Place> {
                     queue(stage, lane, OnDrop(trap));
                 });
             })
-            .ended(),
+            .and(Is::Ended),
         );
     }
     places.extend([
@@ -327,7 +311,7 @@ fn captures() -> Vec<Place> {
             drop(call);
             gate.open();
         })
-        .holding_the_lane(),
+        .and(Is::HoldingTheLane),
     ]);
     places
 }
@@ -372,17 +356,15 @@ fn objects() -> Vec<Place> {
         lane.call(move |object| object.bomb = Some(OnDrop(trap))).wait().unwrap();
     };
     vec![
-        Place {
-            is_end_of_object: true,
-            ..at("object at its end", move |stage, trap| {
-                stage.with(|lane| arm(lane, trap));
-                stage.stick().detach();
-                stage.with(|lane| drop(lane.close()));
-                stage.ready();
-                stage.release();
-            })
-            .ended()
-        },
+        at("object at its end", move |stage, trap| {
+            stage.with(|lane| arm(lane, trap));
+            stage.stick().detach();
+            stage.with(|lane| drop(lane.close()));
+            stage.ready();
+            stage.release();
+        })
+        .and(Is::Ended)
+        .and(Is::EndOfObject),
         at("object that is replaced", move |stage, trap| {
             stage.with(|lane| arm(lane, trap));
             stage.stick().detach();
@@ -402,7 +384,7 @@ fn objects() -> Vec<Place> {
             stage.ready();
             drop(object);
         })
-        .ended(),
+        .and(Is::Ended),
     ]
 }
 
@@ -442,11 +424,9 @@ impl Waits {
     }
 
     fn place(self, what: &str, set: impl Fn(&Stage, Trap) + 'static) -> Place {
-        Place {
-            ends: matches!(self, Self::End | Self::Object),
-            is_bounded: self == Self::Post,
-            ..at(format!("waker of {self:?} {what}"), set)
-        }
+        at(format!("waker of {self:?} {what}"), set)
+            .and_if(Is::Ended, matches!(self, Self::End | Self::Object))
+            .and_if(Is::Bounded, self == Self::Post)
     }
 }
 
@@ -477,7 +457,10 @@ fn begun(mut future: BoxFuture<'static, ()>, waker: &Waker) -> BoxFuture<'static
 fn wakers() -> Vec<Place> {
     fn begin(stage: &Stage, what: Waits, waker: Waker) -> BoxFuture<'static, ()> {
         stage.stick().detach();
-        begun(stage.with(|lane| what.begin(lane)), &waker)
+        let future = begun(stage.with(|lane| what.begin(lane)), &waker);
+        // What is left is the clone that waits.
+        drop(waker);
+        future
     }
     let drop_trap = |trap| Waker::from(Arc::new(DropTrap { _bomb: OnDrop(trap) }));
     let mut places = Vec::new();
@@ -500,7 +483,7 @@ fn wakers() -> Vec<Place> {
                 stage.ready();
                 stage.keep(begun(future, Waker::noop()).map(Ok));
             })
-            .holding_the_lane_if(what == Waits::Request),
+            .and_if(Is::HoldingTheLane, what == Waits::Request),
             what.place("that is dropped with its future", move |stage, trap| {
                 let future = begin(stage, what, drop_trap(trap));
                 stage.ready();
@@ -514,7 +497,7 @@ fn wakers() -> Vec<Place> {
                     stage.keep(future.map(Ok));
                     stage.with(|lane| drop(lane.abort()));
                 })
-                .ended(),
+                .and(Is::Ended),
             );
         }
     }
@@ -546,7 +529,7 @@ fn interrupters() -> Vec<Place> {
             stage.ready();
             drop(call);
         })
-        .holding_the_lane(),
+        .and(Is::HoldingTheLane),
         at("interrupter of a stream that is dropped", |stage, trap| {
             stage.with(|lane| arm(lane, trap));
             let fired = stage.sprung();
@@ -560,13 +543,13 @@ fn interrupters() -> Vec<Place> {
             stage.ready();
             drop(items);
         })
-        .holding_the_lane(),
+        .and(Is::HoldingTheLane),
         at("interrupter by order", |stage, trap| {
             stage.with(|lane| arm(lane, trap));
             stage.stick().detach();
             assert!(stage.with(Lane::interrupt));
         })
-        .holding_the_lane(),
+        .and(Is::HoldingTheLane),
         at("interrupter by order of its own call", |stage, trap| {
             let own = stage.with(|lane| {
                 arm(lane, trap);
@@ -582,8 +565,8 @@ fn interrupters() -> Vec<Place> {
             stage.stick().detach();
             stage.with(|lane| drop(lane.abort()));
         })
-        .holding_the_lane()
-        .ended(),
+        .and(Is::HoldingTheLane)
+        .and(Is::Ended),
         at("interrupter that gives way to another", |stage, trap| {
             stage.with(|lane| arm_with_bomb(lane, trap));
             stage.stick().detach();
@@ -606,7 +589,7 @@ fn interrupters() -> Vec<Place> {
             stage.ready();
             stage.release();
         })
-        .ended(),
+        .and(Is::Ended),
     ]
 }
 
@@ -641,7 +624,7 @@ fn items() -> Vec<Place> {
             stage.ready();
             gone.open();
         })
-        .call(),
+        .and(Is::Call),
     ]
 }
 
@@ -672,7 +655,7 @@ fn futures() -> Vec<Place> {
             stage.ready();
             stage.release();
         })
-        .ended(),
+        .and(Is::Ended),
         at("future that goes unpolled with its lane", |stage, trap| {
             let bomb = OnDrop(trap);
             stage.stick().detach();
@@ -683,7 +666,7 @@ fn futures() -> Vec<Place> {
             stage.ready();
             stage.release();
         })
-        .ended(),
+        .and(Is::Ended),
     ]
 }
 
@@ -692,11 +675,11 @@ fn payloads() -> Vec<Place> {
         queued("payload of a detached call", |_, lane, trap| {
             lane.call(move |_| panic_any(OnDrop(trap))).detach();
         })
-        .poisoned(),
+        .and(Is::Poisoned),
         queued("payload of a post", |_, lane, trap| {
             drop(lane.post(move |_| panic_any(OnDrop(trap))));
         })
-        .poisoned(),
+        .and(Is::Poisoned),
         queued("payload of a future", |_, lane, trap| {
             lane.spawn(async move { panic_any(OnDrop(trap)) }).unwrap();
         }),
@@ -716,13 +699,13 @@ fn payloads() -> Vec<Place> {
             stage.ready();
             drop(call);
         })
-        .poisoned(),
+        .and(Is::Poisoned),
         at("payload of an error", |stage, trap| {
             let call = stage.with(|lane| lane.call(move |_| panic_any(OnDrop(trap))));
             let error = call.wait().unwrap_err();
             stage.ready();
             drop(error);
         })
-        .poisoned(),
+        .and(Is::Poisoned),
     ]
 }

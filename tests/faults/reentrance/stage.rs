@@ -1,7 +1,7 @@
 //! A lane with a trap, and the judgement of what is left of it.
 
 use super::action::Action;
-use super::place::Place;
+use super::place::{Is, Place};
 use crate::support::{Gate, Tracked, Tracker};
 use futures::future::{BoxFuture, try_join_all};
 use serial_executor::{Call, CallError, Ended, SerialExecutor, TryCallError, WaitError, WeakSerialExecutor};
@@ -155,7 +155,7 @@ impl Stage {
             action,
             lane: OnceLock::new(),
             last: Mutex::default(),
-            holds_lane: place.holds_lane,
+            holds_lane: place.is(Is::HoldingTheLane),
             release: Gate::new(),
             sprung: Gate::new(),
             springs: AtomicUsize::new(0),
@@ -181,7 +181,7 @@ impl Stage {
         assert!(trap.0.lane.set(lane.downgrade()).is_ok());
         let ended = lane.ended();
         let stage = Self { handle: Mutex::new(Some(lane)), trap: trap.clone(), born, cradle, ended };
-        if !place.is_unborn {
+        if !place.is(Is::Unborn) {
             stage.bear();
         }
         (stage, trap)
@@ -259,7 +259,7 @@ impl Stage {
         // If it was not the trap that had the last one in the end.
         trap.drop_the_last_handle();
         if let Some(lane) = handle.into_inner().unwrap() {
-            if place.ends || action.ends() {
+            if place.is(Is::Ended) || action.ends() {
                 assert!(lane.is_closed());
                 assert!(matches!(lane.call(|_| ()).wait(), Err(WaitError::Failed(CallError::Closed))));
                 assert!(matches!(lane.try_call(|_: &mut Object| ()), Err(TryCallError::Closed(_))));
@@ -268,25 +268,25 @@ impl Stage {
                 // Behind everything that was begun.
                 let _ = lane.call(|_| ()).wait();
                 if lane.is_poisoned() {
-                    assert!(place.poisons || panics(place.is_call), "nothing has poisoned it");
+                    assert!(place.is(Is::Poisoned) || panics(place.is(Is::Call)), "nothing has poisoned it");
                     assert!(matches!(lane.call(|_| ()).wait(), Err(WaitError::Failed(CallError::Poisoned))));
                     let object = trap.another_object();
                     lane.replace(move || object).wait().unwrap();
                 } else {
-                    assert!(!panics(place.is_call), "a panic has not poisoned it");
+                    assert!(!panics(place.is(Is::Call)), "a panic has not poisoned it");
                 }
                 let tracked = trap.track();
                 assert!(lane.call(move |object| object.count(&tracked)).wait().unwrap() > 0);
             }
             let outcome = lane.close().wait();
-            assert_eq!(outcome.is_err(), panics(place.is_end_of_object), "{outcome:?}");
+            assert_eq!(outcome.is_err(), panics(place.is(Is::EndOfObject)), "{outcome:?}");
             stats = Some(lane.stats());
         } else {
             assert_eq!(action, Action::DropTheLastHandle);
             assert!(trap.lane().is_none(), "that was the last handle");
         }
         let outcome = ended.wait();
-        assert_eq!(outcome.is_err(), panics(place.is_end_of_object), "{outcome:?}");
+        assert_eq!(outcome.is_err(), panics(place.is(Is::EndOfObject)), "{outcome:?}");
 
         if let Some(stats) = stats {
             assert_eq!((stats.pending, stats.running, stats.in_session), (0, false, false), "{stats:?}");
