@@ -9,7 +9,7 @@ use futures::task::SpawnExt;
 use serial_executor::{Call, Emitter};
 use std::cell::RefCell;
 use std::panic::{self, panic_any};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::task::{Context, Poll, Wake, Waker};
 
 pub(super) struct Place {
@@ -454,6 +454,34 @@ fn begun(mut future: BoxFuture<'static, ()>, waker: &Waker) -> BoxFuture<'static
     future
 }
 
+/// A waker that, when it is woken, polls its future there and then, as an executor may, or drops it; then springs the trap.
+struct InlineTrap {
+    trap: Trap,
+    future: Mutex<Option<BoxFuture<'static, ()>>>,
+    polls: bool,
+}
+
+impl InlineTrap {
+    fn set(stage: &Stage, what: Waits, trap: Trap, polls: bool) {
+        stage.stick().detach();
+        let waker = Arc::new(Self { trap, future: Mutex::new(None), polls });
+        let future = begun(stage.with(|lane| what.begin(lane)), &Waker::from(Arc::clone(&waker)));
+        *waker.future.lock().unwrap() = Some(future);
+    }
+}
+
+impl Wake for InlineTrap {
+    fn wake(self: Arc<Self>) {
+        let future = self.future.lock().unwrap().take();
+        if let Some(mut future) = future.filter(|_| self.polls) {
+            if future.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
+                self.trap.keep(future.map(Ok));
+            }
+        }
+        self.trap.spring();
+    }
+}
+
 fn wakers() -> Vec<Place> {
     fn begin(stage: &Stage, what: Waits, waker: Waker) -> BoxFuture<'static, ()> {
         stage.stick().detach();
@@ -478,6 +506,16 @@ fn wakers() -> Vec<Place> {
                 stage.ready();
                 stage.release();
             }),
+            what.place("that is woken, and polls its future in that", move |stage, trap| {
+                InlineTrap::set(stage, what, trap, true);
+                stage.ready();
+                stage.release();
+            }),
+            what.place("that is woken, and drops its future in that", move |stage, trap| {
+                InlineTrap::set(stage, what, trap, false);
+                stage.ready();
+                stage.release();
+            }),
             what.place("that is replaced by another", move |stage, trap| {
                 let future = begin(stage, what, drop_trap(trap));
                 stage.ready();
@@ -499,6 +537,16 @@ fn wakers() -> Vec<Place> {
                 })
                 .and(Is::Ended),
             );
+            for polls in [true, false] {
+                let name = format!("that is woken by an abort, and polls its future in that: {polls}");
+                places.push(
+                    what.place(&name, move |stage, trap| {
+                        InlineTrap::set(stage, what, trap, polls);
+                        stage.with(|lane| drop(lane.abort()));
+                    })
+                    .and(Is::Ended),
+                );
+            }
         }
     }
     places.push(Waits::Post.place("that is admitted by a cancel", |stage, trap| {
