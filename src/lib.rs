@@ -105,6 +105,10 @@
 //! that has just run out of calls looks for the next one for a while before it sleeps, and stops doing so where
 //! that does not pay ([`Builder::spin`]). Figures, and what they depend on, are in the chapter [`performance`].
 //!
+//! The object, what a closure captures and what it returns are moved by value over the lane's stack, in a build without
+//! optimisation several times. Put what is larger than some tens of KiB into a `Box`, or ask for a larger stack: a stack that
+//! overflows ends the process.
+//!
 //! Use something else when
 //!
 //! - the object is `Send + Sync`, or cheap to make anew for each call: a pool (`blocking::unblock`,
