@@ -215,23 +215,6 @@ fn a_post_that_waits_is_told_when_it_is_discarded() {
 }
 
 #[test]
-fn a_post_that_nobody_waits_for_any_more_keeps_no_waker() {
-    explore_all("queue: a post that is dropped against the lane", || {
-        let queue: Jobs = Arc::new(Queue::new(Some(1)));
-        queue.push(Arc::new(1)).unwrap();
-        let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
-        queue.close();
-        let lane = beside(&queue, |queue| serve(queue, Idle::new(false)));
-        let (wakes, waker) = Wakes::new();
-        let _ = poll_with(&waker, |cx| queue.poll_admission(post.sequence, cx));
-        queue.forget_admission(post.sequence);
-        drop(waker);
-        assert_eq!(lane.join().unwrap(), [1, 2]);
-        assert_eq!(Arc::strong_count(&wakes), 1);
-    });
-}
-
-#[test]
 fn a_session_has_its_calls_run_before_all_others_and_lets_them_go_on() {
     explore("queue: a session against the lane and a caller", 3, || {
         let queue = queue();
