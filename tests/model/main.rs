@@ -1,0 +1,91 @@
+//! Random programs against a model of the lane.
+#[allow(dead_code)]
+#[path = "../it/support.rs"]
+mod support;
+
+mod program;
+mod model;
+mod stage;
+mod real;
+mod regressions;
+
+use program::Program;
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use std::cell::Cell;
+use std::env;
+use std::fmt::Debug;
+use std::time::Duration;
+use support::guarded;
+
+/// How long a lane may take to do what is expected, before it counts as failed, and after the first failure, when the
+/// shorter programs are tried of which most fail in the same way.
+const PATIENCE: Duration = Duration::from_secs(3);
+const IMPATIENCE: Duration = Duration::from_millis(300);
+
+/// Tries random programs, as many as `PROPTEST_CASES` or so many; a failure shrinks to a program that is printed.
+fn try_programs<P: Debug>(
+    cases: u32,
+    programs: impl Strategy<Value = P>,
+    check: fn(&P, bool) -> Result<(), String>,
+) {
+    let cases = env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
+    let config = Config { cases, failure_persistence: None, max_shrink_time: 120_000, ..Config::default() };
+    let has_failed = Cell::new(false);
+    let tried = TestRunner::new(config).run(&programs, |program| {
+        check(&program, has_failed.get()).map_err(|why| {
+            has_failed.set(true);
+            TestCaseError::fail(why)
+        })
+    });
+    match tried {
+        Ok(()) => {}
+        Err(TestError::Fail(why, program)) => panic!("{why}\nThe shortest program that fails:\n{program:#?}"),
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}
+
+/// Runs a program on the models and the real lanes, a step on each at a time.
+fn check_steps(program: &Program, has_failed: bool) -> Result<(), String> {
+    let patience = if has_failed { IMPATIENCE } else { PATIENCE };
+    let mut lanes: Vec<_> =
+        program.lanes.iter().map(|lane| (model::Model::new(*lane), real::Real::new(*lane))).collect();
+    for (model, real) in &mut lanes {
+        real.settle(&model.view(), patience).map_err(|saw| format!("at the start: {saw:?}"))?;
+    }
+    let mut step = |lane: usize, op, is_raw: bool| {
+        let (model, real) = &mut lanes[lane];
+        let Some(op) = (if is_raw { model.resolve(op) } else { Some(op) }) else { return Ok(()) };
+        let id = model.next_id();
+        let (expected, saw) = (model.apply(op), real.apply(op));
+        if expected != saw {
+            return Err(format!("lane {lane}, {op:?} (#{id}): expected {expected:?}, saw {saw:?}"));
+        }
+        let expected = model.view();
+        real.settle(&expected, patience)
+            .map_err(|saw| format!("lane {lane}, after {op:?} (#{id}), expected\n{expected:?}\nsaw\n{saw:?}"))
+    };
+    for &(lane, op) in &program.ops {
+        step(lane % program.lanes.len(), op, true)?;
+    }
+    for (lane, (model, real)) in lanes.iter_mut().enumerate() {
+        while let Some(op) = model.epilogue() {
+            let (expected, saw) = (model.apply(op), real.apply(op));
+            let expected = (expected, model.view());
+            if let (true, Ok(())) = (saw == expected.0, real.settle(&expected.1, patience)) {
+                continue;
+            }
+            return Err(format!("lane {lane}, at the end, {op:?}: expected {expected:?}, saw {saw:?}"));
+        }
+        assert!(model.is_done());
+        if real.alive() > 0 {
+            return Err(format!("lane {lane}: {} things are left", real.alive()));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_lane_does_what_the_model_does_step_by_step() {
+    guarded(|| try_programs(1500, program::program(), check_steps));
+}

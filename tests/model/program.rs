@@ -1,0 +1,143 @@
+//! Programs for one or two lanes whose closures wait at gates: what can be done, and how to make it up.
+
+use crate::model::Model;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serial_executor::OnPanic;
+use std::fmt;
+
+/// A closure or a future, by its number on its lane: each operation that makes one takes the next.
+pub(crate) type Id = usize;
+
+/// What a closure does once its gate lets it go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    Ends,
+    Panics,
+}
+
+/// An operation. Where one needs a future, the program says which of those that are there (`n` modulo their number);
+/// [`Model::resolve`] puts its `Id` in the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    Call(Body),
+    TryCall(Body),
+    Post(Body),
+    /// Bound, items, and how it ends.
+    Stream(usize, usize, Body),
+    Replace(Body),
+    OnInterrupt(Body),
+    Session,
+    /// A call of the session that is open.
+    InSession(Body),
+    EndSession,
+    /// The closure that waits at its gate goes on to the next one, or to its end.
+    Let,
+    Poll(Id),
+    /// Waits without patience.
+    Wait(Id),
+    Drop(Id),
+    Detach(Id),
+    Interrupt,
+    ClearPoison,
+    Close,
+    Abort,
+    Ended,
+    IntoInner,
+    Clone,
+    DropHandle,
+    Upgrade,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lane {
+    pub(crate) capacity: Option<usize>,
+    pub(crate) on_panic: OnPanic,
+    pub(crate) factory: Body,
+}
+
+#[derive(Clone)]
+pub(crate) struct Program {
+    pub(crate) lanes: Vec<Lane>,
+    /// Each with the number of its lane, modulo their number.
+    pub(crate) ops: Vec<(usize, Op)>,
+}
+
+/// As Rust, to be copied into `regressions.rs`, each line with what it comes to.
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Program {{\n    lanes: vec![")?;
+        self.lanes.iter().try_for_each(|lane| writeln!(f, "        {lane:?},"))?;
+        writeln!(f, "    ],\n    ops: vec![")?;
+        let mut models: Vec<_> = self.lanes.iter().map(|lane| Model::new(*lane)).collect();
+        for &(lane, op) in &self.ops {
+            let lane = lane % models.len();
+            let model = &mut models[lane];
+            let (raw, next) = (format!("({lane}, {op:?}),"), model.next_id());
+            match model.resolve(op) {
+                None => writeln!(f, "        {raw:40} // nothing to do it with")?,
+                Some(op) => {
+                    let saw = model.apply(op);
+                    let made = if model.next_id() > next { format!("#{next}: ") } else { String::new() };
+                    writeln!(f, "        {raw:40} // {made}{op:?} -> {saw:?}")?;
+                }
+            }
+        }
+        write!(f, "    ],\n}}")
+    }
+}
+
+pub(crate) fn body() -> impl Strategy<Value = Body> {
+    prop_oneof![5 => Just(Body::Ends), 1 => Just(Body::Panics)]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let pick = || 0_usize..8;
+    prop_oneof![
+        14 => Just(Op::Let),
+        10 => body().prop_map(Op::Call),
+        4 => body().prop_map(Op::TryCall),
+        6 => body().prop_map(Op::Post),
+        4 => (0_usize..4, 0_usize..5, body()).prop_map(|(bound, items, body)| Op::Stream(bound, items, body)),
+        3 => body().prop_map(Op::Replace),
+        3 => body().prop_map(Op::OnInterrupt),
+        3 => Just(Op::Session),
+        5 => body().prop_map(Op::InSession),
+        3 => Just(Op::EndSession),
+        12 => pick().prop_map(Op::Poll),
+        4 => pick().prop_map(Op::Wait),
+        6 => pick().prop_map(Op::Drop),
+        2 => pick().prop_map(Op::Detach),
+        2 => Just(Op::Interrupt),
+        2 => Just(Op::ClearPoison),
+        1 => Just(Op::Close),
+        1 => Just(Op::Abort),
+        1 => Just(Op::Ended),
+        1 => Just(Op::IntoInner),
+        1 => Just(Op::Clone),
+        1 => Just(Op::DropHandle),
+        1 => Just(Op::Upgrade),
+    ]
+}
+
+pub(crate) fn on_panic() -> impl Strategy<Value = OnPanic> {
+    prop_oneof![3 => Just(OnPanic::Poison), 1 => Just(OnPanic::Continue)]
+}
+
+pub(crate) fn capacity() -> impl Strategy<Value = Option<usize>> {
+    prop_oneof![2 => Just(None), 3 => (0_usize..4).prop_map(Some)]
+}
+
+fn lane() -> impl Strategy<Value = Lane> {
+    let factory = prop_oneof![8 => Just(Body::Ends), 1 => Just(Body::Panics)];
+    (capacity(), on_panic(), factory).prop_map(|(capacity, on_panic, factory)| Lane {
+        capacity,
+        on_panic,
+        factory,
+    })
+}
+
+pub(crate) fn program() -> impl Strategy<Value = Program> {
+    let lanes = prop_oneof![3 => vec(lane(), 1), 1 => vec(lane(), 2)];
+    (lanes, vec((0_usize..2, op()), 0..48)).prop_map(|(lanes, ops)| Program { lanes, ops })
+}

@@ -1,0 +1,459 @@
+//! The same operations on a real lane.
+
+use crate::model::{Counts, Event, Saw, Thing, View};
+use crate::program::{Body, Id, Lane, Op};
+use crate::stage::{Prop, Stage};
+use crate::support::{WakeCounter, poll_once};
+use futures::future::FusedFuture;
+use futures::stream::{FusedStream, Stream};
+use serial_executor::{
+    Call, CallError, CallStream, Ended, IntoInner, IntoInnerError, Panic, Post, SerialExecutor, Session, Stats,
+    TryCallError, WaitError, WeakSerialExecutor,
+};
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+struct Object(Prop);
+
+enum Future {
+    Call(Call<Prop>),
+    Unit(Call<()>),
+    Session(Call<Session<Object>>),
+    Post(Post),
+    Stream(CallStream<Prop>),
+    Ended(Ended),
+    IntoInner(IntoInner<Object>),
+}
+
+struct Waiting {
+    future: Future,
+    /// The waker of the last poll, if that was pending, and its wake-ups before.
+    waker: Option<(Arc<WakeCounter>, Waker, usize)>,
+    polls: usize,
+}
+
+pub(crate) struct Real {
+    stage: Stage,
+    handles: Vec<SerialExecutor<Object>>,
+    weak: WeakSerialExecutor<Object>,
+    end: Option<Ended>,
+    session: Option<Session<Object>>,
+    futures: BTreeMap<Id, Waiting>,
+    next: Id,
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        self.stage.is_over();
+    }
+}
+
+impl Real {
+    pub(crate) fn new(lane: Lane) -> Self {
+        let stage = Stage::default();
+        let mut builder = SerialExecutor::builder().on_panic(lane.on_panic).spin(false);
+        if let Some(calls) = lane.capacity {
+            builder = builder.capacity(calls);
+        }
+        let of_object = stage.clone();
+        let handle = builder.spawn_with(move || {
+            of_object.enter();
+            match lane.factory {
+                Body::Ends => Object(of_object.prop(Thing::Object(0))),
+                Body::Panics => std::panic::resume_unwind(Box::new(())),
+            }
+        });
+        let handle = handle.unwrap();
+        Self {
+            stage,
+            weak: handle.downgrade(),
+            end: Some(handle.ended()),
+            handles: vec![handle],
+            session: None,
+            futures: BTreeMap::new(),
+            next: 1,
+        }
+    }
+
+    pub(crate) fn apply(&mut self, op: Op) -> Saw {
+        let (id, stage) = (self.next, self.stage.clone());
+        match op {
+            Op::Call(body) => self.future(Future::Call(self.handles[0].call(call(stage, id, body)))),
+            Op::TryCall(body) => match self.handles[0].try_call(call(stage, id, body)) {
+                Ok(call) => self.future(Future::Call(call)),
+                Err(why) => {
+                    self.next += 1;
+                    match why.without_closure() {
+                        TryCallError::Full(()) => Saw::Full,
+                        TryCallError::Closed(()) => Saw::Closed,
+                        TryCallError::Poisoned(()) => Saw::Poisoned,
+                    }
+                }
+            },
+            Op::Post(body) => {
+                let capture = stage.prop(Thing::Capture(id));
+                let post = self.handles[0].post(move |_| {
+                    stage.starts(id);
+                    stage.gate(id);
+                    stage.ends(id, capture, body);
+                });
+                self.future(Future::Post(post))
+            }
+            Op::Stream(bound, items, body) => {
+                let capture = stage.prop(Thing::Capture(id));
+                let stream = self.handles[0].stream(bound, move |_, out| {
+                    stage.starts(id);
+                    stage.gate(id);
+                    for n in 0..items {
+                        match out.emit(stage.prop(Thing::Item(id, n))) {
+                            Ok(()) => stage.note(Event::Emitted(id, n)),
+                            Err(item) => {
+                                stage.note(Event::Unheard(id, n));
+                                drop(item);
+                                break;
+                            }
+                        }
+                    }
+                    stage.gate(id);
+                    stage.ends(id, capture, body);
+                });
+                self.future(Future::Stream(stream))
+            }
+            Op::Replace(body) => {
+                let capture = stage.prop(Thing::Capture(id));
+                let replaced = self.handles[0].replace(move || {
+                    stage.starts(id);
+                    stage.gate(id);
+                    stage.ends(id, capture, body);
+                    Object(stage.prop(Thing::Object(id)))
+                });
+                self.future(Future::Unit(replaced))
+            }
+            Op::OnInterrupt(body) => {
+                let capture = stage.prop(Thing::Capture(id));
+                let set = self.handles[0].on_interrupt(move |_| {
+                    stage.starts(id);
+                    stage.gate(id);
+                    stage.ends(id, capture, body);
+                    let held = stage.prop(Thing::Interrupter(id));
+                    move || {
+                        let _ = &held;
+                        stage.fire(id);
+                    }
+                });
+                self.future(Future::Unit(set))
+            }
+            Op::Session => self.future(Future::Session(self.handles[0].session())),
+            Op::InSession(body) => {
+                let session = self.session.as_mut().expect("a session");
+                let made = session.call(call(stage, id, body));
+                self.future(Future::Call(made))
+            }
+            Op::EndSession => {
+                self.session = None;
+                Saw::Nothing
+            }
+            Op::Let => {
+                stage.let_pass();
+                Saw::Nothing
+            }
+            Op::Poll(id) => self.poll(id),
+            Op::Wait(id) => self.wait(id),
+            Op::Drop(id) => {
+                self.futures.remove(&id);
+                Saw::Nothing
+            }
+            Op::Detach(id) => {
+                match self.futures.remove(&id).expect("a future").future {
+                    Future::Call(call) => call.detach(),
+                    Future::Unit(call) => call.detach(),
+                    Future::Session(call) => call.detach(),
+                    _ => unreachable!("only calls are detached"),
+                }
+                Saw::Nothing
+            }
+            Op::Interrupt => Saw::Bool(self.handles[0].interrupt()),
+            Op::ClearPoison => {
+                self.handles[0].clear_poison();
+                Saw::Nothing
+            }
+            Op::Close => self.future(Future::Ended(self.handles[0].close())),
+            Op::Abort => self.future(Future::Ended(self.handles[0].abort())),
+            Op::Ended => self.future(Future::Ended(self.handles[0].ended())),
+            Op::IntoInner => {
+                let handle = self.handles.remove(0);
+                self.future(Future::IntoInner(handle.into_inner()))
+            }
+            Op::Clone => {
+                self.handles.push(self.handles[0].clone());
+                Saw::Nothing
+            }
+            Op::DropHandle => {
+                self.handles.remove(0);
+                Saw::Nothing
+            }
+            Op::Upgrade => {
+                let handle = self.weak.upgrade();
+                let is_there = handle.is_some();
+                self.handles.extend(handle);
+                Saw::Bool(is_there)
+            }
+        }
+    }
+
+    fn future(&mut self, future: Future) -> Saw {
+        self.futures.insert(self.next, Waiting { future, waker: None, polls: 0 });
+        self.next += 1;
+        Saw::Nothing
+    }
+
+    fn poll(&mut self, id: Id) -> Saw {
+        let waiting = self.futures.get_mut(&id).expect("a future");
+        waiting.polls += 1;
+        // Every other poll comes with the waker of the one before.
+        let (counter, waker) = match waiting.waker.take() {
+            Some((counter, waker, _)) if waiting.polls % 2 == 0 => (counter, waker),
+            _ => WakeCounter::new(),
+        };
+        let before = counter.wakes();
+        let saw = match &mut waiting.future {
+            Future::Call(call) => show(poll_once(call, &waker), of_call),
+            Future::Unit(call) => show(poll_once(call, &waker), of_unit),
+            Future::Session(call) => {
+                show(poll_once(call, &waker), |result| of_session(result, &mut self.session))
+            }
+            Future::Post(post) => show(poll_once(post, &waker), of_unit),
+            Future::Stream(stream) => {
+                match Pin::new(&mut *stream).poll_next(&mut Context::from_waker(&waker)) {
+                    Poll::Ready(Some(Ok(item))) => of_item(item),
+                    Poll::Ready(Some(Err(error))) => of_error(error),
+                    Poll::Ready(None) => Saw::End,
+                    Poll::Pending => Saw::Pending,
+                }
+            }
+            Future::Ended(ended) => show(poll_once(ended, &waker), of_end),
+            Future::IntoInner(object) => show(poll_once(object, &waker), of_object),
+        };
+        match (&waiting.future, saw) {
+            (_, Saw::Pending) => waiting.waker = Some((counter, waker, before)),
+            (Future::Stream(stream), saw) if saw != Saw::End => {
+                assert!(!FusedStream::is_terminated(stream));
+            }
+            _ => {
+                assert!(waiting.future.is_terminated(), "it has given its result");
+                self.futures.remove(&id);
+            }
+        }
+        saw
+    }
+
+    /// If the result is there, as the model says it is then, this takes it without the help of a waker.
+    fn wait(&mut self, id: Id) -> Saw {
+        let waiting = self.futures.get_mut(&id).expect("a future");
+        let saw = match &mut waiting.future {
+            Future::Call(call) => waited(call.wait_timeout(Duration::ZERO), of_call),
+            Future::Unit(call) => waited(call.wait_timeout(Duration::ZERO), of_unit),
+            Future::Post(post) => waited(post.wait_timeout(Duration::ZERO), of_unit),
+            Future::IntoInner(object) => waited(object.wait_timeout(Duration::ZERO), of_object),
+            Future::Ended(ended) => waited(ended.wait_timeout(Duration::ZERO), of_end),
+            Future::Session(call) => {
+                waited(call.wait_timeout(Duration::ZERO), |result| of_session(result, &mut self.session))
+            }
+            Future::Stream(_) => return self.poll(id),
+        };
+        // It has left its own waker.
+        waiting.waker = None;
+        if saw != Saw::Timeout {
+            self.futures.remove(&id);
+        }
+        saw
+    }
+
+    /// Lets the lane work until all that can be seen is what is expected, or returns what is seen instead.
+    pub(crate) fn settle(&mut self, expected: &View, patience: Duration) -> Result<(), View> {
+        let start = Instant::now();
+        loop {
+            let view = self.view(expected);
+            if view == *expected {
+                return Ok(());
+            }
+            if start.elapsed() > patience {
+                return Err(view);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn view(&mut self, expected: &View) -> View {
+        if let Some(ended) = &mut self.end {
+            if poll_once(ended, Waker::noop()).is_ready() {
+                self.end = None;
+            }
+        }
+        let expectation: BTreeMap<_, _> = expected.futures.iter().copied().collect();
+        let futures = self.futures.iter().map(|(&id, waiting)| {
+            let expected = expectation.get(&id).is_some_and(|is_ready| *is_ready);
+            (id, waiting.is_ready(expected))
+        });
+        let futures = futures.collect();
+        let streams = self.futures.iter().filter_map(|(&id, waiting)| match &waiting.future {
+            Future::Stream(stream) => Some((id, stream)),
+            _ => None,
+        });
+        let streams = streams.map(|(id, stream)| {
+            let (items, is_over) = waiting_items(&format!("{stream:?}"));
+            (id, items, is_over)
+        });
+        let streams = streams.collect();
+        let handle = self.handles.first().map(|handle| {
+            let counts = counts(&handle.stats());
+            assert!(!handle.is_current());
+            (counts, handle.is_closed(), handle.is_poisoned())
+        });
+        let state = self.stage.look();
+        View {
+            handle,
+            ended: self.end.is_none(),
+            at_gate: state.at_gate(),
+            futures,
+            streams,
+            on_lane: state.on_lane.clone(),
+            on_caller: state.on_caller.clone(),
+        }
+    }
+
+    /// How many captures, results, items, interrupters and objects are left.
+    pub(crate) fn alive(&self) -> usize {
+        self.stage.look().alive
+    }
+}
+
+impl Future {
+    fn is_terminated(&self) -> bool {
+        match self {
+            Self::Call(call) => call.is_terminated(),
+            Self::Unit(call) => call.is_terminated(),
+            Self::Session(call) => call.is_terminated(),
+            Self::Post(post) => post.is_terminated(),
+            Self::Stream(stream) => FusedStream::is_terminated(stream),
+            Self::Ended(ended) => ended.is_terminated(),
+            Self::IntoInner(object) => object.is_terminated(),
+        }
+    }
+}
+
+impl Waiting {
+    /// Whether it is ready, as far as can be seen: it says so, if it is a call, and it has woken its waker, if it has one.
+    fn is_ready(&self, expected: bool) -> bool {
+        let says = match &self.future {
+            Future::Call(call) => call.is_finished(),
+            Future::Unit(call) => call.is_finished(),
+            Future::Session(call) => call.is_finished(),
+            _ => expected,
+        };
+        match &self.waker {
+            Some((counter, _, before)) if says == expected => counter.wakes() > *before,
+            _ => says,
+        }
+    }
+}
+
+fn call(stage: Stage, id: Id, body: Body) -> impl FnOnce(&mut Object) -> Prop + Send + 'static {
+    let capture = stage.prop(Thing::Capture(id));
+    move |_| {
+        stage.starts(id);
+        stage.gate(id);
+        stage.ends(id, capture, body);
+        stage.prop(Thing::Result(id))
+    }
+}
+
+fn counts(stats: &Stats) -> Counts {
+    let Stats { submitted, completed, panicked, cancelled, refused, pending, running, in_session, .. } = *stats;
+    Counts { submitted, completed, panicked, cancelled, refused, pending, running, in_session }
+}
+
+/// What the `Debug` of a stream says: there is no other way to see it from outside.
+fn waiting_items(debug: &str) -> (usize, bool) {
+    let after = |key: &str| debug.split(key).nth(1).and_then(|rest| rest.split(',').next());
+    let parsed = (after("waiting: ").and_then(|n| n.parse().ok()), after("finished: "));
+    let (Some(items), Some(is_over)) = parsed else { panic!("{debug}") };
+    (items, is_over == "true")
+}
+
+fn show<V>(polled: Poll<V>, of: impl FnOnce(V) -> Saw) -> Saw {
+    match polled {
+        Poll::Ready(value) => of(value),
+        Poll::Pending => Saw::Pending,
+    }
+}
+
+fn waited<V, E>(waited: Result<V, WaitError<E>>, of: impl FnOnce(Result<V, E>) -> Saw) -> Saw {
+    match waited {
+        Ok(value) => of(Ok(value)),
+        Err(WaitError::Failed(error)) => of(Err(error)),
+        Err(WaitError::Timeout) => Saw::Timeout,
+        Err(WaitError::WouldDeadlock) => panic!("this is not the lane's thread"),
+    }
+}
+
+fn of_call(result: Result<Prop, CallError>) -> Saw {
+    match result {
+        Ok(Prop { thing: Thing::Result(id), .. }) => Saw::Value(id),
+        Ok(_) => panic!("a value that is none of a call's"),
+        Err(error) => of_error(error),
+    }
+}
+
+fn of_unit(result: Result<(), CallError>) -> Saw {
+    result.map_or_else(of_error, |()| Saw::Done)
+}
+
+fn of_end(end: Result<(), Panic>) -> Saw {
+    end.map_or_else(|panic| panic!("no object of these panics as it goes: {panic}"), |()| Saw::Done)
+}
+
+fn of_session(result: Result<Session<Object>, CallError>, open: &mut Option<Session<Object>>) -> Saw {
+    result.map_or_else(of_error, |session| {
+        *open = Some(session);
+        Saw::Session
+    })
+}
+
+fn of_item(item: Prop) -> Saw {
+    match item.thing {
+        Thing::Item(_, n) => Saw::Item(n),
+        thing => panic!("{thing:?} is no item"),
+    }
+}
+
+fn of_object(object: Result<Object, IntoInnerError<Object>>) -> Saw {
+    let maker = |object: Object| match object.0.thing {
+        Thing::Object(id) => id,
+        thing => panic!("{thing:?} is no object"),
+    };
+    match object {
+        Ok(object) => Saw::Object(maker(object)),
+        Err(IntoInnerError::Poisoned(object)) => Saw::PoisonedObject(maker(object)),
+        Err(IntoInnerError::Missing) => Saw::Missing,
+        Err(IntoInnerError::Closed) => Saw::Closed,
+    }
+}
+
+fn of_error(error: CallError) -> Saw {
+    match error {
+        CallError::Closed => Saw::Closed,
+        CallError::Poisoned => Saw::Poisoned,
+        CallError::Panicked(panic) => {
+            let payload: Box<dyn Any + Send> = panic.into_payload();
+            match payload.downcast_ref::<Prop>().map(|prop| prop.thing) {
+                Some(Thing::Result(id)) => Saw::Panicked(id),
+                other => panic!("the payload is {other:?}"),
+            }
+        }
+    }
+}

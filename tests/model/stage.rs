@@ -1,0 +1,129 @@
+//! Where the closures of a lane play: gates that hold them, things that note where they are dropped, and the logs.
+
+use crate::model::{Event, Thing};
+use crate::program::{Body, Id};
+use std::panic::resume_unwind;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, ThreadId};
+
+#[derive(Clone, Default)]
+pub(crate) struct Stage(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+pub(crate) struct State {
+    lane: Option<ThreadId>,
+    running: Option<Id>,
+    at_gate: Option<Id>,
+    may_pass: bool,
+    /// Whom no gate holds any more.
+    interrupted: Option<Id>,
+    /// No gate holds anybody: the test is over.
+    is_over: bool,
+    pub(crate) alive: usize,
+    pub(crate) on_lane: Vec<Event>,
+    pub(crate) on_caller: Vec<Event>,
+}
+
+impl State {
+    pub(crate) fn at_gate(&self) -> Option<Id> {
+        self.at_gate
+    }
+
+    fn is_open_for(&self, id: Id) -> bool {
+        self.is_over || self.interrupted == Some(id)
+    }
+
+    fn note(&mut self, event: Event) {
+        let log = if self.lane == Some(thread::current().id()) { &mut self.on_lane } else { &mut self.on_caller };
+        log.push(event);
+    }
+}
+
+impl Stage {
+    pub(crate) fn look(&self) -> MutexGuard<'_, State> {
+        self.0.0.lock().unwrap()
+    }
+
+    /// This thread is the lane's.
+    pub(crate) fn enter(&self) {
+        self.look().lane = Some(thread::current().id());
+    }
+
+    pub(crate) fn note(&self, event: Event) {
+        self.look().note(event);
+    }
+
+    pub(crate) fn prop(&self, thing: Thing) -> Prop {
+        self.look().alive += 1;
+        Prop { thing, stage: self.clone() }
+    }
+
+    pub(crate) fn starts(&self, id: Id) {
+        let mut state = self.look();
+        state.running = Some(id);
+        state.note(Event::Starts(id));
+    }
+
+    /// Returns when the program lets this closure go on, or has interrupted it.
+    pub(crate) fn gate(&self, id: Id) {
+        let mut state = self.look();
+        if !state.is_open_for(id) {
+            state.at_gate = Some(id);
+        }
+        while !(state.may_pass || state.is_open_for(id)) {
+            state = self.0.1.wait(state).unwrap();
+        }
+        state.may_pass = false;
+    }
+
+    /// The end of a closure: it drops what it has captured, and panics if it is to.
+    pub(crate) fn ends(&self, id: Id, capture: Prop, body: Body) {
+        {
+            let mut state = self.look();
+            state.running = None;
+            state.note(Event::Ends(id));
+        }
+        drop(capture);
+        if body == Body::Panics {
+            // Without the panic hook.
+            resume_unwind(Box::new(self.prop(Thing::Result(id))));
+        }
+    }
+
+    /// Who waits at the gate goes on.
+    pub(crate) fn let_pass(&self) {
+        let mut state = self.look();
+        // It is not at this gate any more, though it may not know yet.
+        state.may_pass = state.at_gate.take().is_some();
+        self.0.1.notify_all();
+    }
+
+    /// What the interrupter does that this call has set.
+    pub(crate) fn fire(&self, interrupter: Id) {
+        let mut state = self.look();
+        let running = state.running;
+        state.note(Event::Fires(interrupter, running));
+        state.interrupted = running;
+        state.at_gate = None;
+        self.0.1.notify_all();
+    }
+
+    pub(crate) fn is_over(&self) {
+        self.look().is_over = true;
+        self.0.1.notify_all();
+    }
+}
+
+/// A value that notes where it is dropped.
+pub(crate) struct Prop {
+    pub(crate) thing: Thing,
+    stage: Stage,
+}
+
+impl Drop for Prop {
+    fn drop(&mut self) {
+        let mut state = self.stage.look();
+        state.alive -= 1;
+        state.note(Event::Dropped(self.thing));
+    }
+}
