@@ -7,9 +7,12 @@ mod program;
 mod model;
 mod stage;
 mod real;
+mod race;
+mod history;
 mod regressions;
 
 use program::Program;
+use race::Race;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use std::cell::Cell;
@@ -40,7 +43,7 @@ fn try_programs<P: Debug>(
     });
     match tried {
         Ok(()) => {}
-        Err(TestError::Fail(why, program)) => panic!("{why}\nThe shortest program that fails:\n{program:#?}"),
+        Err(TestError::Fail(why, program)) => panic!("{why}\nThe shortest program that fails:\n{program:?}"),
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
 }
@@ -88,4 +91,21 @@ fn check_steps(program: &Program, has_failed: bool) -> Result<(), String> {
 #[test]
 fn a_lane_does_what_the_model_does_step_by_step() {
     guarded(|| try_programs(1500, program::program(), check_steps));
+}
+
+/// Runs a program of several callers at once and judges what has happened; more than once if it has failed before, since it
+/// may not fail each time.
+fn check_race(race: &Race, has_failed: bool) -> Result<(), String> {
+    let (times, patience) = if has_failed { (100, IMPATIENCE) } else { (1, PATIENCE) };
+    for _ in 0..times {
+        for (lane, book) in race::run(race, patience)?.iter().enumerate() {
+            book.judge().map_err(|why| format!("lane {lane}: {why}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_several_callers_do_at_once_is_legal_whatever_the_moment() {
+    guarded(|| try_programs(3000, race::race(), check_race));
 }
