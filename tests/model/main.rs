@@ -18,6 +18,7 @@ use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use std::cell::Cell;
 use std::env;
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use support::guarded;
 
@@ -26,26 +27,55 @@ use support::guarded;
 const PATIENCE: Duration = Duration::from_secs(20);
 const IMPATIENCE: Duration = Duration::from_millis(300);
 
+/// A program that may be tried with less in it.
+trait Shorter: Sized {
+    /// Without its `n`th operation, if there are as many.
+    fn without(&self, n: usize) -> Option<Self>;
+}
+
 /// Tries random programs, as many as `PROPTEST_CASES` or so many; a failure shrinks to a program that is printed.
-fn try_programs<P: Clone + Debug + Send + 'static>(
+fn try_programs<P: Clone + Debug + Send + Shorter + 'static>(
     cases: u32,
     programs: impl Strategy<Value = P>,
     check: fn(&P, bool) -> Result<(), String>,
 ) {
     let cases = env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
-    let config = Config { cases, failure_persistence: None, max_shrink_time: 120_000, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, max_shrink_time: 60_000, ..Config::default() };
     let has_failed = Cell::new(false);
     let tried = TestRunner::new(config).run(&programs, |program| {
         let again = has_failed.replace(true);
-        guarded(move || check(&program, again)).map_err(TestCaseError::fail)?;
+        watch(program, again, check).map_err(TestCaseError::fail)?;
         has_failed.set(again);
         Ok(())
     });
-    match tried {
-        Ok(()) => {}
-        Err(TestError::Fail(why, program)) => panic!("{why}\nThe shortest program that fails:\n{program:?}"),
+    let (mut why, mut program) = match tried {
+        Ok(()) => return,
+        Err(TestError::Fail(why, program)) => (why.to_string(), program),
         Err(TestError::Abort(why)) => panic!("{why}"),
+    };
+    // Proptest tries each operation once. What could not go then may go now.
+    let mut n = 0;
+    while let Some(shorter) = program.without(n) {
+        match watch(shorter.clone(), true, check) {
+            Ok(()) => n += 1,
+            Err(reason) => (why, program, n) = (reason, shorter, 0),
+        }
     }
+    panic!("{why}\nThe shortest program that fails:\n{program:?}");
+}
+
+/// A panic is a failure like others, and so is a hang.
+fn watch<P: Send + 'static>(
+    program: P,
+    has_failed: bool,
+    check: fn(&P, bool) -> Result<(), String>,
+) -> Result<(), String> {
+    let watched = AssertUnwindSafe(|| guarded(move || check(&program, has_failed)));
+    catch_unwind(watched).unwrap_or_else(|payload| {
+        let message = payload.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| payload.downcast_ref::<&str>().copied());
+        Err(message.unwrap_or("it panicked").to_owned())
+    })
 }
 
 /// Runs a program on the models and the real lanes, a step on each at a time.

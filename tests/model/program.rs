@@ -1,5 +1,6 @@
 //! Programs for one or two lanes whose closures wait at gates: what can be done, and how to make it up.
 
+use crate::Shorter;
 use crate::model::Model;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -61,6 +62,14 @@ pub(crate) struct Program {
     pub(crate) lanes: Vec<Lane>,
     /// Each with the number of its lane, modulo their number.
     pub(crate) ops: Vec<(usize, Op)>,
+}
+
+impl Shorter for Program {
+    fn without(&self, n: usize) -> Option<Self> {
+        let mut shorter = self.clone();
+        (n < self.ops.len()).then(|| shorter.ops.remove(n))?;
+        Some(shorter)
+    }
 }
 
 /// As Rust, to be copied into `regressions.rs`, each line with what it comes to.

@@ -1,6 +1,7 @@
 //! Programs for two or three callers who use the same lanes at the same time, without gates, and one who ends them. What
 //! happens is written down, to be judged by [`crate::history`].
 
+use crate::Shorter;
 use crate::history::{Book, Kind, Outcome};
 use crate::program::{Body, Id, body, capacity, on_panic};
 use futures::stream::Stream;
@@ -74,6 +75,20 @@ pub(crate) struct Race {
     pub(crate) callers: Vec<Vec<(usize, Act)>>,
     /// For each lane, after a pause.
     pub(crate) ends: Vec<(u8, End)>,
+}
+
+impl Shorter for Race {
+    fn without(&self, mut n: usize) -> Option<Self> {
+        let mut shorter = self.clone();
+        for acts in &mut shorter.callers {
+            if n < acts.len() {
+                acts.remove(n);
+                return Some(shorter);
+            }
+            n -= acts.len();
+        }
+        None
+    }
 }
 
 /// As Rust, to be copied into `regressions.rs`.
