@@ -8,7 +8,7 @@ use serial_executor::{OnPanic, Stats};
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 type Stamp = u64;
 
@@ -30,7 +30,10 @@ pub(crate) enum Kind {
     Call,
     TryCall,
     Post,
-    Stream { bound: usize, items: usize },
+    Stream {
+        bound: usize,
+        items: usize,
+    },
     Replace,
     OnInterrupt,
     Session,
@@ -115,6 +118,9 @@ struct Notes {
     aborts: Vec<Span>,
     clears: Vec<Span>,
     fires: Vec<Fire>,
+    /// Of each reader, what it has read; how many readers there are.
+    read: Vec<Vec<u8>>,
+    readers: usize,
     wrong: Vec<String>,
     stats: Option<Stats>,
 }
@@ -126,6 +132,7 @@ pub(crate) struct Book {
     /// The call that runs, or 0.
     running: AtomicUsize,
     alive: AtomicUsize,
+    next_byte: AtomicU8,
     notes: Mutex<Notes>,
 }
 
@@ -143,6 +150,7 @@ impl Book {
             clock: AtomicU64::new(0),
             running: AtomicUsize::new(0),
             alive: AtomicUsize::new(0),
+            next_byte: AtomicU8::new(0),
             notes: Mutex::default(),
         }
     }
@@ -286,6 +294,22 @@ impl Book {
         self.notes.lock().unwrap().stats = Some(stats);
     }
 
+    pub(crate) fn next_byte(&self) -> u8 {
+        self.next_byte.fetch_add(1, SeqCst)
+    }
+
+    pub(crate) fn reads(&self) {
+        self.notes.lock().unwrap().readers += 1;
+    }
+
+    pub(crate) fn has_read(&self, bytes: Vec<u8>) {
+        self.notes.lock().unwrap().read.push(bytes);
+    }
+
+    pub(crate) fn is_wrong(&self, why: &str) {
+        self.demand(false, || why.into());
+    }
+
     pub(crate) fn born(&self) {
         self.alive.fetch_add(1, SeqCst);
     }
@@ -334,6 +358,7 @@ impl Book {
         runs_in_order(&notes)?;
         self.runs_on_sound_objects(&notes)?;
         interrupts_hit(&notes)?;
+        reads_all(&notes)?;
         adds_up(&notes)
     }
 
@@ -364,9 +389,14 @@ impl Book {
         let tried = record.submit;
         let others = || notes.records.iter().filter(|other| other.id != record.id && !other.is_in_session());
         if record.saw(Outcome::Full) {
-            let may_be_queued =
-                others().filter(|other| other.submit.start < tried.end && !other.has_left_before(tried.start));
-            return demand(may_be_queued.count() >= self.capacity, "refused, and there was room", record);
+            let may_be_queued = others()
+                .filter(|other| other.submit.start < tried.end && !other.has_left_before(tried.start));
+            // A reader has at most one operation under way.
+            return demand(
+                may_be_queued.count() + notes.readers >= self.capacity,
+                "refused, and there was room",
+                record,
+            );
         }
         if record.starts.is_empty() {
             return Ok(());
@@ -452,7 +482,8 @@ fn runs_in_time(record: &Record, notes: &Notes) -> Verdict {
         let is_refused = notes.endings.iter().any(|ending| ending.start < record.submit.end);
         let may_be_poisoned = notes.records.iter().any(|other| other.body == Body::Panics)
             || notes.records.iter().any(|other| other.kind == Kind::Replace);
-        let is_excused = (is_refused && !record.is_in_session()) || !notes.aborts.is_empty() || may_be_poisoned;
+        let is_excused =
+            (is_refused && !record.is_in_session()) || !notes.aborts.is_empty() || may_be_poisoned;
         demand(!record.is_let_go() || is_excused, "it was let go, and has not run", record)?;
         if let (Some(dropped), false) = (record.given_up, is_excused || record.kind == Kind::Session) {
             let is_freed = record.capture_gone.is_some_and(|gone| gone < dropped.end);
@@ -540,22 +571,39 @@ fn interrupts_hit(notes: &Notes) -> Verdict {
     Ok(())
 }
 
+/// In order, and if there is one reader only, without a gap, whichever of its reads were dropped.
+fn reads_all(notes: &Notes) -> Verdict {
+    for read in &notes.read {
+        demand(read.is_sorted(), "read in the wrong order", read)?;
+        let is_whole = read.iter().enumerate().all(|(n, byte)| n == usize::from(*byte));
+        demand(is_whole || notes.readers > 1, "something that was read got lost", read)?;
+    }
+    Ok(())
+}
+
 /// Each closure is counted, once, as what has become of it.
 fn adds_up(notes: &Notes) -> Verdict {
     let Some(stats) = notes.stats else { return Ok(()) };
-    let count = |is: &dyn Fn(&Record) -> bool| notes.records.iter().filter(|record| is(record)).count() as u64;
+    let count =
+        |is: &dyn Fn(&Record) -> bool| notes.records.iter().filter(|record| is(record)).count() as u64;
     let ended = |body| count(&|record| record.end.is_some() && record.body == body);
     let sessions = count(&|record| record.kind == Kind::Session);
     let opened = count(&|record| record.kind == Kind::Session && record.saw(Outcome::Done));
     let dropped = count(&|record| record.given_up.is_some() && record.starts.is_empty());
     let refused = count(&|record| {
-        record.saw(Outcome::Full) || record.saw(Outcome::Poisoned) || (record.saw(Outcome::Closed) && record.end.is_none())
+        record.saw(Outcome::Full)
+            || record.saw(Outcome::Poisoned)
+            || (record.saw(Outcome::Closed) && record.end.is_none())
     });
     let all = (&stats, &notes.records);
-    demand(stats.submitted == notes.records.len() as u64, "submitted", &all)?;
-    demand((ended(Body::Ends) + opened..=ended(Body::Ends) + sessions).contains(&stats.completed), "completed", &all)?;
+    // The operations of readers are calls, too.
+    if notes.readers == 0 {
+        let completed = ended(Body::Ends) + opened..=ended(Body::Ends) + sessions;
+        demand(stats.submitted == notes.records.len() as u64, "submitted", &all)?;
+        demand(completed.contains(&stats.completed), "completed", &all)?;
+        demand(stats.cancelled <= dropped, "cancelled", &all)?;
+    }
     demand(stats.panicked == ended(Body::Panics), "panicked", &all)?;
-    demand(stats.cancelled <= dropped, "cancelled", &all)?;
     demand(stats.refused >= refused, "refused", &all)?;
     demand((stats.pending, stats.running, stats.in_session) == (0, false, false), "at rest", &all)
 }

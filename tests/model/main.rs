@@ -12,9 +12,9 @@ mod history;
 mod regressions;
 
 use program::Program;
-use race::Race;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use race::Race;
 use std::cell::Cell;
 use std::env;
 use std::fmt::Debug;

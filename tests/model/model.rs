@@ -229,9 +229,7 @@ impl Model {
             Op::Poll(n) => Op::Poll(pick(n)?),
             Op::Wait(n) => Op::Wait(pick(n)?),
             Op::Drop(n) => Op::Drop(pick(n)?),
-            Op::Detach(n) => {
-                Op::Detach(pick(n).filter(|id| matches!(self.futures[id], Future::Call(_)))?)
-            }
+            Op::Detach(n) => Op::Detach(pick(n).filter(|id| matches!(self.futures[id], Future::Call(_)))?),
             Op::InSession(_) | Op::EndSession => self.has_session_handle.then_some(op)?,
             Op::Let => self.at_gate().map(|_| op)?,
             Op::Upgrade => op,

@@ -4,6 +4,8 @@
 use crate::Shorter;
 use crate::history::{Book, Kind, Outcome};
 use crate::program::{Body, Id, body, capacity, on_panic};
+use crate::support::poll_once;
+use futures::io::{AsyncRead, AsyncReadExt};
 use futures::stream::Stream;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,6 +14,7 @@ use serial_executor::{
 };
 use std::fmt;
 use std::future::Future;
+use std::io::{self, Read};
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::{Arc, Barrier};
@@ -21,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// What a closure does: it works for 2 to the power of this many turns, then ends or panics.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Work(u8, Body);
+pub(crate) struct Work(pub(crate) u8, pub(crate) Body);
 
 /// What becomes of a future.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,8 @@ pub(crate) enum Act {
     Session(u8, Work, Then),
     /// Asks for a session that is then dropped.
     NoSession(u8),
+    /// Reads so often, and does not wait for what is not there after a pause, but for the last.
+    Read(u8, u8),
     Interrupt,
     ClearPoison,
     Close,
@@ -138,6 +143,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (work(), then()).prop_map(|(work, then)| Act::OnInterrupt(work, then)),
         2 => (0_u8..4, work(), then()).prop_map(|(calls, work, then)| Act::Session(calls, work, then)),
         1 => (0..SCALE).prop_map(Act::NoSession),
+        1 => (0_u8..6, 0..SCALE).prop_map(|(times, scale)| Act::Read(times, scale)),
         3 => Just(Act::Interrupt),
         2 => Just(Act::ClearPoison),
         1 => prop_oneof![Just(Act::Close), Just(Act::Abort), Just(Act::Look)],
@@ -183,6 +189,15 @@ impl Drop for Prop {
 
 /// The object: the call that has made it.
 struct Object(Prop);
+
+/// Gives the numbers from 0 on, whichever object it is, a few at a time.
+impl Read for Object {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = buffer.len().min(3);
+        buffer[..count].iter_mut().for_each(|byte| *byte = self.0.book.next_byte());
+        Ok(count)
+    }
+}
 
 type Lane = SerialExecutor<Object>;
 
@@ -270,6 +285,26 @@ impl Caller {
                 book.submitted(id);
                 pause(scale);
                 book.give_up(id, || drop(request));
+            }
+            Act::Read(times, scale) => {
+                let mut io = lane.io();
+                let mut read = Vec::new();
+                book.reads();
+                for _ in 0..times {
+                    let mut buffer = [0; 2];
+                    let mut future = io.read(&mut buffer);
+                    if let Poll::Ready(count) = poll_once(&mut future, Waker::noop()) {
+                        read.extend_from_slice(&buffer[..count.unwrap_or(0)]);
+                    }
+                    pause(scale);
+                }
+                let mut buffer = [0; 2];
+                let last = within(self.patience, |cx| Pin::new(&mut io).poll_read(cx, &mut buffer));
+                match last {
+                    Some(count) => read.extend_from_slice(&buffer[..count.unwrap_or(0)]),
+                    None => book.is_wrong("a read is pending for ever"),
+                }
+                book.has_read(read);
             }
             Act::Interrupt => _ = lane.interrupt(),
             Act::ClearPoison => book.clear(|| lane.clear_poison()),

@@ -7,8 +7,8 @@ use crate::support::{WakeCounter, poll_once};
 use futures::future::FusedFuture;
 use futures::stream::{FusedStream, Stream};
 use serial_executor::{
-    Call, CallError, CallStream, Ended, IntoInner, IntoInnerError, Panic, Post, SerialExecutor, Session, Stats,
-    TryCallError, WaitError, WeakSerialExecutor,
+    Call, CallError, CallStream, Ended, IntoInner, IntoInnerError, Panic, Post, SerialExecutor, Session,
+    Stats, TryCallError, WaitError, WeakSerialExecutor,
 };
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -373,7 +373,8 @@ fn call(stage: Stage, id: Id, body: Body) -> impl FnOnce(&mut Object) -> Prop + 
 }
 
 fn counts(stats: &Stats) -> Counts {
-    let Stats { submitted, completed, panicked, cancelled, refused, pending, running, in_session, .. } = *stats;
+    let Stats { submitted, completed, panicked, cancelled, refused, pending, running, in_session, .. } =
+        *stats;
     Counts { submitted, completed, panicked, cancelled, refused, pending, running, in_session }
 }
 

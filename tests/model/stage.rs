@@ -34,7 +34,8 @@ impl State {
     }
 
     fn note(&mut self, event: Event) {
-        let log = if self.lane == Some(thread::current().id()) { &mut self.on_lane } else { &mut self.on_caller };
+        let log =
+            if self.lane == Some(thread::current().id()) { &mut self.on_lane } else { &mut self.on_caller };
         log.push(event);
     }
 }
