@@ -4,11 +4,15 @@
 mod support;
 
 mod program;
+mod view;
 mod model;
 mod stage;
 mod real;
+
 mod race;
+mod callers;
 mod history;
+
 mod regressions;
 
 use program::Program;
@@ -19,13 +23,16 @@ use std::cell::Cell;
 use std::env;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::guarded;
 
 /// How long a lane may take to do what is expected, before it counts as failed, and after the first failure, when the
 /// shorter programs are tried of which most fail in the same way.
 const PATIENCE: Duration = Duration::from_secs(20);
 const IMPATIENCE: Duration = Duration::from_millis(300);
+
+/// How long a program that fails may be shortened, by proptest and then once more.
+const SHORTENING: Duration = Duration::from_secs(60);
 
 /// A program that may be tried with less in it.
 trait Shorter: Sized {
@@ -40,7 +47,8 @@ fn try_programs<P: Clone + Debug + Send + Shorter + 'static>(
     check: fn(&P, bool) -> Result<(), String>,
 ) {
     let cases = env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
-    let config = Config { cases, failure_persistence: None, max_shrink_time: 60_000, ..Config::default() };
+    let max_shrink_time = SHORTENING.as_millis().try_into().unwrap();
+    let config = Config { cases, failure_persistence: None, max_shrink_time, ..Config::default() };
     let has_failed = Cell::new(false);
     let tried = TestRunner::new(config).run(&programs, |program| {
         let again = has_failed.replace(true);
@@ -54,8 +62,8 @@ fn try_programs<P: Clone + Debug + Send + Shorter + 'static>(
         Err(TestError::Abort(why)) => panic!("{why}"),
     };
     // Proptest tries each operation once. What could not go then may go now.
-    let mut n = 0;
-    while let Some(shorter) = program.without(n) {
+    let (mut n, start) = (0, Instant::now());
+    while let Some(shorter) = program.without(n).filter(|_| start.elapsed() < SHORTENING) {
         match watch(shorter.clone(), true, check) {
             Ok(()) => n += 1,
             Err(reason) => (why, program, n) = (reason, shorter, 0),
@@ -128,7 +136,7 @@ fn a_lane_does_what_the_model_does_step_by_step() {
 fn check_race(race: &Race, has_failed: bool) -> Result<(), String> {
     let (times, patience) = if has_failed { (300, IMPATIENCE) } else { (1, PATIENCE) };
     for _ in 0..times {
-        for (lane, book) in race::run(race, patience)?.iter().enumerate() {
+        for (lane, book) in callers::run(race, patience)?.iter().enumerate() {
             book.judge().map_err(|why| format!("lane {lane}: {why}"))?;
         }
     }

@@ -1,9 +1,9 @@
 //! The same operations on a real lane.
 
-use crate::model::{Counts, Event, Saw, Thing, View};
 use crate::program::{Body, Id, Lane, Op};
 use crate::stage::{Prop, Stage};
 use crate::support::{WakeCounter, poll_once};
+use crate::view::{Counts, Event, Saw, Thing, View};
 use futures::future::FusedFuture;
 use futures::stream::{FusedStream, Stream};
 use serial_executor::{
@@ -80,10 +80,11 @@ impl Real {
     }
 
     pub(crate) fn apply(&mut self, op: Op) -> Saw {
-        let (id, stage) = (self.next, self.stage.clone());
+        if let Some(future) = self.submit(op) {
+            return self.future(future);
+        }
         match op {
-            Op::Call(body) => self.future(Future::Call(self.handles[0].call(call(stage, id, body)))),
-            Op::TryCall(body) => match self.handles[0].try_call(call(stage, id, body)) {
+            Op::TryCall(body) => match self.handles[0].try_call(call(self.stage.clone(), self.next, body)) {
                 Ok(call) => self.future(Future::Call(call)),
                 Err(why) => {
                     self.next += 1;
@@ -94,71 +95,12 @@ impl Real {
                     }
                 }
             },
-            Op::Post(body) => {
-                let capture = stage.prop(Thing::Capture(id));
-                let post = self.handles[0].post(move |_| {
-                    stage.starts(id);
-                    stage.gate(id);
-                    stage.ends(id, capture, body);
-                });
-                self.future(Future::Post(post))
-            }
-            Op::Stream(bound, items, body) => {
-                let capture = stage.prop(Thing::Capture(id));
-                let stream = self.handles[0].stream(bound, move |_, out| {
-                    stage.starts(id);
-                    stage.gate(id);
-                    for n in 0..items {
-                        match out.emit(stage.prop(Thing::Item(id, n))) {
-                            Ok(()) => stage.note(Event::Emitted(id, n)),
-                            Err(item) => {
-                                stage.note(Event::Unheard(id, n));
-                                drop(item);
-                                break;
-                            }
-                        }
-                    }
-                    stage.gate(id);
-                    stage.ends(id, capture, body);
-                });
-                self.future(Future::Stream(stream))
-            }
-            Op::Replace(body) => {
-                let capture = stage.prop(Thing::Capture(id));
-                let replaced = self.handles[0].replace(move || {
-                    stage.starts(id);
-                    stage.gate(id);
-                    stage.ends(id, capture, body);
-                    Object(stage.prop(Thing::Object(id)))
-                });
-                self.future(Future::Unit(replaced))
-            }
-            Op::OnInterrupt(body) => {
-                let capture = stage.prop(Thing::Capture(id));
-                let set = self.handles[0].on_interrupt(move |_| {
-                    stage.starts(id);
-                    stage.gate(id);
-                    stage.ends(id, capture, body);
-                    let held = stage.prop(Thing::Interrupter(id));
-                    move || {
-                        let _ = &held;
-                        stage.fire(id);
-                    }
-                });
-                self.future(Future::Unit(set))
-            }
-            Op::Session => self.future(Future::Session(self.handles[0].session())),
-            Op::InSession(body) => {
-                let session = self.session.as_mut().expect("a session");
-                let made = session.call(call(stage, id, body));
-                self.future(Future::Call(made))
-            }
             Op::EndSession => {
                 self.session = None;
                 Saw::Nothing
             }
             Op::Let => {
-                stage.let_pass();
+                self.stage.let_pass();
                 Saw::Nothing
             }
             Op::Poll(id) => self.poll(id),
@@ -181,13 +123,6 @@ impl Real {
                 self.handles[0].clear_poison();
                 Saw::Nothing
             }
-            Op::Close => self.future(Future::Ended(self.handles[0].close())),
-            Op::Abort => self.future(Future::Ended(self.handles[0].abort())),
-            Op::Ended => self.future(Future::Ended(self.handles[0].ended())),
-            Op::IntoInner => {
-                let handle = self.handles.remove(0);
-                self.future(Future::IntoInner(handle.into_inner()))
-            }
             Op::Clone => {
                 self.handles.push(self.handles[0].clone());
                 Saw::Nothing
@@ -202,7 +137,69 @@ impl Real {
                 self.handles.extend(handle);
                 Saw::Bool(is_there)
             }
+            _ => unreachable!("it makes a future"),
         }
+    }
+
+    /// What makes a future whatever happens.
+    fn submit(&mut self, op: Op) -> Option<Future> {
+        let (id, stage) = (self.next, self.stage.clone());
+        Some(match op {
+            Op::Call(body) => Future::Call(self.handles[0].call(call(stage, id, body))),
+            Op::Post(body) => {
+                let part = stage.part(id, body);
+                Future::Post(self.handles[0].post(move |_| part()))
+            }
+            Op::Stream(bound, items, body) => {
+                let capture = stage.prop(Thing::Capture(id));
+                let stream = self.handles[0].stream(bound, move |_, out| {
+                    stage.starts(id);
+                    stage.gate(id);
+                    for n in 0..items {
+                        match out.emit(stage.prop(Thing::Item(id, n))) {
+                            Ok(()) => stage.note(Event::Emitted(id, n)),
+                            Err(item) => {
+                                stage.note(Event::Unheard(id, n));
+                                drop(item);
+                                break;
+                            }
+                        }
+                    }
+                    stage.gate(id);
+                    stage.ends(id, capture, body);
+                });
+                Future::Stream(stream)
+            }
+            Op::Replace(body) => {
+                let part = stage.part(id, body);
+                Future::Unit(self.handles[0].replace(move || {
+                    part();
+                    Object(stage.prop(Thing::Object(id)))
+                }))
+            }
+            Op::OnInterrupt(body) => {
+                let part = stage.part(id, body);
+                Future::Unit(self.handles[0].on_interrupt(move |_| {
+                    part();
+                    let held = stage.prop(Thing::Interrupter(id));
+                    move || {
+                        let _ = &held;
+                        stage.fire(id);
+                    }
+                }))
+            }
+            Op::Session => Future::Session(self.handles[0].session()),
+            Op::InSession(body) => {
+                let session = self.session.as_mut().expect("a session");
+                let made = session.call(call(stage, id, body));
+                Future::Call(made)
+            }
+            Op::Close => Future::Ended(self.handles[0].close()),
+            Op::Abort => Future::Ended(self.handles[0].abort()),
+            Op::Ended => Future::Ended(self.handles[0].ended()),
+            Op::IntoInner => Future::IntoInner(self.handles.remove(0).into_inner()),
+            _ => return None,
+        })
     }
 
     fn future(&mut self, future: Future) -> Saw {
@@ -229,7 +226,7 @@ impl Real {
             Future::Post(post) => show(poll_once(post, &waker), of_unit),
             Future::Stream(stream) => {
                 match Pin::new(&mut *stream).poll_next(&mut Context::from_waker(&waker)) {
-                    Poll::Ready(Some(Ok(item))) => of_item(item),
+                    Poll::Ready(Some(Ok(item))) => of_item(&item),
                     Poll::Ready(Some(Err(error))) => of_error(error),
                     Poll::Ready(None) => Saw::End,
                     Poll::Pending => Saw::Pending,
@@ -274,7 +271,7 @@ impl Real {
     }
 
     /// Lets the lane work until all that can be seen is what is expected, or returns what is seen instead.
-    pub(crate) fn settle(&mut self, expected: &View, patience: Duration) -> Result<(), View> {
+    pub(crate) fn settle(&mut self, expected: &View, patience: Duration) -> Result<(), Box<View>> {
         let start = Instant::now();
         loop {
             let view = self.view(expected);
@@ -282,7 +279,7 @@ impl Real {
                 return Ok(());
             }
             if start.elapsed() > patience {
-                return Err(view);
+                return Err(Box::new(view));
             }
             std::thread::yield_now();
         }
@@ -363,11 +360,9 @@ impl Waiting {
 }
 
 fn call(stage: Stage, id: Id, body: Body) -> impl FnOnce(&mut Object) -> Prop + Send + 'static {
-    let capture = stage.prop(Thing::Capture(id));
+    let part = stage.part(id, body);
     move |_| {
-        stage.starts(id);
-        stage.gate(id);
-        stage.ends(id, capture, body);
+        part();
         stage.prop(Thing::Result(id))
     }
 }
@@ -425,7 +420,7 @@ fn of_session(result: Result<Session<Object>, CallError>, open: &mut Option<Sess
     })
 }
 
-fn of_item(item: Prop) -> Saw {
+fn of_item(item: &Prop) -> Saw {
     match item.thing {
         Thing::Item(_, n) => Saw::Item(n),
         thing => panic!("{thing:?} is no item"),

@@ -1,7 +1,7 @@
 //! Where the closures of a lane play: gates that hold them, things that note where they are dropped, and the logs.
 
-use crate::model::{Event, Thing};
 use crate::program::{Body, Id};
+use crate::view::{Event, Thing};
 use std::panic::resume_unwind;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, ThreadId};
@@ -57,6 +57,16 @@ impl Stage {
     pub(crate) fn prop(&self, thing: Thing) -> Prop {
         self.look().alive += 1;
         Prop { thing, stage: self.clone() }
+    }
+
+    /// The part of a closure that has nothing else to do. It has captured something.
+    pub(crate) fn part(&self, id: Id, body: Body) -> impl FnOnce() + Send + use<> {
+        let (stage, capture) = (self.clone(), self.prop(Thing::Capture(id)));
+        move || {
+            stage.starts(id);
+            stage.gate(id);
+            stage.ends(id, capture, body);
+        }
     }
 
     pub(crate) fn starts(&self, id: Id) {

@@ -1,0 +1,285 @@
+//! Whether what has happened may have happened. Each rule judges only what is known for certain.
+
+use super::{Book, Kind, Notes, Outcome, Record, Span, Stamp};
+use crate::program::Body;
+use serial_executor::OnPanic;
+use std::fmt::Debug;
+use std::sync::atomic::Ordering::SeqCst;
+
+/// What a rule has against it.
+type Verdict = Result<(), String>;
+
+fn demand(holds: bool, why: &str, who: &dyn Debug) -> Verdict {
+    if holds { Ok(()) } else { Err(format!("{why}: {who:#?}")) }
+}
+
+impl Book {
+    pub(crate) fn judge(&self) -> Verdict {
+        let notes = self.notes.lock().unwrap();
+        demand(notes.wrong.is_empty(), "seen as it happened", &notes.wrong)?;
+        demand(self.alive.load(SeqCst) == 0, "things are left", &self.alive)?;
+        for record in &notes.records {
+            resolves_once(record)?;
+            self.resolves_legally(record, &notes)?;
+            runs_in_time(record, &notes)?;
+            if record.kind == Kind::TryCall {
+                self.is_refused_when_full(record, &notes)?;
+            }
+            if record.kind == Kind::Post {
+                self.is_admitted_within_capacity(record, &notes)?;
+            }
+            streams_in_order(record, &notes)?;
+            sessions_are_alone(record, &notes)?;
+        }
+        runs_in_order(&notes)?;
+        self.runs_on_sound_objects(&notes)?;
+        interrupts_hit(&notes)?;
+        reads_all(&notes)?;
+        adds_up(&notes)
+    }
+
+    /// An outcome has its reason.
+    fn resolves_legally(&self, record: &Record, notes: &Notes) -> Verdict {
+        let Some((span, outcome)) = record.outcome else { return Ok(()) };
+        let is_ending = |ending: &&Span| ending.start < span.end;
+        match outcome {
+            Outcome::Closed => {
+                let is_refused = notes.endings.iter().any(|ending| ending.start < record.submit.end);
+                let is_aborted = notes.aborts.iter().any(|abort| is_ending(&abort));
+                let is_refused = is_refused && !record.is_in_session();
+                demand(is_refused || is_aborted, "closed, and nobody has", record)
+            }
+            Outcome::Poisoned => {
+                let is_reason = |other: &Record| {
+                    let poisons = other.body == Body::Panics && self.on_panic == OnPanic::Poison;
+                    let empties = other.kind == Kind::Replace;
+                    (poisons || empties) && other.starts.first().is_some_and(|start| *start < span.end)
+                };
+                demand(notes.records.iter().any(is_reason), "poisoned by nobody", record)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_refused_when_full(&self, record: &Record, notes: &Notes) -> Verdict {
+        let tried = record.submit;
+        let others = || notes.records.iter().filter(|other| other.id != record.id && !other.is_in_session());
+        if record.saw(Outcome::Full) {
+            let may_be_queued = others()
+                .filter(|other| other.submit.start < tried.end && !other.has_left_before(tried.start));
+            // A reader has at most one operation under way.
+            return demand(
+                may_be_queued.count() + notes.readers >= self.capacity,
+                "refused, and there was room",
+                record,
+            );
+        }
+        if record.starts.is_empty() {
+            return Ok(());
+        }
+        // One that has not started may be on its way from the queue.
+        let is_queued = |other: &&Record| {
+            other.submit.is_before(tried) && other.starts.first().is_some_and(|start| *start > tried.end)
+        };
+        demand(others().filter(is_queued).count() <= self.capacity, "accepted, and there was no room", record)
+    }
+
+    fn is_admitted_within_capacity(&self, record: &Record, notes: &Notes) -> Verdict {
+        let Some((admitted, Outcome::Done)) = record.outcome else { return Ok(()) };
+        let stands_before = |other: &&Record| {
+            let is_queued = other.starts.first().is_some_and(|start| *start > admitted.end);
+            other.submit.is_before(record.submit) && is_queued && !other.is_in_session()
+        };
+        let before = notes.records.iter().filter(stands_before).count();
+        demand(before <= self.capacity, "admitted too early", record)
+    }
+
+    /// After a panic nothing runs until somebody vouches for the object or a new one is made.
+    fn runs_on_sound_objects(&self, notes: &Notes) -> Verdict {
+        let mut runs: Vec<_> =
+            notes.records.iter().filter_map(|record| Some((record.run()?, record))).collect();
+        runs.sort_by_key(|(run, _)| run.start);
+        let mut poisoned_at = None;
+        let mut is_missing = false;
+        for (run, record) in runs {
+            let is_vouched_for = |poisoned: Stamp| {
+                notes.clears.iter().any(|clear| clear.end > poisoned && clear.start < run.start)
+            };
+            if record.kind != Kind::Replace {
+                let is_sound = !is_missing && poisoned_at.is_none_or(is_vouched_for);
+                demand(is_sound, "it ran on a poisoned object", record)?;
+            }
+            match (record.body, record.kind) {
+                (Body::Ends, Kind::Replace) => (poisoned_at, is_missing) = (None, false),
+                (Body::Panics, Kind::Replace) => is_missing = true,
+                (Body::Panics, _) if self.on_panic == OnPanic::Poison => poisoned_at = Some(run.end),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `Ok` if and only if it ran, once, to its end.
+fn resolves_once(record: &Record) -> Verdict {
+    let ran = record.starts.len();
+    demand(ran <= 1, "it ran twice", record)?;
+    demand((ran == 1) == record.end.is_some(), "it ran, but not to its end", record)?;
+    let is_stream = matches!(record.kind, Kind::Stream { .. });
+    match record.outcome.map(|(_, outcome)| outcome) {
+        None => {
+            let is_left = record.given_up.is_some() || record.is_detached;
+            demand(is_left, "it has not resolved", record)
+        }
+        Some(Outcome::Value(id)) => {
+            let is_its_own = ran == 1 && id == record.id && record.body == Body::Ends;
+            demand(is_its_own, "this is not its value", record)
+        }
+        Some(Outcome::Panicked(id)) => {
+            let is_its_own = ran == 1 && id == record.id && record.body == Body::Panics;
+            demand(is_its_own && record.kind != Kind::Post, "this is not its panic", record)
+        }
+        Some(Outcome::Closed) if is_stream => Ok(()),
+        Some(Outcome::Closed | Outcome::Poisoned | Outcome::Full) => {
+            demand(ran == 0, "it ran, and says that it has not", record)
+        }
+        Some(Outcome::Done) => {
+            let is_over = ran == 1 && record.body == Body::Ends;
+            let is_admission = matches!(record.kind, Kind::Post | Kind::Session);
+            demand(is_admission || is_stream || is_over, "done, and it did not run", record)
+        }
+        Some(Outcome::Never) => demand(false, "pending for ever", record),
+    }
+}
+
+/// Not after it was dropped or after an abort, and if nothing stands against it, it does.
+fn runs_in_time(record: &Record, notes: &Notes) -> Verdict {
+    let Some(&start) = record.starts.first() else {
+        let is_refused = notes.endings.iter().any(|ending| ending.start < record.submit.end);
+        let may_be_poisoned = notes.records.iter().any(|other| other.body == Body::Panics)
+            || notes.records.iter().any(|other| other.kind == Kind::Replace);
+        let is_excused =
+            (is_refused && !record.is_in_session()) || !notes.aborts.is_empty() || may_be_poisoned;
+        demand(!record.is_let_go() || is_excused, "it was let go, and has not run", record)?;
+        if let (Some(dropped), false) = (record.given_up, is_excused || record.kind == Kind::Session) {
+            let is_freed = record.capture_gone.is_some_and(|gone| gone < dropped.end);
+            demand(is_freed, "it was dropped, and kept what it had captured", record)?;
+        }
+        return Ok(());
+    };
+    // The lane may have taken it already, and not have begun with it. But not while it was busy with the one before.
+    let was_queued_at = |moment: Stamp| {
+        let runs = notes.records.iter().filter_map(Record::run);
+        runs.filter(|run| run.end < start).any(|run| moment < run.end)
+    };
+    let is_dropped = record.given_up.is_some_and(|dropped| was_queued_at(dropped.end));
+    demand(!is_dropped, "it ran after it was dropped", record)?;
+    let is_aborted = notes.aborts.iter().any(|abort| was_queued_at(abort.end));
+    demand(!is_aborted, "it ran after an abort", record)?;
+    let is_closed = notes.endings.iter().any(|ending| ending.end < record.submit.start);
+    demand(!is_closed || record.is_in_session(), "it was accepted after the end", record)
+}
+
+/// Every item once, in order (which `took` has seen), never too many on their way, and none is missing from a stream that
+/// says that it is complete.
+fn streams_in_order(record: &Record, notes: &Notes) -> Verdict {
+    let Kind::Stream { bound, items } = record.kind else { return Ok(()) };
+    let (emitted, taken) = (&record.emitted, &record.taken);
+    demand(taken.len() <= emitted.len(), "more came than was sent", record)?;
+    for (n, emitted) in emitted.iter().enumerate().skip(bound) {
+        let had_room = taken.get(n - bound).is_some_and(|asked| asked < emitted);
+        demand(had_room, "more items are on their way than it may have", record)?;
+    }
+    if record.is_complete {
+        let is_whole = taken.len() == items && record.starts.len() == 1 && record.body == Body::Ends;
+        demand(is_whole, "an end without an error, and it is not complete", record)?;
+    }
+    if record.saw(Outcome::Closed) && record.starts.len() == 1 {
+        demand(!notes.aborts.is_empty() && taken.len() < items, "cut, and nobody has", record)?;
+    }
+    Ok(())
+}
+
+/// While a session is open no call runs but its own; it comes after what was called before it and before what was called
+/// after it.
+fn sessions_are_alone(record: &Record, notes: &Notes) -> Verdict {
+    let (Some((asked, Outcome::Done)), Some(closed)) = (record.outcome, record.closed) else { return Ok(()) };
+    let open = Span { start: asked.end, end: closed.start };
+    for other in notes.records.iter().filter(|other| other.kind != Kind::InSession(record.id)) {
+        let Some(run) = other.run() else { continue };
+        let both = (record, other);
+        demand(run.end < open.start || run.start > open.end, "it ran in a session", &both)?;
+        if !other.is_in_session() {
+            let is_late = other.submit.is_before(record.submit) && run.start > open.start;
+            let is_early = record.submit.is_before(other.submit) && run.start < open.end;
+            demand(!is_late && !is_early, "it ran on the wrong side of a session", &both)?;
+        }
+    }
+    Ok(())
+}
+
+/// In the order in which the calls were made.
+fn runs_in_order(notes: &Notes) -> Verdict {
+    let ran: Vec<_> = notes.records.iter().filter(|record| !record.starts.is_empty()).collect();
+    for first in &ran {
+        for second in &ran {
+            let are_in_one_queue = match (first.kind, second.kind) {
+                (Kind::InSession(one), Kind::InSession(other)) => one == other,
+                _ => !first.is_in_session() && !second.is_in_session(),
+            };
+            if are_in_one_queue && first.submit.is_before(second.submit) {
+                demand(first.starts[0] < second.starts[0], "in the wrong order", &(first, second))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Never another call than the one that was meant, and once.
+fn interrupts_hit(notes: &Notes) -> Verdict {
+    for (n, fire) in notes.fires.iter().enumerate() {
+        demand(fire.after == 0 || fire.after == fire.before, "the lane went on to the next call", fire)?;
+        let is_other = fire.before != 0 && fire.cause.is_some_and(|cause| cause != fire.before);
+        demand(!is_other, "it hit another call", fire)?;
+        let is_second = notes.fires[..n].iter().any(|other| other.before == fire.before);
+        demand(fire.before == 0 || !is_second, "it hit a call twice", fire)?;
+    }
+    Ok(())
+}
+
+/// In order, and if there is one reader only, without a gap, whichever of its reads were dropped.
+fn reads_all(notes: &Notes) -> Verdict {
+    for read in &notes.read {
+        demand(read.is_sorted(), "read in the wrong order", read)?;
+        let is_whole = read.iter().enumerate().all(|(n, byte)| n == usize::from(*byte));
+        demand(is_whole || notes.readers > 1, "something that was read got lost", read)?;
+    }
+    Ok(())
+}
+
+/// Each closure is counted, once, as what has become of it.
+fn adds_up(notes: &Notes) -> Verdict {
+    let Some(stats) = notes.stats else { return Ok(()) };
+    let count =
+        |is: &dyn Fn(&Record) -> bool| notes.records.iter().filter(|record| is(record)).count() as u64;
+    let ended = |body| count(&|record| record.end.is_some() && record.body == body);
+    let sessions = count(&|record| record.kind == Kind::Session);
+    let opened = count(&|record| record.kind == Kind::Session && record.saw(Outcome::Done));
+    let dropped = count(&|record| record.given_up.is_some() && record.starts.is_empty());
+    let refused = count(&|record| {
+        record.saw(Outcome::Full)
+            || record.saw(Outcome::Poisoned)
+            || (record.saw(Outcome::Closed) && record.end.is_none())
+    });
+    let all = (&stats, &notes.records);
+    // The operations of readers are calls, too.
+    if notes.readers == 0 {
+        let completed = ended(Body::Ends) + opened..=ended(Body::Ends) + sessions;
+        demand(stats.submitted == notes.records.len() as u64, "submitted", &all)?;
+        demand(completed.contains(&stats.completed), "completed", &all)?;
+        demand(stats.cancelled <= dropped, "cancelled", &all)?;
+    }
+    demand(stats.panicked == ended(Body::Panics), "panicked", &all)?;
+    demand(stats.refused >= refused, "refused", &all)?;
+    demand((stats.pending, stats.running, stats.in_session) == (0, false, false), "at rest", &all)
+}

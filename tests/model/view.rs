@@ -1,0 +1,80 @@
+//! What can be seen of a lane: what an operation shows, and what there is between two of them.
+
+use crate::program::Id;
+
+/// What an operation shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Saw {
+    Nothing,
+    Done,
+    Pending,
+    Timeout,
+    /// The result of the call with this number.
+    Value(Id),
+    Session,
+    Item(usize),
+    End,
+    /// The object that the call with this number has made; the first one is 0.
+    Object(Id),
+    PoisonedObject(Id),
+    Missing,
+    Closed,
+    Poisoned,
+    Panicked(Id),
+    Full,
+    Bool(bool),
+}
+
+/// A value that notes where it is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Thing {
+    Capture(Id),
+    /// A result, or the payload of a panic.
+    Result(Id),
+    Item(Id, usize),
+    Object(Id),
+    Interrupter(Id),
+}
+
+/// What happens on a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Starts(Id),
+    Ends(Id),
+    Emitted(Id, usize),
+    /// The item came back.
+    Unheard(Id, usize),
+    /// The interrupter that this call has set, while that one runs.
+    Fires(Id, Option<Id>),
+    Dropped(Thing),
+}
+
+/// As `serial_executor::Stats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) submitted: u64,
+    pub(crate) completed: u64,
+    pub(crate) panicked: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) refused: u64,
+    pub(crate) pending: usize,
+    pub(crate) running: bool,
+    pub(crate) in_session: bool,
+}
+
+/// All that can be seen between two operations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    /// Of the handles, if there is one: counts, closed, poisoned.
+    pub(crate) handle: Option<(Counts, bool, bool)>,
+    pub(crate) ended: bool,
+    /// Who waits at the gate.
+    pub(crate) at_gate: Option<Id>,
+    /// The futures, and whether a poll would not be pending.
+    pub(crate) futures: Vec<(Id, bool)>,
+    /// The items that wait, and whether the closure has ended.
+    pub(crate) streams: Vec<(Id, usize, bool)>,
+    /// In order, what has happened on the lane's thread and on the others.
+    pub(crate) on_lane: Vec<Event>,
+    pub(crate) on_caller: Vec<Event>,
+}
