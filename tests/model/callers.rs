@@ -182,6 +182,11 @@ impl Caller {
                 pause(scale);
                 book.give_up(id, || drop(call));
             }
+            Then::DropRunning(scale) => {
+                book.await_start(id);
+                pause(scale);
+                book.give_up(id, || drop(call));
+            }
         }
     }
 
@@ -201,6 +206,11 @@ impl Caller {
                 pause(scale);
                 book.give_up(id, || drop(call));
             }
+            Then::DropRunning(scale) => {
+                book.await_start(id);
+                pause(scale);
+                book.give_up(id, || drop(call));
+            }
         }
     }
 
@@ -214,7 +224,7 @@ impl Caller {
                     book.detach(id, || drop(post));
                 }
             }
-            Then::Drop(scale) => {
+            Then::Drop(scale) | Then::DropRunning(scale) => {
                 pause(scale);
                 book.detach(id, || drop(post));
             }
@@ -419,6 +429,10 @@ pub(crate) fn run(race: &Race, patience: Duration) -> Result<Vec<Arc<Book>>, Str
             Stage { lane: builder.spawn(object).unwrap(), book }
         })
         .collect();
+    if race.armed {
+        let mut caller = Caller { stages: stages.clone(), kept: Vec::new(), patience };
+        (0..race.lanes).for_each(|at| caller.act(at, Act::OnInterrupt(Work(0, Body::Ends), Then::Wait)));
+    }
     let barrier = Barrier::new(race.callers.len() + 1);
     let ended: Vec<Ended> = stages.iter().map(|stage| stage.lane.ended()).collect();
     let weak: Vec<_> = stages.iter().map(|stage| stage.lane.downgrade()).collect();

@@ -203,6 +203,14 @@ impl Book {
         self.demand(other == 0, || format!("#{id} starts while #{other} runs"));
     }
 
+    /// Looks for a while whether it runs.
+    pub(crate) fn await_start(&self, id: Id) {
+        (0..1000).any(|_| {
+            std::hint::spin_loop();
+            self.running.load(SeqCst) == id
+        });
+    }
+
     pub(crate) fn ends(&self, id: Id) {
         let now = self.now();
         self.note(id, |record| record.end = Some(now));

@@ -21,6 +21,8 @@ pub(crate) enum Then {
     Keep,
     /// Drops it after a pause.
     Drop(u8),
+    /// Drops it so long after it has been seen running, if it has.
+    DropRunning(u8),
     Detach,
 }
 
@@ -61,6 +63,8 @@ pub(crate) struct Race {
     pub(crate) capacity: Option<usize>,
     pub(crate) on_panic: OnPanic,
     pub(crate) spin: bool,
+    /// Whether there is an interrupter from the beginning.
+    pub(crate) armed: bool,
     pub(crate) lanes: usize,
     pub(crate) callers: Vec<Vec<(usize, Act)>>,
     /// For each lane, after a pause.
@@ -84,9 +88,10 @@ impl Shorter for Race {
 /// As Rust, to be copied into `regressions.rs`.
 impl fmt::Debug for Race {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { capacity, on_panic, spin, lanes, callers, ends } = self;
+        let Self { capacity, on_panic, spin, armed, lanes, callers, ends } = self;
         writeln!(f, "Race {{")?;
-        writeln!(f, "    capacity: {capacity:?}, on_panic: {on_panic:?}, spin: {spin}, lanes: {lanes},")?;
+        writeln!(f, "    capacity: {capacity:?}, on_panic: {on_panic:?},")?;
+        writeln!(f, "    spin: {spin}, armed: {armed}, lanes: {lanes},")?;
         writeln!(f, "    callers: vec![")?;
         for acts in callers {
             writeln!(f, "        vec![")?;
@@ -113,6 +118,7 @@ fn then() -> impl Strategy<Value = Then> {
         1 => (0_u64..60).prop_map(Then::WaitFor),
         3 => Just(Then::Keep),
         3 => (0..SCALE).prop_map(Then::Drop),
+        2 => (0..SCALE).prop_map(Then::DropRunning),
         1 => Just(Then::Detach),
     ]
 }
@@ -140,11 +146,14 @@ pub(crate) fn race() -> impl Strategy<Value = Race> {
     let end = prop_oneof![Just(End::Close), Just(End::Abort), Just(End::IntoInner), Just(End::DropHandle)];
     let acts = vec((0_usize..2, act()), 0..16);
     let lanes = prop_oneof![3 => Just(1_usize), 1 => Just(2)];
-    (capacity(), on_panic(), any::<bool>(), lanes, vec(acts, 2..4), vec((0..SCALE + 4, end), 2)).prop_map(
-        |(capacity, on_panic, spin, lanes, callers, ends)| Race {
+    let ends = vec((0..SCALE + 4, end), 2);
+    let hows = (any::<bool>(), any::<bool>());
+    (capacity(), on_panic(), hows, lanes, vec(acts, 2..4), ends).prop_map(
+        |(capacity, on_panic, (spin, armed), lanes, callers, ends)| Race {
             capacity,
             on_panic,
             spin,
+            armed,
             lanes,
             callers,
             ends,
