@@ -1,4 +1,28 @@
-//! Random programs against a model of the lane.
+//! Random programs against a model of the lane: whatever is done to it, in whatever order, it does what it promises.
+//!
+//! There are two kinds of programs.
+//!
+//! *Step by step* ([`program`], [`model`], [`real`]): every closure waits at a gate until the program lets it go on. So after
+//! each operation there is one state of the lane, and the model, which has no threads, predicts all that can be seen of it:
+//! what each poll, wait and refusal gives, every count of the statistics, which futures are ready and have woken the waker of
+//! their last poll, how many items wait in each stream, who runs, and, event by event, what has happened on the lane's thread
+//! and on the caller's: what started, ended, was emitted, fired, and where each capture, result, payload, item, interrupter
+//! and object was dropped.
+//!
+//! *At once* ([`race`], [`callers`], [`history`]): two or three callers and one who ends the lanes go about it without gates.
+//! Afterwards the history is judged: order, one at a time, exactly once, the reason of each outcome, capacity, sessions,
+//! streams, interrupts, reads that were dropped, what adds up, and what is left (nothing).
+//!
+//! A failure shrinks to a program, which is printed as Rust, with what each line comes to: a test in [`regressions`].
+//! `PROPTEST_CASES` says how many programs are tried, `PROPTEST_RNG_SEED` which ones.
+//!
+//! # Seen to fail
+//!
+//! What was broken on purpose, and the operations of the program that was left of what failed, step by step and at once:
+//!
+//!
+//! The fewest are 0: what every program needs in order to end. A race between two instructions of the lane, as when a session
+//! ends with its last call between two looks, is out of reach for programs of this kind: the queue's own tests have it.
 #[allow(dead_code)]
 #[path = "../it/support.rs"]
 mod support;

@@ -142,9 +142,21 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// Short calls, dropped about when they end: the interrupt of one must not hit the next.
+fn interruption() -> impl Strategy<Value = Act> {
+    let work = || (0_u8..5, Just(Body::Ends)).prop_map(|(scale, body)| Work(scale, body));
+    prop_oneof![
+        6 => (work(), 0_u8..5).prop_map(|(work, scale)| Act::Call(work, Then::DropRunning(scale))),
+        2 => (work(), 0_u8..5).prop_map(|(work, scale)| Act::Call(work, Then::Drop(scale))),
+        3 => work().prop_map(|work| Act::Post(work, Then::Detach)),
+        1 => Just(Act::Interrupt),
+    ]
+}
+
 pub(crate) fn race() -> impl Strategy<Value = Race> {
     let end = prop_oneof![Just(End::Close), Just(End::Abort), Just(End::IntoInner), Just(End::DropHandle)];
-    let acts = vec((0_usize..2, act()), 0..16);
+    let acts =
+        prop_oneof![3 => vec((0_usize..2, act()), 0..16), 1 => vec((0_usize..1, interruption()), 0..32)];
     let lanes = prop_oneof![3 => Just(1_usize), 1 => Just(2)];
     let ends = vec((0..SCALE + 4, end), 2);
     let hows = (any::<bool>(), any::<bool>());
