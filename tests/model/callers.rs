@@ -81,6 +81,10 @@ impl Caller {
     fn act(&mut self, at: usize, act: Act) {
         let at = at % self.stages.len();
         let Stage { lane, book } = self.stages[at].clone();
+        if book.has_hung() {
+            // That was patience enough.
+            return;
+        }
         match act {
             Act::Call(work, then) => {
                 let id = book.enter(Kind::Call, work.1);
@@ -287,6 +291,8 @@ impl Caller {
     fn finish(self) {
         let Self { stages, kept, patience } = self;
         for future in kept {
+            let has_hung = stages.iter().any(|stage| stage.book.has_hung());
+            let patience = if has_hung { Duration::from_millis(1) } else { patience };
             match future {
                 Kept::Call(at, id, mut call) => {
                     await_call(&stages[at].book, id, &mut call, patience, Outcome::of_call);

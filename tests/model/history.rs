@@ -246,6 +246,12 @@ impl Book {
         self.demand(before.is_none(), || format!("#{id}: {outcome:?} after {before:?}"));
     }
 
+    /// Whether something was waited for that never came.
+    pub(crate) fn has_hung(&self) -> bool {
+        let notes = self.notes.lock().unwrap();
+        notes.records.iter().any(|record| record.saw(Outcome::Never))
+    }
+
     pub(crate) fn give_up(&self, id: Id, drop: impl FnOnce()) {
         DROPPING.set(Some(id));
         let (span, ()) = self.span(drop);
