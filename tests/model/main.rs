@@ -47,11 +47,18 @@
 //! | a result does not wake | 2 | 1 |
 //! | an admission does not wake | 4 | 2 |
 //! | the end does not wake | 3 | 0 |
+//! | a cancelled call in the inbox keeps its place in the capacity | 8 |  |
+//! | a dropped `replace` stays a cure | 9 |  |
+//! | a stream that an abort has cut looks complete | 2 |  |
+//! | `close` ends a session | 3 |  |
+//! | a poisoned lane takes a post | 1 |  |
+//! | the result of a call that a drop interrupts goes to who drops it | 12 |  |
 //!
 //! No number: programs of that kind have not seen it. 0: what every program does in order to end is enough.
 //!
-//! A race between two instructions of the lane, as when a session ends with its last call between two looks, is out of reach
-//! here: the queue's own tests have it.
+//! Where two instructions must meet a third, programs of this kind need more luck than they have: a session that ends with
+//! its last call between two looks of the lane, a call that ends as it is dropped, between being given up and interrupted.
+//! The first is in the queue's own tests.
 
 #[allow(dead_code)]
 #[path = "../it/support.rs"]
