@@ -1,17 +1,19 @@
 //! Whole lanes, through the public interface: the thread, the queue, the calls and their ends.
 
 use super::{Wakes, explore, poll_with};
-use crate::{Call, CallError, IntoInnerError, OnPanic, SerialExecutor, WaitError};
+use crate::{CallError, IntoInnerError, OnPanic, SerialExecutor, WaitError};
+use futures::future::poll_fn;
 use futures::io::AsyncReadExt;
 use futures::task::SpawnExt;
 use futures::{FutureExt, StreamExt};
 use loom::future::block_on;
+use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::thread;
 use std::io::Cursor;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 /// A lane whose callers and thread do not look before they sleep: that has a model of its own.
 fn lane(object: usize) -> SerialExecutor<usize> {
@@ -178,18 +180,22 @@ fn a_call_whose_waker_changes_wakes_the_newest() {
 }
 
 #[test]
-fn a_replacement_heals_whatever_is_queued_behind_it() {
-    explore("lane: replace against calls", 2, || {
+fn a_replacement_heals_whatever_is_made_behind_it() {
+    explore("lane: replace against a call that asks before it comes in", 3, || {
         let lane = lane(0);
-        lane.call(|_| quiet_panic()).detach();
-        let other = beside(&lane, |lane| lane.try_call(add(1)).map(Call::wait).ok());
+        assert!(lane.call(|_| quiet_panic()).wait().is_err());
         let replaced = lane.replace(|| 10);
         let behind = lane.try_call(add(1)).unwrap_or_else(|why| panic!("a cure stands before it: {why}"));
-        assert!((11..=12).contains(&behind.wait().unwrap()));
+        assert_eq!(behind.wait().unwrap(), 11);
         replaced.wait().unwrap();
-        // In between it is refused, at the door or in its turn.
-        let other = other.join().unwrap();
-        assert!(matches!(other, None | Some(Err(WaitError::Failed(CallError::Poisoned)) | Ok(11 | 12))));
+        end(&lane);
+    });
+    explore("lane: replace against a call", 2, || {
+        let lane = lane(0);
+        assert!(lane.call(|_| quiet_panic()).wait().is_err());
+        let other = beside(&lane, |lane| lane.call(add(1)).wait());
+        lane.replace(|| 10).wait().unwrap();
+        assert!(matches!(other.join().unwrap(), Err(WaitError::Failed(CallError::Poisoned)) | Ok(11)));
         end(&lane);
     });
 }
@@ -348,23 +354,41 @@ fn an_interrupt_ends_its_call_and_spares_the_next() {
 }
 
 #[test]
-fn a_future_on_the_lane_is_polled_until_it_is_done_or_dropped_with_the_lane() {
-    explore("lane: a spawned future against a wake-up", 2, || {
+fn a_future_on_the_lane_that_is_woken_is_polled_again() {
+    #[derive(Default)]
+    struct Event(Mutex<(bool, Option<Waker>)>);
+
+    impl Event {
+        fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+            let mut event = self.0.lock().unwrap();
+            if event.0 {
+                return Poll::Ready(());
+            }
+            event.1 = Some(cx.waker().clone());
+            Poll::Pending
+        }
+
+        fn happen(&self) {
+            let mut event = self.0.lock().unwrap();
+            event.0 = true;
+            let waker = event.1.take();
+            drop(event);
+            waker.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    explore("lane: a spawned future against a wake-up", 3, || {
         let lane = lane(0);
-        let (tell, told) = futures::channel::oneshot::channel::<()>();
-        let done = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&done);
+        let event = Arc::new(Event::default());
+        let (done, is_done) = futures::channel::oneshot::channel();
+        let awaited = Arc::clone(&event);
         lane.spawn(async move {
-            told.await.unwrap();
-            count.fetch_add(1, Relaxed);
+            poll_fn(|cx| awaited.poll(cx)).await;
+            done.send(()).unwrap();
         })
         .unwrap();
-        tell.send(()).unwrap();
-        // Calls and futures take turns: at the latest the first poll is after one call, the second after two.
-        for _ in 0..3 {
-            lane.call(|_| ()).wait().unwrap();
-        }
-        assert_eq!(done.load(Relaxed), 1);
+        event.happen();
+        block_on(is_done).unwrap();
         end(&lane);
     });
 }
