@@ -140,3 +140,18 @@ impl Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_grows_to_powers_of_two_and_takes_no_memory_beyond() {
+        let mut buffer = Buffer::default();
+        for (length, memory) in [(0, 0), (3, 4), (4, 4), (5, 8), (60, 64), (2, 64), (65, 128)] {
+            buffer.clear();
+            assert_eq!(buffer.append(&[0; 100][..length], 100), length);
+            assert_eq!((buffer.memory.len(), buffer.memory.capacity()), (memory, memory), "for {length} bytes");
+        }
+    }
+}

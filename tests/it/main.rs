@@ -21,6 +21,7 @@ mod spawn;
 mod together;
 
 mod auto_traits;
+mod formatting;
 mod builder;
 mod storm;
 mod tidy;

@@ -243,6 +243,28 @@ fn the_operations_of_an_io_wait_for_a_session_and_go_with_an_abort() {
 }
 
 #[test]
+fn a_running_stream_is_interrupted_when_it_is_dropped_when_the_lane_is_aborted_and_on_demand() {
+    guarded(|| {
+        for way in ["drop", "abort", "interrupt"] {
+            let (object, lane, fired) = gated();
+            let stream = lane.stream(1, |object, out| {
+                let _ = out.emit(object.read(&mut [0; 8]).is_ok());
+            });
+            object.started.pass();
+            match way {
+                "drop" => drop(stream),
+                "abort" => drop(lane.abort()),
+                _ => assert!(lane.interrupt()),
+            }
+            assert_eq!(fired.load(SeqCst), 1, "{way}");
+            // The read returns: nothing but the interrupter opens its gate.
+            lane.close().wait().unwrap();
+            assert_eq!(object.log(), ["read"], "{way}");
+        }
+    });
+}
+
+#[test]
 fn a_stream_behind_a_session_is_freed_as_it_is_dropped() {
     guarded(|| {
         let lane = SerialExecutor::new(());

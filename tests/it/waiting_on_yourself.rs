@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 // Unfinished: an error at once.
 
@@ -352,6 +352,21 @@ fn the_shortest_and_the_longest_limit_are_fine() {
         lane.call(|_| ()).wait().unwrap();
         let mut finished = finished;
         assert_eq!(finished.wait_timeout(Duration::ZERO).unwrap(), 3);
+    });
+}
+
+#[test]
+fn no_wait_gives_up_before_its_limit_nor_sits_it_out_when_the_result_is_there() {
+    guarded(|| {
+        let lane = SerialExecutor::new(());
+        let stuck = Stuck::new(&lane);
+        let mut call = lane.call(|()| ());
+        let (start, limit) = (Instant::now(), Duration::from_millis(20));
+        assert!(matches!(call.wait_timeout(limit), Err(WaitError::Timeout)));
+        assert!(start.elapsed() >= limit);
+        stuck.release();
+        // More than the watchdog allows.
+        call.wait_timeout(Duration::from_secs(3600)).unwrap();
     });
 }
 
