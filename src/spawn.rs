@@ -193,4 +193,22 @@ mod tests {
         assert!(tasks.tasks.capacity() <= 8 * KEEP, "{}", tasks.tasks.capacity());
         drop(tasks);
     }
+
+    #[test]
+    fn memory_is_given_back_when_four_times_what_is_enough_is_free() {
+        let lane = Arc::new(Lane::<()>::new(None, OnPanic::Poison, false));
+        let mut tasks = Tasks::new();
+        tasks.tasks.reserve(448);
+        assert_eq!(tasks.tasks.capacity(), 448);
+        for _ in 0..56 {
+            tasks.run(Errand::Spawned(FutureObj::new(Box::new(futures::future::pending()))), &lane);
+        }
+        let ends = || Errand::Spawned(FutureObj::new(Box::new(futures::future::ready(()))));
+        tasks.run(ends(), &lane);
+        assert_eq!((tasks.tasks.len(), tasks.tasks.capacity()), (56, 448));
+        tasks.tasks.remove(&0);
+        tasks.run(ends(), &lane);
+        assert_eq!(tasks.tasks.len(), 55);
+        assert!(tasks.tasks.capacity() < 448);
+    }
 }

@@ -151,7 +151,11 @@ mod tests {
         for (length, memory) in [(0, 0), (3, 4), (4, 4), (5, 8), (60, 64), (2, 64), (65, 128)] {
             buffer.clear();
             assert_eq!(buffer.append(&[0; 100][..length], 100), length);
-            assert_eq!((buffer.memory.len(), buffer.memory.capacity()), (memory, memory), "for {length} bytes");
+            assert_eq!(
+                (buffer.memory.len(), buffer.memory.capacity()),
+                (memory, memory),
+                "for {length} bytes"
+            );
         }
     }
 }

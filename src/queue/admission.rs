@@ -99,6 +99,18 @@ impl Admission {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_memory_of_posts_that_waited_is_given_back_when_four_times_what_is_enough_is_free() {
+        let mut admission = Admission::new(1);
+        admission.waiting.reserve_exact(80);
+        admission.queued();
+        (1..=11).for_each(|post| admission.queued_post(post));
+        for (gone, capacity) in [(0, 80), (1, 18)] {
+            admission.gone(gone);
+            assert_eq!(admission.waiting.capacity(), capacity, "for {}", admission.waiting.len());
+        }
+    }
+
     /// The definition, counted anew: at most `limit - 1` live jobs before the post.
     fn admitted(limit: usize, live: &[u64], post: u64) -> bool {
         live.iter().filter(|&&job| job < post).count() < limit

@@ -323,6 +323,98 @@ mod tests {
         assert_eq!(looked(|is_ready| patience.look(is_ready), true), TIMES);
     }
 
+    /// Whether the lane lingers before it takes again, after it has taken so many jobs.
+    fn lingers(idle: &mut Idle, jobs: usize) -> bool {
+        idle.took(jobs);
+        idle.linger();
+        idle.lingered
+    }
+
+    #[test]
+    fn a_lane_lingers_while_it_takes_few_jobs_at_a_time() {
+        let mut idle = Idle { looks: true, ..Idle::default() };
+        for (jobs, does) in [(2, true), (FEW - 1, true), (FEW, false), (FEW + 1, false), (2, true)] {
+            assert_eq!(lingers(&mut idle, jobs), does, "after {jobs}");
+        }
+        idle.took(2);
+        idle.look(|| true);
+        idle.linger();
+        assert!(!idle.lingered, "nothing was waiting for it");
+        let mut idle = Idle::default();
+        assert!(!lingers(&mut idle, 2), "spinning is off");
+    }
+
+    #[test]
+    fn a_lane_stops_lingering_when_only_one_job_comes_of_it_but_for_probes() {
+        let mut idle = Idle { looks: true, ..Idle::default() };
+        for round in 0..3 {
+            // The first finds out nothing: there was no lingering before it.
+            let in_vain: Vec<_> = (0..=PATIENCE).map(|_| lingers(&mut idle, 1)).collect();
+            assert!(in_vain[..4].iter().all(|lingers| *lingers) && !in_vain[4], "{round}: {in_vain:?}");
+            assert!((1..PROBE).all(|_| !lingers(&mut idle, 1)));
+        }
+        // One larger take in between, and it goes on.
+        assert!((0..4 * PATIENCE).all(|n| lingers(&mut idle, if n % PATIENCE == 0 { 2 } else { 1 })));
+    }
+
+    #[test]
+    fn lanes_stay_away_from_a_crowd_for_longer_each_time_until_it_has_gone() {
+        let crowd = Crowd { start: OnceLock::new(), until: AtomicU64::new(0), time: AtomicU64::new(0) };
+        let (mut now, instant) = (Instant::now(), Duration::from_nanos(1));
+        assert!(!crowd.is_there(now));
+        let stays_away = |now: &mut Instant, time| {
+            crowd.met(*now);
+            assert!(crowd.is_there(*now) && crowd.is_there(*now + time - instant), "{time:?}");
+            *now += time;
+            assert!(!crowd.is_there(*now), "{time:?}");
+        };
+        for time in [1, 8, 64, 512, 2000, 2000].map(Duration::from_millis) {
+            stays_away(&mut now, time);
+        }
+        crowd.not_met();
+        stays_away(&mut now, CROWDED.0);
+    }
+
+    #[test]
+    fn a_yield_in_whose_stead_others_ran_ends_the_look_and_tells_the_other_lanes() {
+        let _turn = TURN.lock();
+        let looks = Cell::new(0);
+        // The first look after a yield takes as long as if the next yield had let others run. On a busy machine the
+        // first yield may have done so already: then once more.
+        let slow = |found: bool| {
+            loop {
+                looks.set(0);
+                CROWD.until.store(0, Ordering::Relaxed);
+                CROWD.not_met();
+                let outcome = look_closely(&|| {
+                    looks.set(looks.get() + 1);
+                    if looks.get() == HINTS + 1 {
+                        thread::sleep(4 * LONG);
+                    }
+                    found && looks.get() > HINTS + 1
+                });
+                if looks.get() > HINTS + 1 {
+                    return outcome;
+                }
+            }
+        };
+        assert!(matches!(slow(true), Found::InOurStead));
+        assert!(matches!(slow(false), Found::Nothing));
+        assert_eq!(looks.get(), HINTS + 2);
+        assert!(CROWD.time.load(Ordering::Relaxed) > 0);
+        // While they are there nobody yields.
+        CROWD.until.store(u64::MAX, Ordering::Relaxed);
+        looks.set(0);
+        assert!(matches!(look_closely(&|| looks.replace(looks.get() + 1) > HINTS), Found::Nothing));
+        assert_eq!(looks.get(), HINTS);
+        CROWD.until.store(0, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn the_cpus_are_those_that_the_process_may_use() {
+        assert_eq!(cpus(), thread::available_parallelism().unwrap().get());
+    }
+
     #[test]
     fn nobody_looks_where_spinning_is_off() {
         let (mut idle, patience) = (Idle::new(false), Patience::new(false));

@@ -149,4 +149,29 @@ mod tests {
             assert!(list.entries.capacity() <= 8 * IDLE, "{}", list.entries.capacity());
         }
     }
+
+    #[test]
+    fn holes_are_squeezed_out_when_they_are_many_and_outnumber_the_jobs() {
+        for (jobs, kept) in [(130, 65), (100, IDLE as u64)] {
+            let mut list = list(0..jobs);
+            (0..kept).for_each(|n| assert!(list.remove(n).is_some()));
+            assert_eq!(list.entries.len() as u64, jobs, "{kept} holes do not matter yet");
+            list.remove(kept);
+            assert_eq!(list.entries.len() as u64, jobs - kept - 1);
+        }
+    }
+
+    #[test]
+    fn memory_is_given_back_when_four_times_what_is_enough_is_free() {
+        for (jobs, enough) in [(1, IDLE), (100, 200)] {
+            let mut list = list(0..jobs);
+            for (before, after) in [(4 * enough, 4 * enough), (4 * enough + 1, enough)] {
+                list.entries.shrink_to(0);
+                list.entries.reserve_exact(before - list.entries.len());
+                assert_eq!(list.entries.capacity(), before);
+                list.give_back(IDLE);
+                assert_eq!(list.entries.capacity(), after, "for {jobs}");
+            }
+        }
+    }
 }
