@@ -26,7 +26,9 @@ fn futures_tell_whether_they_have_resolved() {
         assert_eq!(format!("{call:?}"), "Call { finished: true, .. }");
         assert_eq!(format!("{flat:?}"), "Flat { finished: true, .. }");
         assert_eq!(format!("{object:?}"), "IntoInner { finished: true, .. }");
-        assert!(poll_once(&mut call, Waker::noop()).is_ready() && poll_once(&mut flat, Waker::noop()).is_ready());
+        assert!(
+            poll_once(&mut call, Waker::noop()).is_ready() && poll_once(&mut flat, Waker::noop()).is_ready()
+        );
         assert_eq!(format!("{call:?}"), "Call { finished: true, .. }", "and given its result");
         assert!(object.wait().is_ok());
     });
@@ -43,7 +45,8 @@ fn an_opening_and_an_end_tell_whether_they_are_over() {
         });
         assert_eq!(format!("{opening:?}"), "Opening { finished: false, .. }");
         gate.open();
-        let lane = opening.wait_timeout(std::time::Duration::MAX).unwrap_or_else(|_| unreachable!("it opens"));
+        let lane =
+            opening.wait_timeout(std::time::Duration::MAX).unwrap_or_else(|_| unreachable!("it opens"));
         assert_eq!(format!("{opening:?}"), "Opening { finished: true, .. }");
         assert_eq!(format!("{:?}", lane.downgrade()), "(WeakSerialExecutor)");
         lane.close().wait().unwrap();
