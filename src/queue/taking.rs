@@ -199,4 +199,16 @@ mod tests {
         assert!(matches!(queue.open_session(), Err(CallError::Closed)));
         assert!(matches!(queue.refill(&mut taker), Refilled::Never));
     }
+
+    #[test]
+    fn of_the_jobs_that_have_run_some_small_ones_are_kept_for_a_while() {
+        let mut taker = Taker::<[u8]>::new(Idle::new(false));
+        taker.spent(vec![0; SPENT + 1].into());
+        assert_eq!(taker.spent.len(), 0, "too large");
+        (0..=SPENT).for_each(|_| taker.spent(vec![0; SPENT].into()));
+        assert_eq!(taker.spent.len(), SPENT);
+        taker.free_spent();
+        assert_eq!(taker.spent.len(), 0);
+        assert!(taker.spent.capacity() <= list::IDLE);
+    }
 }

@@ -53,3 +53,32 @@ impl Outlet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::{AtomicUsize, Ordering};
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Cut for Counter {
+        fn cut(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn only_a_stream_that_runs_or_starts_after_the_abort_is_cut() {
+        let outlet = Outlet::new();
+        let [over, runs, late] = [(); 3].map(|()| Arc::new(Counter::default()));
+        outlet.enter(Arc::clone(&over) as _);
+        outlet.leave();
+        assert_eq!(Arc::strong_count(&over), 1, "nothing of it is kept");
+        outlet.enter(Arc::clone(&runs) as _);
+        outlet.cut();
+        outlet.leave();
+        outlet.enter(Arc::clone(&late) as _);
+        assert_eq!([over, runs, late].map(|stream| stream.0.load(Ordering::Relaxed)), [0, 1, 1]);
+    }
+}

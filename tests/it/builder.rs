@@ -91,6 +91,12 @@ fn an_impossible_name_or_stack_size_is_an_error_and_what_was_handed_in_is_droppe
             assert_eq!(tracker.alive(), 0);
             assert_eq!(tracker.dropped_on(), [thread::current().id(); 3], "{builder:?}");
         }
+        let refusal = |bytes| {
+            let error = SerialExecutor::builder().stack_size(bytes).spawn(()).unwrap_err();
+            error.source().unwrap().to_string()
+        };
+        assert!(refusal(usize::MAX / 2 + 1).contains("larger than the address space"));
+        assert!(!refusal(usize::MAX / 2).contains("larger than the address space"), "the platform says no");
         let error = SerialExecutor::builder().name("\0").spawn(()).unwrap_err();
         assert_eq!(kind(&error), io::ErrorKind::InvalidInput);
     });

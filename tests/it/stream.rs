@@ -877,3 +877,20 @@ fn a_stream_says_how_far_it_is() {
         assert_eq!(format!("{stream:?}"), "CallStream { waiting: 0, finished: true, .. }");
     });
 }
+
+#[test]
+fn a_stream_keeps_no_waker_of_who_has_got_something() {
+    guarded(|| {
+        let lane = SerialExecutor::new(());
+        let mut stream = lane.stream(2, |(), out| {
+            let _ = out.emit(1).and_then(|()| out.emit(2));
+        });
+        lane.call(|()| ()).wait().unwrap();
+        let (counter, waker) = WakeCounter::new();
+        for _ in 0..3 {
+            assert!(poll_once(&mut stream.next(), &waker).is_ready());
+            assert_eq!(Arc::strong_count(&counter), 2);
+        }
+        assert_eq!(counter.wakes(), 0);
+    });
+}

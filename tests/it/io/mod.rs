@@ -362,6 +362,18 @@ fn the_object_need_not_be_send_nor_all_of_reader_writer_and_seeker() {
 }
 
 #[test]
+fn no_bytes_are_written_and_read_without_the_lane() {
+    guarded(|| {
+        let lane = SerialExecutor::new(Cursor::new(Vec::new()));
+        let mut io = lane.io();
+        assert_eq!(block_on(io.write(&[])).unwrap(), 0);
+        assert_eq!(block_on(io.write_vectored(&[IoSlice::new(&[]), IoSlice::new(&[])])).unwrap(), 0);
+        assert_eq!(block_on(io.read(&mut [])).unwrap(), 0);
+        assert_eq!(lane.stats().submitted, 0);
+    });
+}
+
+#[test]
 fn formatting_says_what_is_under_way() {
     guarded(|| {
         let lane = SerialExecutor::new(Cursor::new(pattern(10)));
