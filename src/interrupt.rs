@@ -120,3 +120,23 @@ impl Interrupter {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_tells_which_job_was_interrupted_until_the_lane_is_through_with_it() {
+        let interrupter = Interrupter::new();
+        interrupter.arm(Arc::new(|| ()));
+        for job in [1, 6, u64::MAX >> 2] {
+            interrupter.start(job, || true);
+            assert_eq!(interrupter.word.load(Ordering::Relaxed), job << 2 | RUNNING);
+            assert!(!interrupter.fire(Some(job - 1)));
+            assert!(interrupter.fire(Some(job)));
+            assert_eq!(interrupter.word.load(Ordering::Relaxed), job << 2 | FIRED);
+            interrupter.finish();
+            assert_eq!(interrupter.word.load(Ordering::Relaxed), IDLE);
+        }
+    }
+}

@@ -200,3 +200,42 @@ impl<T> Job<T> for IoCell<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cell with a queued operation, which has a buffer of three bytes.
+    fn loaded() -> IoCell<()> {
+        let cell = IoCell::new();
+        let mut buffer = Buffer::default();
+        buffer.append(b"abc", 3);
+        cell.load(Operation::Flush { flush: |()| Ok(()) }, buffer);
+        cell
+    }
+
+    #[test]
+    fn an_operation_that_was_not_queued_gives_its_buffer_back_once() {
+        let cell = loaded();
+        assert_eq!(cell.unload().unwrap().rest(), b"abc");
+        assert!(cell.unload().is_none());
+    }
+
+    #[test]
+    fn an_operation_that_is_cancelled_is_gone() {
+        let cell = loaded();
+        cell.cancel();
+        assert!(cell.unload().is_none());
+    }
+
+    #[test]
+    fn a_cell_is_done_while_it_has_an_outcome() {
+        let cell = loaded();
+        assert!(!cell.is_done());
+        cell.discard(CallError::Closed);
+        assert!(cell.is_done());
+        let outcome = cell.poll(Side::Reader, &mut Context::from_waker(Waker::noop()));
+        assert!(matches!(outcome, Poll::Ready(Outcome { result: Err(_), .. })));
+        assert!(!cell.is_done());
+    }
+}

@@ -317,9 +317,8 @@ mod tests {
         let patience = Patience { looks: true, ..Patience::default() };
         let probes = looked(|is_ready| patience.look(is_ready), false);
         assert_eq!(probes, PATIENCE + 10);
-        while patience.misses.load(Ordering::Relaxed) > 0 {
-            patience.look(|| true);
-        }
+        (0..PROBE).for_each(|_| patience.look(|| true));
+        assert_eq!(patience.misses.load(Ordering::Relaxed), 0);
         assert_eq!(looked(|is_ready| patience.look(is_ready), true), TIMES);
     }
 
@@ -382,7 +381,7 @@ mod tests {
         // The first look after a yield takes as long as if the next yield had let others run. On a busy machine the
         // first yield may have done so already: then once more.
         let slow = |found: bool| {
-            loop {
+            for _ in 0..10_000 {
                 looks.set(0);
                 CROWD.until.store(0, Ordering::Relaxed);
                 CROWD.not_met();
@@ -398,6 +397,7 @@ mod tests {
                     return outcome;
                 }
             }
+            panic!("every yield lets others run");
         };
         assert!(matches!(slow(true), Found::InOurStead));
         assert!(matches!(slow(false), Found::Nothing));
@@ -410,6 +410,24 @@ mod tests {
         assert!(matches!(look_closely(&|| looks.replace(looks.get() + 1) > HINTS), Found::Nothing));
         assert_eq!(looks.get(), HINTS);
         CROWD.until.store(0, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_lane_that_finds_nothing_looks_more_than_once_after_its_hints() {
+        let _turn = TURN.lock();
+        let looks = Cell::new(0);
+        // On a busy machine the first yield may let others run: then once more.
+        let looked_again = (0..10_000).any(|_| {
+            looks.set(0);
+            CROWD.until.store(0, Ordering::Relaxed);
+            let nothing = look_closely(&|| {
+                looks.set(looks.get() + 1);
+                false
+            });
+            assert!(matches!(nothing, Found::Nothing));
+            looks.get() > HINTS + 1
+        });
+        assert!(looked_again);
     }
 
     #[test]

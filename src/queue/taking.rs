@@ -211,4 +211,19 @@ mod tests {
         assert_eq!(taker.spent.len(), 0);
         assert!(taker.spent.capacity() <= list::IDLE);
     }
+
+    #[test]
+    fn a_job_knows_whether_the_lane_was_awake_when_it_was_queued() {
+        let queue = Queue::<u64>::new(None);
+        let fall_asleep = || queue.inbox.lock().asleep = Some(thread::current());
+        assert!(queue.push(Arc::new(1)).unwrap().lane_awake);
+        fall_asleep();
+        assert!(!queue.push(Arc::new(2)).unwrap().lane_awake);
+        assert!(queue.push(Arc::new(3)).unwrap().lane_awake, "the one before has woken it");
+        queue.open_session().unwrap();
+        assert!(queue.push_in_session(Arc::new(4)).unwrap().lane_awake);
+        assert!(!queue.push(Arc::new(5)).unwrap().lane_awake, "it listens to the session only");
+        fall_asleep();
+        assert!(!queue.push_in_session(Arc::new(6)).unwrap().lane_awake);
+    }
 }

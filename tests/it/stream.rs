@@ -882,13 +882,22 @@ fn a_stream_says_how_far_it_is() {
 fn a_stream_keeps_no_waker_of_who_has_got_something() {
     guarded(|| {
         let lane = SerialExecutor::new(());
-        let mut stream = lane.stream(2, |(), out| {
+        let gate = Gate::new();
+        let passes = gate.clone();
+        let mut stream = lane.stream(3, move |(), out| {
             let _ = out.emit(1).and_then(|()| out.emit(2));
+            passes.pass();
+            let _ = out.emit(3);
         });
-        lane.call(|()| ()).wait().unwrap();
+        eventually("two items wait", || format!("{stream:?}").contains("waiting: 2"));
         let (counter, waker) = WakeCounter::new();
-        for _ in 0..3 {
-            assert!(poll_once(&mut stream.next(), &waker).is_ready());
+        for item in [Some(1), Some(2), Some(3), None] {
+            if item == Some(3) {
+                gate.open();
+                lane.call(|()| ()).wait().unwrap();
+            }
+            let next = poll_once(&mut stream.next(), &waker);
+            assert!(matches!(next, Poll::Ready(next) if next.map(Result::unwrap) == item));
             assert_eq!(Arc::strong_count(&counter), 2);
         }
         assert_eq!(counter.wakes(), 0);
