@@ -897,7 +897,7 @@ fn a_stream_keeps_no_waker_of_who_has_got_something() {
                 lane.call(|()| ()).wait().unwrap();
             }
             let next = poll_once(&mut stream.next(), &waker);
-            assert!(matches!(next, Poll::Ready(next) if next.map(Result::unwrap) == item));
+            assert_eq!(next.map(|next| next.map(Result::unwrap)), Poll::Ready(item));
             assert_eq!(Arc::strong_count(&counter), 2);
         }
         assert_eq!(counter.wakes(), 0);
