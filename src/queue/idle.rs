@@ -361,9 +361,9 @@ mod tests {
         let crowd = Crowd { start: OnceLock::new(), until: AtomicU64::new(0), time: AtomicU64::new(0) };
         let (mut now, instant) = (Instant::now(), Duration::from_nanos(1));
         assert!(!crowd.is_there(now));
-        let stays_away = |now: &mut Instant, time| {
+        let stays_away = |now: &mut Instant, time: Duration| {
             crowd.met(*now);
-            assert!(crowd.is_there(*now) && crowd.is_there(*now + time - instant), "{time:?}");
+            assert!(crowd.is_there(*now) && crowd.is_there(*now + time.saturating_sub(instant)), "{time:?}");
             *now += time;
             assert!(!crowd.is_there(*now), "{time:?}");
         };
@@ -410,24 +410,6 @@ mod tests {
         assert!(matches!(look_closely(&|| looks.replace(looks.get() + 1) > HINTS), Found::Nothing));
         assert_eq!(looks.get(), HINTS);
         CROWD.until.store(0, Ordering::Relaxed);
-    }
-
-    #[test]
-    fn a_lane_that_finds_nothing_looks_more_than_once_after_its_hints() {
-        let _turn = TURN.lock();
-        let looks = Cell::new(0);
-        // On a busy machine the first yield may let others run: then once more.
-        let looked_again = (0..10_000).any(|_| {
-            looks.set(0);
-            CROWD.until.store(0, Ordering::Relaxed);
-            let nothing = look_closely(&|| {
-                looks.set(looks.get() + 1);
-                false
-            });
-            assert!(matches!(nothing, Found::Nothing));
-            looks.get() > HINTS + 1
-        });
-        assert!(looked_again);
     }
 
     #[test]
