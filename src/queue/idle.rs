@@ -331,6 +331,7 @@ mod tests {
 
     #[test]
     fn a_lane_lingers_while_it_takes_few_jobs_at_a_time() {
+        let _turn = TURN.lock();
         let mut idle = Idle { looks: true, ..Idle::default() };
         for (jobs, does) in [(2, true), (FEW - 1, true), (FEW, false), (FEW + 1, false), (2, true)] {
             assert_eq!(lingers(&mut idle, jobs), does, "after {jobs}");
