@@ -127,6 +127,21 @@ fn a_stack_is_as_large_as_it_was_asked_for() {
 // Builders.
 
 #[test]
+fn whatever_is_set_last_keeps_what_was_set_before() {
+    guarded(|| {
+        let lasts: [fn(Builder) -> Builder; 3] =
+            [|builder| builder.spin(false), |builder| builder.stack_size(1 << 20), |builder| builder];
+        for last in lasts {
+            let lane = last(SerialExecutor::builder().capacity(1).name("kept")).spawn(()).unwrap();
+            assert_eq!(lane.thread().name(), Some("kept"));
+            let _stuck = Stuck::new(&lane);
+            lane.call(|()| ()).detach();
+            assert!(matches!(lane.try_call(|()| ()), Err(TryCallError::Full(_))));
+        }
+    });
+}
+
+#[test]
 fn a_builder_makes_any_number_of_lanes_of_any_type_that_share_nothing() {
     guarded(|| {
         let builder = SerialExecutor::builder().name("shared").capacity(1).on_panic(OnPanic::Continue);
