@@ -84,6 +84,8 @@
 //! - **An interrupt hits the call it was meant for.** The function set with [`on_interrupt`] fires at most once per call,
 //!   only while that call is running, never into the next one.
 //!
+//! Where the proof of each is, and how to run it, is in the chapter [`testing`].
+//!
 //! # What one can do with it
 //!
 //! | | |
@@ -398,6 +400,10 @@ pub use stream::{CallStream, Emitter};
 #[cfg(doc)]
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
+
+#[cfg(doc)]
+#[doc = include_str!("../docs/testing.md")]
+pub mod testing {}
 
 /// The code of the README is compiled and run with the doctests.
 #[cfg(doctest)]

@@ -201,7 +201,7 @@ impl<T> Job<T> for IoCell<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

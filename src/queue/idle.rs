@@ -359,7 +359,11 @@ mod tests {
 
     #[test]
     fn lanes_stay_away_from_a_crowd_for_longer_each_time_until_it_has_gone() {
-        let crowd = Crowd { start: OnceLock::new(), until: AtomicU64::new(0), time: AtomicU64::new(0) };
+        let crowd = Crowd {
+            start: process::OnceLock::new(),
+            until: process::AtomicU64::new(0),
+            time: process::AtomicU64::new(0),
+        };
         let (mut now, instant) = (Instant::now(), Duration::from_nanos(1));
         assert!(!crowd.is_there(now));
         let stays_away = |now: &mut Instant, time: Duration| {

@@ -54,7 +54,7 @@ impl Outlet {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::sync::{AtomicUsize, Ordering};
