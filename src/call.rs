@@ -464,3 +464,39 @@ impl fmt::Debug for Post {
 
 impl UnwindSafe for Post {}
 impl RefUnwindSafe for Post {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::builder::OnPanic;
+    use crate::lane::{Lane, Seat};
+    use crate::queue::Patience;
+    use crate::slot::Slot;
+    use futures::task::noop_waker_ref;
+    use std::thread;
+
+    /// How often a call that is polled twice looks for a result that does not come.
+    fn looks(lane: &Arc<Lane<()>>, lane_awake: bool) -> u32 {
+        let before = lane.patience.misses();
+        let place = Place { sequence: 0, lane_awake };
+        let mut call = Call::<()>::new(Arc::new(Slot::new()), Arc::clone(lane) as _, Some(place));
+        for _ in 0..2 {
+            assert!(Pin::new(&mut call).poll(&mut Context::from_waker(noop_waker_ref())).is_pending());
+        }
+        lane.patience.misses() - before
+    }
+
+    #[test]
+    fn a_call_looks_once_if_the_lane_was_awake_and_never_on_the_lane_itself() {
+        let mut lane = Lane::<()>::new(None, OnPanic::Poison, false);
+        lane.patience = Patience::that_looks();
+        let lane = Arc::new(lane);
+        assert_eq!((looks(&lane, true), looks(&lane, false)), (1, 0));
+        thread::spawn(move || {
+            let _seat = Seat::take(Arc::clone(&lane));
+            assert_eq!((looks(&lane, true), looks(&lane, false)), (0, 0));
+        })
+        .join()
+        .unwrap();
+    }
+}

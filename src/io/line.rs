@@ -109,3 +109,39 @@ impl<T> Operation<T> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::builder::OnPanic;
+    use crate::lane::Seat;
+    use crate::queue::Patience;
+    use futures::task::noop_waker_ref;
+    use std::thread;
+
+    /// How often a flush that is polled twice looks for an outcome that does not come.
+    fn looks(lane: &Lane<()>) -> u32 {
+        let before = lane.patience.misses();
+        let mut line = Line::new();
+        line.start(lane, Operation::Flush { flush: |()| Ok(()) }).unwrap();
+        for _ in 0..2 {
+            let cx = &mut Context::from_waker(noop_waker_ref());
+            assert!(line.poll(lane, Side::Writer, cx).is_pending());
+        }
+        lane.patience.misses() - before
+    }
+
+    #[test]
+    fn an_operation_looks_once_and_never_on_the_lane_itself() {
+        let mut lane = Lane::<()>::new(None, OnPanic::Poison, false);
+        lane.patience = Patience::that_looks();
+        let lane = Arc::new(lane);
+        assert_eq!(looks(&lane), 1);
+        thread::spawn(move || {
+            let _seat = Seat::take(Arc::clone(&lane));
+            assert_eq!(looks(&lane), 0);
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -243,6 +243,18 @@ impl Patience {
         Self { looks: spin && cpus() > 1, ..Self::default() }
     }
 
+    /// One that looks, however many CPUs there are, and so far in vain.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn that_looks() -> Self {
+        Self { looks: true, ..Self::default() }
+    }
+
+    /// How often in a row it has looked in vain.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn misses(&self) -> u32 {
+        self.misses.load(Ordering::Relaxed)
+    }
+
     /// Looks for a while, some microseconds at the most.
     pub(crate) fn look(&self, is_ready: impl Fn() -> bool) {
         if !self.looks {
@@ -314,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_caller_stops_looking_when_nothing_comes_and_goes_on_when_it_does() {
-        let patience = Patience { looks: true, ..Patience::default() };
+        let patience = Patience::that_looks();
         let probes = looked(|is_ready| patience.look(is_ready), false);
         assert_eq!(probes, PATIENCE + 10);
         (0..PROBE).for_each(|_| patience.look(|| true));
