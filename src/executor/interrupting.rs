@@ -106,7 +106,11 @@ impl<T: 'static> SerialExecutor<T> {
     /// The lane waits for a function that is being called before it goes on, so the function must not wait for its lane;
     /// apart from that it may do what it likes, also make calls. A panic in it is swallowed after the hook. An
     /// interrupt that comes before the call has got to where it blocks may be lost: a socket that is shut down stays so,
-    /// but SQLite's handle stops only what is running already.
+    /// but SQLite's handle stops only what is running already. A call is told once at most, so one that was told too early is
+    /// not told again, also not when it is dropped: a blocking client should have a timeout of its own besides.
+    ///
+    /// A [`replace`](Self::replace) drops the function together with the object. Until the next one is set, what other callers
+    /// have queued in between runs without.
     ///
     /// A function that holds a handle of its own lane keeps it open; give it a
     /// [`WeakSerialExecutor`](crate::WeakSerialExecutor). One that makes a read or write fail with
