@@ -43,6 +43,11 @@ fn push(queue: &Jobs, job: u64) -> bool {
     queue.push(Arc::new(job)).is_ok()
 }
 
+/// Those of the jobs that were accepted.
+fn those(jobs: [u64; 2], accepted: [bool; 2]) -> Vec<u64> {
+    jobs.into_iter().zip(accepted).filter_map(|(job, is)| is.then_some(job)).collect()
+}
+
 #[test]
 fn a_push_finds_the_lane_awake_or_wakes_it() {
     for (name, idle) in [("sleeps", false), ("looks, then sleeps", true)] {
@@ -73,10 +78,7 @@ fn what_two_callers_push_arrives_once_and_in_the_order_of_each() {
         let accepted = one.join().unwrap();
         assert!(other.join().unwrap());
         let of_one: Vec<_> = taken.iter().copied().filter(|&job| job != 3).collect();
-        assert_eq!(
-            of_one,
-            [1, 2].into_iter().zip(accepted).filter(|&(_, is)| is).map(|(job, _)| job).collect::<Vec<_>>()
-        );
+        assert_eq!(of_one, those([1, 2], accepted));
         assert_eq!(taken.iter().filter(|&&job| job == 3).count(), 1);
     });
 }
@@ -111,10 +113,7 @@ fn an_abort_leaves_each_job_to_the_lane_or_discards_it() {
         let mut seen = serve(&queue, Idle::new(false));
         seen.extend(aborter.join().unwrap());
         let accepted = pusher.join().unwrap();
-        assert_eq!(
-            seen,
-            [1, 2].into_iter().zip(accepted).filter(|&(_, is)| is).map(|(job, _)| job).collect::<Vec<_>>()
-        );
+        assert_eq!(seen, those([1, 2], accepted));
         let (counts, ()) = queue.counts_and(|| ());
         assert_eq!((counts.pending, counts.accepted), (0, seen.len() as u64));
     });
@@ -160,58 +159,48 @@ fn a_job_is_cancelled_or_discarded() {
     });
 }
 
-#[test]
-fn a_post_that_waits_is_told_when_a_slot_is_free() {
-    explore_all("queue: a waiting post against the lane", || {
+/// A post waits behind a call, in a queue with one slot, while somebody does something about that call.
+fn a_post_waits(name: &str, act: fn(&Jobs, u64), is_right: fn(&Poll<Result<(), CallError>>) -> bool) {
+    explore_all(name, move || {
         let queue: Jobs = Arc::new(Queue::new(Some(1)));
-        queue.push(Arc::new(1)).unwrap();
+        let call = queue.push(Arc::new(1)).unwrap();
         let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
-        let lane = beside(&queue, |queue| serve(queue, Idle::new(false)));
+        let other = beside(&queue, move |queue| act(queue, call.sequence));
         let (wakes, waker) = Wakes::new();
         let poll = || poll_with(&waker, |cx| queue.poll_admission(post.sequence, cx));
         let polled = poll();
-        queue.close();
-        assert_eq!(lane.join().unwrap(), [1, 2]);
+        other.join().unwrap();
         if polled.is_pending() {
             assert_eq!(wakes.count(), 1);
         }
-        assert!(matches!(poll(), Poll::Ready(Ok(()))));
+        assert!(is_right(&poll()));
+    });
+}
+
+#[test]
+fn a_post_that_waits_is_told_when_a_slot_is_free() {
+    let lane = |queue: &Jobs, _| {
+        queue.close();
+        assert_eq!(serve(queue, Idle::new(false)), [1, 2]);
+    };
+    a_post_waits("queue: a waiting post against the lane", lane, |polled| {
+        matches!(polled, Poll::Ready(Ok(())))
     });
 }
 
 #[test]
 fn a_post_that_waits_is_told_when_the_call_before_it_is_cancelled() {
-    explore_all("queue: a waiting post against a cancel", || {
-        let queue: Jobs = Arc::new(Queue::new(Some(1)));
-        let call = queue.push(Arc::new(1)).unwrap();
-        let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
-        let canceller = beside(&queue, move |queue| assert!(queue.remove(call.sequence).is_some()));
-        let (wakes, waker) = Wakes::new();
-        let poll = || poll_with(&waker, |cx| queue.poll_admission(post.sequence, cx));
-        let polled = poll();
-        canceller.join().unwrap();
-        if polled.is_pending() {
-            assert_eq!(wakes.count(), 1);
-        }
-        assert!(matches!(poll(), Poll::Ready(Ok(()))));
+    let cancel = |queue: &Jobs, call| assert!(queue.remove(call).is_some());
+    a_post_waits("queue: a waiting post against a cancel", cancel, |polled| {
+        matches!(polled, Poll::Ready(Ok(())))
     });
 }
 
 #[test]
 fn a_post_that_waits_is_told_when_it_is_discarded() {
-    explore_all("queue: a waiting post against an abort", || {
-        let queue: Jobs = Arc::new(Queue::new(Some(1)));
-        queue.push(Arc::new(1)).unwrap();
-        let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
-        let aborter = beside(&queue, |queue| queue.abort(|| (), drop));
-        let (wakes, waker) = Wakes::new();
-        let poll = || poll_with(&waker, |cx| queue.poll_admission(post.sequence, cx));
-        let polled = poll();
-        aborter.join().unwrap();
-        if polled.is_pending() {
-            assert_eq!(wakes.count(), 1);
-        }
-        assert!(matches!(poll(), Poll::Ready(Err(CallError::Closed))));
+    let abort = |queue: &Jobs, _| queue.abort(|| (), drop);
+    a_post_waits("queue: a waiting post against an abort", abort, |polled| {
+        matches!(polled, Poll::Ready(Err(CallError::Closed)))
     });
 }
 
