@@ -169,7 +169,7 @@ impl<T, W: Work<T, Output = ()>> Job<T> for PostCell<W> {
     }
 
     fn is_interruptible(&self) -> bool {
-        W::IS_INTERRUPTIBLE
+        true
     }
 
     fn cancel(&self) {
@@ -193,5 +193,18 @@ impl<V> Once<V> {
 
     pub(crate) fn take(&self) -> Option<V> {
         self.0.lock().take()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupt_is_for_what_users_run_and_not_for_the_opening_of_a_session() {
+        let call = JobCell::new(OnObject(|(): &mut ()| ()));
+        let opening = JobCell::<_, Session<()>>::new(OpenSession);
+        assert!(Job::<()>::is_interruptible(&call));
+        assert!(!Job::<()>::is_interruptible(&opening));
     }
 }

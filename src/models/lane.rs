@@ -354,6 +354,19 @@ fn an_interrupt_ends_its_call_and_spares_the_next() {
 }
 
 #[test]
+fn a_request_for_a_session_that_is_dropped_interrupts_nothing() {
+    explore("lane: a session's request dropped, with an interrupter", 2, || {
+        let lane = lane(0);
+        let fired = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&fired);
+        lane.on_interrupt(move |_| move || _ = count.fetch_add(1, Relaxed)).wait().unwrap();
+        drop(lane.session());
+        end(&lane);
+        assert_eq!(fired.load(Relaxed), 0);
+    });
+}
+
+#[test]
 fn a_future_on_the_lane_that_is_woken_is_polled_again() {
     #[derive(Default)]
     struct Event(Mutex<(bool, Option<Waker>)>);

@@ -42,6 +42,7 @@
 //! | the lane waits for an interrupter in flight | `interrupter` (4) |
 //! | to fire is to win the word | `interrupter` (4), `lane`: drop with an interrupter |
 //! | a call's interrupt looks at the call's number | `interrupter`: one call's interrupt |
+//! | the opening of a session is not interrupted | `lane`: a session's request dropped, with an interrupter |
 //! | one interrupt per call | `interrupter`: two interrupts |
 //! | the function is exchanged when nothing fires | `interrupter`: its end |
 //! | ... and dropped by the lane | `interrupter`: its end |
