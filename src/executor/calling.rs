@@ -1,10 +1,11 @@
 //! Calling the object, and what to do when a call has panicked.
 
 use super::SerialExecutor;
-use crate::call::{Call, Post};
+use crate::call::Call;
 use crate::error::{CallError, TryCallError};
 use crate::job::{Job, JobCell, OnObject, OnSeat, PostCell, Work};
 use crate::lane::Seat;
+use crate::post::Post;
 use crate::sync::Arc;
 
 impl<T: 'static> SerialExecutor<T> {

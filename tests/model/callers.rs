@@ -64,12 +64,8 @@ impl Clone for Stage {
     }
 }
 
-/// A future that is kept.
-enum Kept {
-    Call(usize, Id, Call<Prop>),
-    Unit(usize, Id, Call<()>),
-    Post(usize, Id, Post),
-}
+/// A future of one of the lanes that is kept: what awaits it in the end.
+type Kept = (usize, Box<dyn FnOnce(&Book, Duration) + Send>);
 
 struct Caller {
     stages: Vec<Stage>,
@@ -90,14 +86,14 @@ impl Caller {
                 let id = book.enter(Kind::Call, work.1);
                 let call = lane.call(call(id, work, &book));
                 book.submitted(id);
-                self.call(at, id, call, then);
+                self.call(at, id, call, then, Outcome::of_call);
             }
             Act::TryCall(work, then) => {
                 let id = book.enter(Kind::TryCall, work.1);
                 let tried = lane.try_call(call(id, work, &book));
                 book.submitted(id);
                 match tried {
-                    Ok(call) => self.call(at, id, call, then),
+                    Ok(call) => self.call(at, id, call, then, Outcome::of_call),
                     Err(why) => {
                         let why = why.without_closure();
                         book.saw(id, book.now(), Outcome::of_refusal(&why));
@@ -120,7 +116,7 @@ impl Caller {
                     Object(Prop::new(id, false, &of_object))
                 });
                 book.submitted(id);
-                self.unit(at, id, replaced, then);
+                self.call(at, id, replaced, then, Outcome::of_unit);
             }
             Act::OnInterrupt(work, then) => {
                 let id = book.enter(Kind::OnInterrupt, work.1);
@@ -131,7 +127,7 @@ impl Caller {
                     move || held.book.fires(|| pause(SCALE / 2))
                 });
                 book.submitted(id);
-                self.unit(at, id, set, then);
+                self.call(at, id, set, then, Outcome::of_unit);
             }
             Act::Session(calls, work, then) => self.session(at, calls, work, then),
             Act::NoSession(scale) => {
@@ -170,39 +166,24 @@ impl Caller {
         }
     }
 
-    fn call(&mut self, at: usize, id: Id, mut call: Call<Prop>, then: Then) {
+    fn call<R: Send + 'static>(
+        &mut self,
+        at: usize,
+        id: Id,
+        mut call: Call<R>,
+        then: Then,
+        of: fn(Result<R, CallError>) -> Outcome,
+    ) {
         let book = Arc::clone(&self.stages[at].book);
         match then {
-            Then::Keep => self.kept.push(Kept::Call(at, id, call)),
+            Then::Keep => self.keep(at, move |book, patience| {
+                await_call(book, id, &mut call, patience, of);
+            }),
             Then::Detach => book.detach(id, || call.detach()),
-            Then::Wait => _ = await_call(&book, id, &mut call, self.patience, Outcome::of_call),
+            Then::Wait => _ = await_call(&book, id, &mut call, self.patience, of),
             Then::WaitFor(micros) => {
                 let limit = Duration::from_micros(micros);
-                if !await_call(&book, id, &mut call, limit, Outcome::of_call) {
-                    book.give_up(id, || drop(call));
-                }
-            }
-            Then::Drop(scale) => {
-                pause(scale);
-                book.give_up(id, || drop(call));
-            }
-            Then::DropRunning(scale) => {
-                book.await_start(id);
-                pause(scale);
-                book.give_up(id, || drop(call));
-            }
-        }
-    }
-
-    fn unit(&mut self, at: usize, id: Id, mut call: Call<()>, then: Then) {
-        let book = Arc::clone(&self.stages[at].book);
-        match then {
-            Then::Keep => self.kept.push(Kept::Unit(at, id, call)),
-            Then::Detach => book.detach(id, || call.detach()),
-            Then::Wait => _ = await_call(&book, id, &mut call, self.patience, Outcome::of_unit),
-            Then::WaitFor(micros) => {
-                let limit = Duration::from_micros(micros);
-                if !await_call(&book, id, &mut call, limit, Outcome::of_unit) {
+                if !await_call(&book, id, &mut call, limit, of) {
                     book.give_up(id, || drop(call));
                 }
             }
@@ -221,7 +202,9 @@ impl Caller {
     fn post(&mut self, at: usize, id: Id, mut post: Post, then: Then) {
         let book = Arc::clone(&self.stages[at].book);
         match then {
-            Then::Keep => self.kept.push(Kept::Post(at, id, post)),
+            Then::Keep => self.keep(at, move |book, patience| {
+                await_post(book, id, &mut post, patience);
+            }),
             Then::Wait => _ = await_post(&book, id, &mut post, self.patience),
             Then::WaitFor(micros) => {
                 if !await_post(&book, id, &mut post, Duration::from_micros(micros)) {
@@ -283,25 +266,21 @@ impl Caller {
             let call = session.call(call(id, work, &book));
             book.submitted(id);
             // What is kept ends with the session, which ends here.
-            self.call(at, id, call, then);
+            self.call(at, id, call, then, Outcome::of_call);
         }
         book.end_session(id, || drop(session));
     }
 
+    fn keep(&mut self, at: usize, await_it: impl FnOnce(&Book, Duration) + Send + 'static) {
+        self.kept.push((at, Box::new(await_it)));
+    }
+
     fn finish(self) {
         let Self { stages, kept, patience } = self;
-        for future in kept {
+        for (at, await_it) in kept {
             let has_hung = stages.iter().any(|stage| stage.book.has_hung());
             let patience = if has_hung { Duration::from_millis(1) } else { patience };
-            match future {
-                Kept::Call(at, id, mut call) => {
-                    await_call(&stages[at].book, id, &mut call, patience, Outcome::of_call);
-                }
-                Kept::Unit(at, id, mut call) => {
-                    await_call(&stages[at].book, id, &mut call, patience, Outcome::of_unit);
-                }
-                Kept::Post(at, id, mut post) => _ = await_post(&stages[at].book, id, &mut post, patience),
-            }
+            await_it(&stages[at].book, patience);
         }
     }
 }

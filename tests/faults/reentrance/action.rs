@@ -7,8 +7,19 @@ use serial_executor::{CallError, TryCallError, WaitError};
 use std::thread;
 use std::time::Duration;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+/// So that none can be forgotten in the list of all.
+macro_rules! actions {
+    ($($action:ident),* $(,)?) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Action {
+            $($action),*
+        }
+
+        pub(super) const ACTIONS: &[Action] = &[$(Action::$action),*];
+    };
+}
+
+actions! {
     Nothing,
     Panic,
     Call,
@@ -39,36 +50,6 @@ pub(super) enum Action {
 }
 
 use Action::*;
-
-pub(super) const ACTIONS: [Action; 27] = [
-    Nothing,
-    Panic,
-    Call,
-    CallAndDrop,
-    CallAndDetach,
-    TryCall,
-    Post,
-    Session,
-    SessionAndDrop,
-    Stream,
-    StreamAndDrop,
-    Io,
-    Spawn,
-    Replace,
-    ClearPoison,
-    SetInterrupter,
-    Interrupt,
-    Look,
-    CloneAndDowngrade,
-    WaitForACall,
-    WaitForALittleWhile,
-    WaitForTheEnd,
-    AnotherThreadCalls,
-    Close,
-    Abort,
-    IntoInner,
-    DropTheLastHandle,
-];
 
 impl Action {
     /// Whether it ends the lane. (The last handle does only if it is the last.)

@@ -19,7 +19,7 @@ fn every_action_at(which: &'static str) {
         let places: Vec<_> = places().into_iter().filter(|place| place.name.starts_with(which)).collect();
         assert!(!places.is_empty());
         for place in places {
-            for action in ACTIONS {
+            for &action in ACTIONS {
                 if place.is(Is::Fatal) && action == Action::Panic {
                     continue; // In `double_panics`.
                 }
