@@ -42,7 +42,7 @@ async fn with_tokio(file: &SerialExecutor<File>) -> io::Result<()> {
 async fn show(file: &SerialExecutor<File>) -> io::Result<()> {
     with_futures(file).await?;
     // It is a lane like any other: calls and operations take turns.
-    let length = file.call(|file| file.metadata().map(|metadata| metadata.len())).flat().await?;
+    let length = file.call(|file| file.metadata().map(|metadata| metadata.len())).flatten().await?;
     let mut end = [0; 10];
     let mut io = file.io();
     io.seek(SeekFrom::End(-10)).await?;

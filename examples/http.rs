@@ -22,7 +22,7 @@ enum Error {
 async fn get(lane: &SerialExecutor<Agent>, url: String) -> Result<String, Error> {
     // The body is read in the same closure: then the connection is free for the next request.
     let call = lane.call(|agent| Ok(agent.get(url).call()?.body_mut().read_to_string()?));
-    call.flat().await
+    call.flatten().await
 }
 
 async fn show(server: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {

@@ -42,7 +42,7 @@ impl Interpreter {
 
 async fn eval(lane: &SerialExecutor<Interpreter>, script: impl Into<String>) -> Result<i64, Error> {
     let script = script.into();
-    lane.call(move |interpreter| interpreter.eval(&script)).flat().await
+    lane.call(move |interpreter| interpreter.eval(&script)).flatten().await
 }
 
 async fn show() -> Result<(), Box<dyn std::error::Error>> {

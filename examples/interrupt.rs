@@ -86,14 +86,14 @@ async fn show(server: SocketAddr, timeout: impl Future<Output = ()> + Unpin) -> 
         move || outside.shut_down()
     })
     .await?;
-    println!("  {}", lane.call(|client| client.ask("hello")).flat().await?);
+    println!("  {}", lane.call(|client| client.ask("hello")).flatten().await?);
 
     let (start, unanswered) = (Instant::now(), lane.call(|client| client.ask("silence")));
     match select(unanswered, timeout).await {
         Either::Left((answer, _)) => return Err(format!("an answer: {answer:?}").into()),
         Either::Right(((), unanswered)) => drop(unanswered), // here the interrupter fires
     }
-    println!("  {}", lane.call(|client| client.ask("still there?")).flat().await?);
+    println!("  {}", lane.call(|client| client.ask("still there?")).flatten().await?);
     println!("  the silence took {:.1?}", start.elapsed());
     lane.close().await?;
     Ok(())

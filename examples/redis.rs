@@ -40,7 +40,7 @@ async fn request<R: Send + 'static>(
         redis.connection = Some(connection).filter(Connection::is_open);
         Ok(reply?)
     });
-    call.flat().await
+    call.flatten().await
 }
 
 async fn show(server: &mut RedisServer) -> Result<(), Box<dyn std::error::Error>> {

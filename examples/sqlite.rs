@@ -8,7 +8,7 @@ use serial_executor::{CallError, SerialExecutor};
 use std::path::Path;
 use thiserror::Error;
 
-/// What a query can fail with. The two `From`s are what [`flat`](serial_executor::Call::flat) needs.
+/// What a query can fail with. The two `From`s are what [`flatten`](serial_executor::Call::flatten) needs.
 #[derive(Debug, Error)]
 enum Error {
     #[error(transparent)]
@@ -40,7 +40,7 @@ impl Books {
             insert.execute((title, year))?;
             Ok(())
         });
-        call.flat().await
+        call.flatten().await
     }
 
     async fn year(&self, title: &str) -> Result<Option<u16>, Error> {
@@ -49,7 +49,7 @@ impl Books {
             let mut query = connection.prepare_cached("select year from book where title = ?1")?;
             Ok(query.query_row((title,), |row| row.get(0)).optional()?)
         });
-        call.flat().await
+        call.flatten().await
     }
 }
 

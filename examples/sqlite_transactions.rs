@@ -33,7 +33,7 @@ impl Transaction {
     }
 
     async fn execute(&mut self, sql: &'static str) -> Result<(), Error> {
-        self.0.call(|connection| Ok(connection.execute_batch(sql)?)).flat().await
+        self.0.call(|connection| Ok(connection.execute_batch(sql)?)).flatten().await
     }
 
     async fn commit(mut self) -> Result<(), Error> {
@@ -61,7 +61,7 @@ async fn transfer(lane: &Lane) -> Result<(), Error> {
     transaction.execute("update account set balance = balance + 30 where name = 'to'").await?;
     transaction.execute("update account set balance = balance - 30 where name = 'from'").await?;
     let from = "select balance from account where name = 'from'";
-    if transaction.0.call(|connection| number(connection, from)).flat().await? < 0 {
+    if transaction.0.call(|connection| number(connection, from)).flatten().await? < 0 {
         return Err(Error::TooLow);
     }
     transaction.commit().await
@@ -92,7 +92,7 @@ async fn show(sleep: fn(Duration) -> BoxFuture<'static, ()>) -> Result<(), Box<d
     lane.call(|connection| connection.execute_batch(ACCOUNTS)).await??;
 
     // Each task also looks, at the same time. The connection is one, yet nobody sees half of a transaction.
-    let total = || lane.call(|connection| number(connection, "select sum(balance) from account")).flat();
+    let total = || lane.call(|connection| number(connection, "select sum(balance) from account")).flatten();
     let tasks = (0..10).map(|_| async { futures::join!(transfer(&lane), async { total().await }) });
     let (mut committed, mut rolled_back) = (0, 0);
     for (transfer, total) in join_all(tasks).await {

@@ -41,8 +41,8 @@ pub enum OnPanic {
 /// let builder = SerialExecutor::builder().name("meter").stack_size(256 * 1024).capacity(100);
 /// let left = builder.spawn(String::new()).unwrap();
 /// let right = builder.spawn(0_u64).unwrap();
-/// assert_eq!(left.thread().name(), Some("meter"));
-/// assert_ne!(left.thread().id(), right.thread().id());
+/// assert_eq!(left.thread().unwrap().name(), Some("meter"));
+/// assert_ne!(left.thread().unwrap().id(), right.thread().unwrap().id());
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it spawns"]
@@ -62,7 +62,7 @@ impl Builder {
     /// use serial_executor::Builder;
     ///
     /// let lane = Builder::new().spawn(1).unwrap();
-    /// assert_eq!(lane.thread().name(), Some("serial-executor"));
+    /// assert_eq!(lane.thread().unwrap().name(), Some("serial-executor"));
     /// ```
     pub fn new() -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Builder {
     /// ```
     /// # use serial_executor::SerialExecutor;
     /// let lane = SerialExecutor::builder().name("sqlite").spawn(()).unwrap();
-    /// assert_eq!(lane.thread().name(), Some("sqlite"));
+    /// assert_eq!(lane.thread().unwrap().name(), Some("sqlite"));
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();

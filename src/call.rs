@@ -1,4 +1,4 @@
-//! The future of a call: [`Call`], and its shape without a nested result, [`Flat`].
+//! The future of a call: [`Call`], and its shape without a nested result, [`Flatten`].
 
 use crate::error::{CallError, WaitError};
 use crate::job::{Job, JobCell, Work};
@@ -207,8 +207,8 @@ impl<R, E: From<CallError>> Call<Result<R, E>> {
     /// }
     ///
     /// async fn sum(lane: &SerialExecutor<Vec<String>>) -> Result<i32, Error> {
-    ///     let first = lane.call(|list| list[0].parse::<i32>().map_err(Error::Parse)).flat().await?;
-    ///     let second = lane.call(|list| list[1].parse::<i32>().map_err(Error::Parse)).flat().await?;
+    ///     let first = lane.call(|list| list[0].parse::<i32>().map_err(Error::Parse)).flatten().await?;
+    ///     let second = lane.call(|list| list[1].parse::<i32>().map_err(Error::Parse)).flatten().await?;
     ///     Ok(first + second)
     /// }
     ///
@@ -219,8 +219,8 @@ impl<R, E: From<CallError>> Call<Result<R, E>> {
     /// assert!(matches!(sum(&lane).await, Err(Error::Lane(CallError::Closed))));
     /// # });
     /// ```
-    pub fn flat(self) -> Flat<R, E> {
-        Flat { call: self }
+    pub fn flatten(self) -> Flatten<R, E> {
+        Flatten { call: self }
     }
 }
 
@@ -268,7 +268,7 @@ impl<R> fmt::Debug for Call<R> {
 impl<R> UnwindSafe for Call<R> {}
 impl<R> RefUnwindSafe for Call<R> {}
 
-/// A [`Call`] whose closure returns a `Result`, without the nesting. Made by [`Call::flat`].
+/// A [`Call`] whose closure returns a `Result`, without the nesting. Made by [`Call::flatten`].
 ///
 /// It behaves like the call in everything else: dropping it cancels the call.
 ///
@@ -280,11 +280,11 @@ impl<R> RefUnwindSafe for Call<R> {}
 ///
 /// When polled again after it has given its result.
 #[must_use = "dropping a call cancels it; to let it run unwatched, `detach` the call instead"]
-pub struct Flat<R, E> {
+pub struct Flatten<R, E> {
     call: Call<Result<R, E>>,
 }
 
-impl<R, E: From<CallError>> Future for Flat<R, E> {
+impl<R, E: From<CallError>> Future for Flatten<R, E> {
     type Output = Result<R, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -292,15 +292,15 @@ impl<R, E: From<CallError>> Future for Flat<R, E> {
     }
 }
 
-impl<R, E: From<CallError>> FusedFuture for Flat<R, E> {
+impl<R, E: From<CallError>> FusedFuture for Flatten<R, E> {
     fn is_terminated(&self) -> bool {
         self.call.is_terminated()
     }
 }
 
-impl<R, E> fmt::Debug for Flat<R, E> {
+impl<R, E> fmt::Debug for Flatten<R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flat").field("finished", &self.call.is_finished()).finish_non_exhaustive()
+        f.debug_struct("Flatten").field("finished", &self.call.is_finished()).finish_non_exhaustive()
     }
 }
 

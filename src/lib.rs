@@ -286,7 +286,7 @@
 //!         }
 //!         answer
 //!     });
-//!     call.flat().await
+//!     call.flatten().await
 //! }
 //! # let lane = SerialExecutor::new(None);
 //! # assert_eq!(pollster::block_on(ask(&lane, "?".to_owned())).unwrap(), "?");
@@ -345,7 +345,7 @@
 //! **Say which is which**, in `top -H`, debuggers and panic messages: with more than one lane, [name](Builder::name)
 //! them.
 //!
-//! **From synchronous code**: [`Call::wait`]. All futures of the crate have it but [`Flat`]: there, `.wait()??`.
+//! **From synchronous code**: [`Call::wait`]. All futures of the crate have it but [`Flatten`]: there, `.wait()??`.
 //!
 //! [`abort`]: SerialExecutor::abort
 //! [`call`]: SerialExecutor::call
@@ -387,7 +387,7 @@ mod sync;
 mod models;
 
 pub use builder::{Builder, OnPanic};
-pub use call::{Call, Flat};
+pub use call::{Call, Flatten};
 pub use ending::{Ended, IntoInner};
 pub use error::{CallError, IntoInnerError, OpenError, ThreadError, TryCallError, WaitError};
 pub use executor::{SerialExecutor, WeakSerialExecutor};

@@ -24,7 +24,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// ```
     ///
     /// When the closure itself returns a `Result`, the first `?` is for the lane and the second for the object
-    /// (or use [`Call::flat`]):
+    /// (or use [`Call::flatten`]):
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;

@@ -49,7 +49,8 @@ impl<T: 'static> SerialExecutor<T> {
         self.lane().id.is_current()
     }
 
-    /// The lane's thread, for its id and its name.
+    /// The lane's thread, for its id and its name. `None` if the lane has no thread yet; a lane that makes its own
+    /// always has one.
     ///
     /// The lane itself parks on this thread when it has nothing to do. A closure that uses [`std::thread::park`] must
     /// check a flag of its own, as always: a token may have been used up, or be somebody else's.
@@ -59,11 +60,11 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// let lane = SerialExecutor::new(());
     /// let id = lane.call(|()| std::thread::current().id()).wait().unwrap();
-    /// assert_eq!(lane.thread().id(), id);
+    /// assert_eq!(lane.thread().unwrap().id(), id);
     /// ```
     #[must_use]
-    pub fn thread(&self) -> Thread {
-        self.handle.thread.clone()
+    pub fn thread(&self) -> Option<Thread> {
+        Some(self.handle.thread.clone())
     }
 
     /// A handle that does not keep the lane open.

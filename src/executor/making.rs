@@ -11,7 +11,7 @@ impl SerialExecutor<()> {
     /// use serial_executor::SerialExecutor;
     ///
     /// let lane = SerialExecutor::builder().name("printer").spawn(Vec::<u8>::new()).unwrap();
-    /// assert_eq!(lane.thread().name(), Some("printer"));
+    /// assert_eq!(lane.thread().unwrap().name(), Some("printer"));
     /// ```
     pub fn builder() -> Builder {
         Builder::new()

@@ -111,7 +111,7 @@ fn concurrent_requests_share_a_connection_in_order_and_each_gets_its_own_page() 
         let paths: Vec<_> = (0..50).map(|n| format!("/page/{n}")).collect();
         let call = |path: &String| {
             let url = web.url(path);
-            lane.call(move |agent| fetch(agent, &url)).flat()
+            lane.call(move |agent| fetch(agent, &url)).flatten()
         };
         // Awaited in another order than they are made in.
         let mut calls: Vec<_> = paths.iter().map(call).collect();
@@ -131,9 +131,9 @@ fn a_request_that_is_dropped_runs_to_its_end_and_the_next_gets_its_own_page_over
         let web = Web::start();
         let lane = agent();
         let (slow, next, never) = (web.url("/slow"), web.url("/next"), web.url("/never"));
-        let mut dropped = lane.call(move |agent| fetch(agent, &slow)).flat();
+        let mut dropped = lane.call(move |agent| fetch(agent, &slow)).flatten();
         let queued = lane.call(move |agent| fetch(agent, &never));
-        let mut next = lane.call(move |agent| fetch(agent, &next)).flat();
+        let mut next = lane.call(move |agent| fetch(agent, &next)).flatten();
         assert!(poll!(&mut dropped).is_pending());
         web.slow_began.pass();
         drop((dropped, queued));
@@ -152,7 +152,7 @@ fn an_error_of_the_server_is_its_callers_alone() {
         let lane = agent();
         let calls = ["/before", "/nothing", "/after"].map(|path| {
             let url = web.url(path);
-            lane.call(move |agent| fetch(agent, &url)).flat()
+            lane.call(move |agent| fetch(agent, &url)).flatten()
         });
         let [before, nothing, after] = join_all(calls).await.try_into().unwrap();
         assert_eq!(before.unwrap(), "/before");
@@ -170,12 +170,12 @@ fn when_the_server_is_gone_calls_fail_and_the_lane_lives() {
         let lane = agent();
         let (url, other) = (gone.url("/page"), web.url("/page"));
         drop(gone);
-        let lost = lane.call(move |agent| fetch(agent, &url)).flat().await;
+        let lost = lane.call(move |agent| fetch(agent, &url)).flatten().await;
         assert!(
             matches!(lost, Err(Error::Http(ureq::Error::Io(_) | ureq::Error::ConnectionFailed))),
             "{lost:?}"
         );
-        assert_eq!(lane.call(move |agent| fetch(agent, &other)).flat().await.unwrap(), "/page");
+        assert_eq!(lane.call(move |agent| fetch(agent, &other)).flatten().await.unwrap(), "/page");
         lane.close().await.unwrap();
     });
 }

@@ -59,7 +59,7 @@ fn lane(tracker: &Tracker) -> Lane {
 
 async fn eval<V: Clone + Send + 'static>(lane: &Lane, script: impl Into<String>) -> Result<V, Error> {
     let script = script.into();
-    lane.call(move |interpreter| interpreter.eval(&script)).flat().await
+    lane.call(move |interpreter| interpreter.eval(&script)).flatten().await
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn it_is_made_used_and_dropped_on_one_thread() {
         let looks = (0..20).map(|_| eval::<bool>(&lane, "is_at_home()"));
         assert_eq!(try_join_all(looks).await.unwrap(), [true; 20]);
         assert_eq!(tracker.alive(), 1);
-        let home = lane.thread().id();
+        let home = lane.thread().unwrap().id();
         lane.close().await.unwrap();
         assert_eq!(tracker.dropped_on(), [home]);
     });
@@ -111,8 +111,8 @@ fn a_panic_in_a_native_function_poisons_and_replace_cures() {
         let tracker = Tracker::new();
         let lane = lane(&tracker);
         eval::<()>(&lane, "list.push(1)").await.unwrap();
-        let panicked = lane.call(|it| it.eval::<i64>("list.push(2); fail(\"half way\")")).flat();
-        let behind = lane.call(|it| it.eval::<i64>("list.len()")).flat();
+        let panicked = lane.call(|it| it.eval::<i64>("list.push(2); fail(\"half way\")")).flatten();
+        let behind = lane.call(|it| it.eval::<i64>("list.len()")).flatten();
         match panicked.await {
             Err(Error::Lane(CallError::Panicked(panic))) => assert_eq!(panic.message(), "half way"),
             other => panic!("{other:?}"),
@@ -120,12 +120,12 @@ fn a_panic_in_a_native_function_poisons_and_replace_cures() {
         assert!(matches!(behind.await, Err(Error::Lane(CallError::Poisoned))));
         assert!(lane.is_poisoned());
 
-        let home = lane.thread().id();
+        let home = lane.thread().unwrap().id();
         let replaced = lane.replace({
             let tracker = tracker.clone();
             move || Interpreter::new(&tracker)
         });
-        let first = lane.call(|it| it.eval::<i64>("list.len()")).flat();
+        let first = lane.call(|it| it.eval::<i64>("list.len()")).flatten();
         replaced.await.unwrap();
         assert_eq!(first.await.unwrap(), 0);
         assert!(!lane.is_poisoned());

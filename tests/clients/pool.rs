@@ -41,12 +41,12 @@ async fn execute(lane: &Lane, sql: String) -> Result<ThreadId, Error> {
         connection.execute_batch(&sql)?;
         Ok(thread::current().id())
     });
-    call.flat().await
+    call.flatten().await
 }
 
 async fn count(lane: &Lane) -> Result<i64, Error> {
     let sql = "select count(*) from step";
-    lane.call(move |connection| Ok(connection.query_row(sql, (), |row| row.get(0))?)).flat().await
+    lane.call(move |connection| Ok(connection.query_row(sql, (), |row| row.get(0))?)).flatten().await
 }
 
 async fn pool_of(lanes: usize, path: &Path) -> unmanaged::Pool<Lane> {
@@ -79,7 +79,7 @@ fn a_lane_that_is_lent_serves_no_other_task_on_one_thread_until_it_is_given_back
                 threads.insert(execute(&lane, "begin immediate".to_owned()).await?);
                 threads.insert(execute(&lane, format!("insert into step (task) values ({task})")).await?);
                 threads.insert(execute(&lane, "commit".to_owned()).await?);
-                assert_eq!(threads, [lane.thread().id()].into());
+                assert_eq!(threads, [lane.thread().unwrap().id()].into());
                 Ok::<_, Error>(threads)
             }
         });
@@ -176,14 +176,14 @@ async fn is_replaced_after(something: impl AsyncFnOnce(&Lane)) -> bool {
     let manager = Manager { path: dir.path().join("steps.db"), made: AtomicUsize::new(0) };
     let pool: managed::Pool<Manager> = managed::Pool::builder(manager).max_size(1).build().unwrap();
     let lane = pool.get().await.unwrap();
-    let first = lane.thread().id();
+    let first = lane.thread().unwrap().id();
     execute(&lane, "insert into step (task) values (1)".to_owned()).await.unwrap();
     something(&lane).await;
     drop(lane);
 
     let lane = pool.get().await.unwrap();
     assert_eq!(count(&lane).await.unwrap(), 1);
-    let is_replaced = lane.thread().id() != first;
+    let is_replaced = lane.thread().unwrap().id() != first;
     assert_eq!(pool.manager().made.load(SeqCst), 1 + usize::from(is_replaced));
     lane.close().await.unwrap();
     is_replaced

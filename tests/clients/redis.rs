@@ -43,7 +43,7 @@ async fn request<R: Send + 'static>(
     lane: &Lane,
     request: impl FnOnce(&mut Connection) -> RedisResult<R> + Send + 'static,
 ) -> Result<R, Error> {
-    lane.call(|redis| Ok(request(redis)?)).flat().await
+    lane.call(|redis| Ok(request(redis)?)).flatten().await
 }
 
 /// A figure that the server reports of itself.
@@ -267,7 +267,7 @@ async fn request_or_reconnect<R: Send + 'static>(
         }
         Ok(reply?)
     });
-    call.flat().await
+    call.flatten().await
 }
 
 #[test]

@@ -74,8 +74,8 @@ fn balances(connection: &mut Connection) -> Result<(i64, i64), Error> {
 /// A database in memory with something to transfer.
 async fn two_accounts() -> Lane {
     let lane = open(Path::new(":memory:")).await;
-    lane.call(|connection| insert(connection, "from", 100)).flat().await.unwrap();
-    lane.call(|connection| insert(connection, "to", 0)).flat().await.unwrap();
+    lane.call(|connection| insert(connection, "from", 100)).flatten().await.unwrap();
+    lane.call(|connection| insert(connection, "to", 0)).flatten().await.unwrap();
     lane
 }
 
@@ -89,14 +89,14 @@ fn concurrent_calls_share_a_connection_and_its_prepared_statement() {
                 let runs = insert(connection, &format!("number {n}"), n)?;
                 Ok::<_, Error>((runs, connection.last_insert_rowid(), thread::current().id()))
             })
-            .flat()
+            .flatten()
         });
         let done = try_join_all(inserts).await.unwrap();
         for (n, (runs, row, thread)) in (1..).zip(done) {
             // The same statement, and not prepared anew; the row in the order of the calls; the lane's thread.
-            assert_eq!((runs, row, thread), (n, i64::from(n), lane.thread().id()));
+            assert_eq!((runs, row, thread), (n, i64::from(n), lane.thread().unwrap().id()));
         }
-        assert_eq!(lane.call(|connection| balance(connection, "number 7")).flat().await.unwrap(), 7);
+        assert_eq!(lane.call(|connection| balance(connection, "number 7")).flatten().await.unwrap(), 7);
         lane.close().await.unwrap();
     });
 }
@@ -106,9 +106,9 @@ fn an_error_of_sql_is_its_callers_alone() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
         let calls = [
-            lane.call(|connection| insert(connection, "new", 1)).flat(),
-            lane.call(|connection| insert(connection, "from", 1)).flat(),
-            lane.call(|connection| insert(connection, "newer", 1)).flat(),
+            lane.call(|connection| insert(connection, "new", 1)).flatten(),
+            lane.call(|connection| insert(connection, "from", 1)).flatten(),
+            lane.call(|connection| insert(connection, "newer", 1)).flatten(),
         ];
         let [new, twice, newer] = join_all(calls).await.try_into().unwrap();
         assert!(new.is_ok() && newer.is_ok());
@@ -119,10 +119,10 @@ fn an_error_of_sql_is_its_callers_alone() {
             other => panic!("{other:?}"),
         }
         assert!(!lane.is_poisoned());
-        assert_eq!(lane.call(count).flat().await.unwrap(), 4);
+        assert_eq!(lane.call(count).flatten().await.unwrap(), 4);
 
         lane.close().await.unwrap();
-        assert!(matches!(lane.call(count).flat().await, Err(Error::Lane(CallError::Closed))));
+        assert!(matches!(lane.call(count).flatten().await, Err(Error::Lane(CallError::Closed))));
     });
 }
 
@@ -142,14 +142,14 @@ fn a_database_that_cannot_be_opened_is_an_error_of_the_factory() {
 fn a_transaction_in_one_call_is_not_cut_by_other_calls() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
-        let transfers = (0..20).map(|_| lane.call(|connection| transfer(connection, 1, || ())).flat());
-        let looks = (0..20).map(|_| lane.call(balances).flat());
+        let transfers = (0..20).map(|_| lane.call(|connection| transfer(connection, 1, || ())).flatten());
+        let looks = (0..20).map(|_| lane.call(balances).flatten());
         let (transfers, looks) = futures::join!(try_join_all(transfers), try_join_all(looks));
         transfers.unwrap();
         for (from, to) in looks.unwrap() {
             assert_eq!(from + to, 100);
         }
-        assert_eq!(lane.call(balances).flat().await.unwrap(), (80, 20));
+        assert_eq!(lane.call(balances).flatten().await.unwrap(), (80, 20));
         lane.close().await.unwrap();
     });
 }
@@ -158,8 +158,8 @@ fn a_transaction_in_one_call_is_not_cut_by_other_calls() {
 fn a_panic_in_a_transaction_poisons_and_rolls_back() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
-        let broken = lane.call(|connection| transfer(connection, 30, || panic!("half way"))).flat();
-        let behind = lane.call(balances).flat();
+        let broken = lane.call(|connection| transfer(connection, 30, || panic!("half way"))).flatten();
+        let behind = lane.call(balances).flatten();
         match broken.await {
             Err(Error::Lane(CallError::Panicked(panic))) => assert_eq!(panic.message(), "half way"),
             other => panic!("{other:?}"),
@@ -168,9 +168,9 @@ fn a_panic_in_a_transaction_poisons_and_rolls_back() {
 
         // The transaction was dropped as the panic went by, so one may vouch for the connection.
         lane.clear_poison();
-        assert_eq!(lane.call(balances).flat().await.unwrap(), (100, 0));
-        lane.call(|connection| transfer(connection, 30, || ())).flat().await.unwrap();
-        assert_eq!(lane.call(balances).flat().await.unwrap(), (70, 30));
+        assert_eq!(lane.call(balances).flatten().await.unwrap(), (100, 0));
+        lane.call(|connection| transfer(connection, 30, || ())).flatten().await.unwrap();
+        assert_eq!(lane.call(balances).flatten().await.unwrap(), (70, 30));
         lane.close().await.unwrap();
     });
 }
@@ -184,7 +184,7 @@ fn when_close_resolves_what_was_accepted_is_in_the_file_and_the_file_is_free() {
         // Its lock ends with the connection, and not before.
         let lock = |connection: &mut Connection| connection.execute_batch("pragma locking_mode = exclusive");
         lane.call(lock).await.unwrap().unwrap();
-        lane.call(|connection| insert(connection, "first", 0)).flat().await.unwrap();
+        lane.call(|connection| insert(connection, "first", 0)).flatten().await.unwrap();
         let other = Connection::open(&path).unwrap();
         other.busy_timeout(std::time::Duration::ZERO).unwrap();
         let refused = other.execute_batch("begin exclusive").unwrap_err();
@@ -198,7 +198,7 @@ fn when_close_resolves_what_was_accepted_is_in_the_file_and_the_file_is_free() {
         drop(other);
 
         let lane = open(&path).await;
-        assert_eq!(lane.call(count).flat().await.unwrap(), 101);
+        assert_eq!(lane.call(count).flatten().await.unwrap(), 101);
         lane.close().await.unwrap();
         std::fs::remove_file(&path).unwrap();
         // Nothing of it is left, no journal either.

@@ -335,7 +335,7 @@ fn only_the_last_waker_is_woken_once_and_no_clone_is_left_and_polling_again_pani
         assert_eq!(check_manners(lane.call(|n| *n), || stuck.release()).unwrap(), 1);
 
         let stuck = Stuck::new(&lane);
-        let flat = lane.call(|n| Ok::<_, CallError>(*n)).flat();
+        let flat = lane.call(|n| Ok::<_, CallError>(*n)).flatten();
         assert_eq!(check_manners(flat, || stuck.release()).unwrap(), 1);
 
         let stuck = Stuck::new(&lane);
@@ -462,7 +462,7 @@ fn waiting_again_for_what_has_resolved_panics_like_polling() {
     });
 }
 
-// Flat.
+// Flatten.
 
 #[derive(Debug, PartialEq)]
 enum Error {
@@ -486,14 +486,14 @@ impl From<CallError> for Error {
 fn flat_joins_the_error_of_the_closure_with_that_of_the_call() {
     under_every_runtime(|| async {
         let lane = SerialExecutor::new(7_u8);
-        assert_eq!(lane.call(|n| Ok::<_, Error>(*n)).flat().await, Ok(7));
-        assert_eq!(lane.call(|n| Err::<(), _>(Error::Own(*n))).flat().await, Err(Error::Own(7)));
+        assert_eq!(lane.call(|n| Ok::<_, Error>(*n)).flatten().await, Ok(7));
+        assert_eq!(lane.call(|n| Err::<(), _>(Error::Own(*n))).flatten().await, Err(Error::Own(7)));
         assert!(!lane.is_poisoned(), "an error is not a panic");
         let panics = lane.call(|_| -> Result<(), Error> { panic!("half way") });
-        assert_eq!(panics.flat().await, Err(Error::Panicked("half way".to_owned())));
-        assert_eq!(lane.call(|n| Ok::<_, Error>(*n)).flat().await, Err(Error::Poisoned));
+        assert_eq!(panics.flatten().await, Err(Error::Panicked("half way".to_owned())));
+        assert_eq!(lane.call(|n| Ok::<_, Error>(*n)).flatten().await, Err(Error::Poisoned));
         lane.close().await.unwrap();
-        assert_eq!(lane.call(|n| Ok::<_, Error>(*n)).flat().await, Err(Error::Closed));
+        assert_eq!(lane.call(|n| Ok::<_, Error>(*n)).flatten().await, Err(Error::Closed));
     });
 }
 
@@ -509,7 +509,7 @@ fn dropping_a_flat_call_cancels_it() {
                 drop(tracked);
                 Ok::<_, Error>(())
             })
-            .flat();
+            .flatten();
         assert_eq!((tracker.alive(), lane.pending()), (1, 1));
         drop(flat);
         assert_eq!((tracker.alive(), lane.pending()), (0, 0));
@@ -523,10 +523,10 @@ fn an_io_error_takes_in_the_error_of_the_call() {
     under_every_runtime(|| async {
         let lane = SerialExecutor::new(());
         let lost = || io::Error::from(io::ErrorKind::ConnectionReset);
-        let error = lane.call(move |()| Err::<(), _>(lost())).flat().await.unwrap_err();
+        let error = lane.call(move |()| Err::<(), _>(lost())).flatten().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         lane.close();
-        let error = lane.call(|()| io::Result::Ok(())).flat().await.unwrap_err();
+        let error = lane.call(|()| io::Result::Ok(())).flatten().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Other);
         assert!(matches!(error.get_ref().unwrap().downcast_ref(), Some(CallError::Closed)));
     });

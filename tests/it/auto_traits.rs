@@ -3,9 +3,9 @@
 use futures::future::FusedFuture;
 use futures::stream::FusedStream;
 use serial_executor::{
-    Builder, Call, CallError, CallStream, Emitter, Ended, Flat, IntoInner, IntoInnerError, LaneIo, OnPanic,
-    OpenError, Opening, Panic, Post, SerialExecutor, Session, Stats, ThreadError, TryCallError, WaitError,
-    WeakSerialExecutor,
+    Builder, Call, CallError, CallStream, Emitter, Ended, Flatten, IntoInner, IntoInnerError, LaneIo,
+    OnPanic, OpenError, Opening, Panic, Post, SerialExecutor, Session, Stats, ThreadError, TryCallError,
+    WaitError, WeakSerialExecutor,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::cell::Cell;
@@ -48,9 +48,9 @@ assert_futures!(
     Call<u8>,
     Call<Movable>,
     Call<Pinned>,
-    Flat<u8, CallError>,
-    Flat<Movable, CallError>,
-    Flat<Pinned, CallError>,
+    Flatten<u8, CallError>,
+    Flatten<Movable, CallError>,
+    Flatten<Pinned, CallError>,
     Post,
     Ended,
     Opening<u8, Movable>,
@@ -115,7 +115,7 @@ struct Client<T> {
 #[derive(Debug)]
 struct Pending<T, R, E> {
     call: Call<Result<R, E>>,
-    flat: Flat<R, E>,
+    flatten: Flatten<R, E>,
     opening: Opening<T, E>,
     object: IntoInner<T>,
 }
@@ -132,13 +132,13 @@ fn handles_and_futures_are_fields_of_structs_without_bounds() {
         let lane = SerialExecutor::new(2);
         let pending = Pending {
             call: lane.call(|n| Ok::<_, CallError>(*n)),
-            flat: lane.call(|n| Ok(*n + 1)).flat(),
+            flatten: lane.call(|n| Ok(*n + 1)).flatten(),
             opening: SerialExecutor::try_new_with(|| Ok(3)),
             object: lane.into_inner(),
         };
         assert!(format!("{pending:?}").contains("Call"));
         assert_eq!(pending.call.wait().unwrap().unwrap(), 2);
-        assert_eq!(futures::executor::block_on(pending.flat).unwrap(), 3);
+        assert_eq!(futures::executor::block_on(pending.flatten).unwrap(), 3);
         assert_eq!(pending.object.wait().unwrap(), 2);
         drop(pending.opening.wait().unwrap());
     });

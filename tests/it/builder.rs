@@ -28,7 +28,7 @@ fn a_thread_is_called_serial_executor_unless_it_is_given_a_name() {
         for lane in
             [SerialExecutor::new(1), SerialExecutor::new_with(|| 1), Builder::default().spawn(1).unwrap()]
         {
-            assert_eq!(lane.thread().name(), Some("serial-executor"));
+            assert_eq!(lane.thread().unwrap().name(), Some("serial-executor"));
             let inside = lane.call(|_| thread::current().name().map(str::to_owned)).wait().unwrap();
             assert_eq!(inside.as_deref(), Some("serial-executor"));
             #[cfg(target_os = "linux")]
@@ -48,13 +48,13 @@ fn a_name_is_the_name_of_the_thread_however_long_or_foreign() {
                 builder.try_spawn_with(|| Ok::<_, ()>(1)).wait().unwrap(),
             ];
             for lane in lanes {
-                assert_eq!(lane.thread().name(), Some(name));
+                assert_eq!(lane.thread().unwrap().name(), Some(name));
                 #[cfg(target_os = "linux")]
                 assert!(name.is_empty() || name.starts_with(&os_name(&lane)));
             }
         }
         assert_eq!(
-            Builder::new().name(String::from("owned")).spawn(()).unwrap().thread().name(),
+            Builder::new().name(String::from("owned")).spawn(()).unwrap().thread().unwrap().name(),
             Some("owned")
         );
     });
@@ -133,7 +133,7 @@ fn whatever_is_set_last_keeps_what_was_set_before() {
             [|builder| builder.spin(false), |builder| builder.stack_size(1 << 20), |builder| builder];
         for last in lasts {
             let lane = last(SerialExecutor::builder().capacity(1).name("kept")).spawn(()).unwrap();
-            assert_eq!(lane.thread().name(), Some("kept"));
+            assert_eq!(lane.thread().unwrap().name(), Some("kept"));
             let _stuck = Stuck::new(&lane);
             lane.call(|()| ()).detach();
             assert!(matches!(lane.try_call(|()| ()), Err(TryCallError::Full(_))));
@@ -149,8 +149,11 @@ fn a_builder_makes_any_number_of_lanes_of_any_type_that_share_nothing() {
         let number = builder.spawn_with(|| 5).unwrap();
         let other = builder.clone().name("other").capacity(2).spawn(Vec::<u8>::new()).unwrap();
         let not_send = builder.spawn_with(|| Rc::new(RefCell::new(1))).unwrap();
-        assert_ne!(text.thread().id(), number.thread().id());
-        assert_eq!((number.thread().name(), other.thread().name()), (Some("shared"), Some("other")));
+        assert_ne!(text.thread().unwrap().id(), number.thread().unwrap().id());
+        assert_eq!(
+            (number.thread().unwrap().name(), other.thread().unwrap().name()),
+            (Some("shared"), Some("other"))
+        );
         let stuck = crate::support::Stuck::new(&text);
         let _queued = text.try_call(|_: &mut String| ()).unwrap();
         assert!(matches!(text.try_call(|_: &mut String| ()), Err(TryCallError::Full(_))));
@@ -184,7 +187,7 @@ fn an_object_that_spawn_is_given_moves_there_and_one_that_is_made_is_made_there(
         let lane = SerialExecutor::builder().spawn(thread::current().id()).unwrap();
         assert_eq!(lane.call(|made_on| *made_on).wait().unwrap(), thread::current().id());
         let lane = SerialExecutor::builder().spawn_with(|| thread::current().id()).unwrap();
-        assert_eq!(lane.call(|made_on| *made_on).wait().unwrap(), lane.thread().id());
+        assert_eq!(lane.call(|made_on| *made_on).wait().unwrap(), lane.thread().unwrap().id());
     });
 }
 

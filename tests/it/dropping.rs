@@ -39,7 +39,7 @@ enum Action {
     Detach,
     PollAndDrop,
     WaitTimeoutAndDrop,
-    DropAsFlat,
+    DropAsFlatten,
     /// Waits for the result; for a call that is not finished yet this ends after the lane is released.
     Wait,
 }
@@ -64,7 +64,7 @@ const ACTIONS: [Action; 6] = [
     Action::Detach,
     Action::PollAndDrop,
     Action::WaitTimeoutAndDrop,
-    Action::DropAsFlat,
+    Action::DropAsFlatten,
     Action::Wait,
 ];
 
@@ -98,7 +98,7 @@ fn promised(state: State, action: Action) -> Outcome {
         }
         State::Poisoned => Outcome { runs: false, capture: Where::Lane, freed_at_once: true, result: None },
         State::Queued | State::QueuedAndPolled | State::QueuedAndTimedOut => match action {
-            Action::Drop | Action::PollAndDrop | Action::WaitTimeoutAndDrop | Action::DropAsFlat => {
+            Action::Drop | Action::PollAndDrop | Action::WaitTimeoutAndDrop | Action::DropAsFlatten => {
                 Outcome { runs: false, capture: Where::Actor, freed_at_once: true, result: None }
             }
             Action::Detach => {
@@ -135,7 +135,7 @@ fn act(action: Action, mut call: Target) {
             let timed_out = matches!(call.wait_timeout(Duration::ZERO), Err(WaitError::Timeout));
             assert_eq!(timed_out, !finished);
         }
-        Action::DropAsFlat => drop(call.flat()),
+        Action::DropAsFlatten => drop(call.flatten()),
         Action::Wait => drop(call.wait()),
     }
 }
@@ -243,7 +243,7 @@ fn play(state: State, action: Action) {
     let whereabouts = |thread: ThreadId| {
         if thread == actor_id {
             Where::Actor
-        } else if thread == lane.thread().id() {
+        } else if thread == lane.thread().unwrap().id() {
             Where::Lane
         } else {
             assert_eq!(thread, thread::current().id());
@@ -323,7 +323,7 @@ fn a_running_call_that_is_dropped_runs_to_its_end_and_the_lane_drops_its_result(
         let after = lane.call(|object| *object);
         gate.open();
         assert_eq!(after.await.unwrap(), 2, "it was not cut in the middle");
-        assert_eq!((results.alive(), results.dropped_on()), (0, vec![lane.thread().id()]));
+        assert_eq!((results.alive(), results.dropped_on()), (0, vec![lane.thread().unwrap().id()]));
         lane.close().await.unwrap();
     });
 }
@@ -417,8 +417,8 @@ fn a_call_can_be_dropped_by_its_own_lane() {
         send.send(tracked(&captures)).unwrap();
         stuck.release();
         assert_eq!(dropper.wait().unwrap(), 0);
-        assert_eq!(captures.dropped_on(), [lane.thread().id(); 2]);
-        assert_eq!(results.dropped_on(), [lane.thread().id()], "one ran, one was cancelled");
+        assert_eq!(captures.dropped_on(), [lane.thread().unwrap().id(); 2]);
+        assert_eq!(results.dropped_on(), [lane.thread().unwrap().id()], "one ran, one was cancelled");
     });
 }
 
@@ -473,7 +473,7 @@ fn a_dropped_post_runs_whatever_its_future_went_through() {
             stuck.release();
             stuck.call.take().unwrap().wait().unwrap();
             assert!(lane.call(|object| *object).wait().unwrap() >= 10, "{state}");
-            assert_eq!(captures.dropped_on(), [lane.thread().id()], "{state}");
+            assert_eq!(captures.dropped_on(), [lane.thread().unwrap().id()], "{state}");
             assert_eq!(lane.stats().cancelled, 0);
         }
     });

@@ -128,7 +128,7 @@ fn abort_resolves_the_queued_as_closed_at_once_behind_a_stuck_call_and_frees_the
 
         stuck.release();
         ended.await.unwrap();
-        assert_eq!(objects.dropped_on(), [lane.thread().id()]);
+        assert_eq!(objects.dropped_on(), [lane.thread().unwrap().id()]);
     });
 }
 
@@ -187,7 +187,7 @@ fn an_abort_while_the_factory_runs_resolves_the_queued_at_once() {
         assert!(matches!(early.wait(), Err(WaitError::Failed(CallError::Closed))));
         gate.open();
         ended.wait().unwrap();
-        assert_eq!((objects.alive(), objects.dropped_on()), (0, vec![lane.thread().id()]));
+        assert_eq!((objects.alive(), objects.dropped_on()), (0, vec![lane.thread().unwrap().id()]));
     });
 }
 
@@ -217,7 +217,7 @@ fn close_and_abort_are_idempotent_from_any_number_of_handles_before_and_after_th
                 ways[way](handle).wait().unwrap();
                 assert!(matches!(poll_once(&mut ways[way](handle), Waker::noop()), Poll::Ready(Ok(()))));
             }
-            assert_eq!(tracker.dropped_on(), [lane.thread().id()], "program {program:?}");
+            assert_eq!(tracker.dropped_on(), [lane.thread().unwrap().id()], "program {program:?}");
         }
     });
 }
@@ -671,7 +671,7 @@ fn an_asker_who_is_gone_passes_the_object_on() {
         for mask in 0..16_u32 {
             let tracker = Tracker::new();
             let lane = SerialExecutor::new(tracker.track());
-            let (ended, thread) = (lane.ended(), lane.thread().id());
+            let (ended, thread) = (lane.ended(), lane.thread().unwrap().id());
             let stuck = Stuck::new(&lane);
             let mut askers: Vec<_> = (0..4).map(|_| Some(lane.clone().into_inner())).collect();
             for n in (0..4).filter(|n| mask & (1 << n) != 0) {

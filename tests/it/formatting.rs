@@ -14,9 +14,9 @@ fn futures_tell_whether_they_have_resolved() {
         let lane = SerialExecutor::new(Opaque);
         let stuck = Stuck::new(&lane);
         let mut call = lane.call(|_| Opaque);
-        let mut flat = lane.call(|_| Ok::<_, CallError>(Opaque)).flat();
+        let mut flat = lane.call(|_| Ok::<_, CallError>(Opaque)).flatten();
         assert_eq!(format!("{call:?}"), "Call { finished: false, .. }");
-        assert_eq!(format!("{flat:?}"), "Flat { finished: false, .. }");
+        assert_eq!(format!("{flat:?}"), "Flatten { finished: false, .. }");
         let ended = lane.ended();
         assert_eq!(format!("{ended:?}"), "Ended { over: false, .. }");
         let object = lane.into_inner();
@@ -24,7 +24,7 @@ fn futures_tell_whether_they_have_resolved() {
         stuck.release();
         ended.wait().unwrap();
         assert_eq!(format!("{call:?}"), "Call { finished: true, .. }");
-        assert_eq!(format!("{flat:?}"), "Flat { finished: true, .. }");
+        assert_eq!(format!("{flat:?}"), "Flatten { finished: true, .. }");
         assert_eq!(format!("{object:?}"), "IntoInner { finished: true, .. }");
         assert!(
             poll_once(&mut call, Waker::noop()).is_ready() && poll_once(&mut flat, Waker::noop()).is_ready()

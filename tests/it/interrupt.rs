@@ -170,7 +170,7 @@ fn a_running_call_that_is_dropped_is_interrupted_however_it_is_held() {
             passes.pass();
             Ok::<_, CallError>(())
         });
-        let flat = flat.flat();
+        let flat = flat.flatten();
         started.pass();
         drop(flat);
         assert_eq!(fired.times(), 2);
@@ -197,7 +197,7 @@ fn the_result_of_a_call_that_is_dropped_and_interrupted_goes_on_the_lane() {
             drop(call);
             lane.call(|()| ()).wait().unwrap();
         }
-        assert_eq!(tracker.dropped_on(), [lane.thread().id()].repeat(ROUNDS));
+        assert_eq!(tracker.dropped_on(), [lane.thread().unwrap().id()].repeat(ROUNDS));
     });
 }
 
@@ -292,7 +292,7 @@ fn it_fires_on_the_thread_of_whoever_asks_also_on_the_lane_itself() {
         let stuck = Stuck::new(&lane);
         assert!(lane.interrupt());
         drop(stuck);
-        let (own, here) = (lane.thread().id(), thread::current().id());
+        let (own, here) = (lane.thread().unwrap().id(), thread::current().id());
         assert_eq!(*threads.lock().unwrap(), [own, own, here]);
     });
 }
@@ -500,7 +500,7 @@ fn the_interrupter_goes_before_the_object_on_the_lane_whatever_makes_it_go() {
             let log = Log::default();
             let object = log.note("object");
             let lane = SerialExecutor::new(object);
-            let thread = lane.thread().id();
+            let thread = lane.thread().unwrap().id();
             set(&lane, "first");
             assert!(log.take(thread).is_empty());
             set(&lane, "second");
@@ -880,7 +880,7 @@ impl Generations {
 
     fn set(&self) {
         let (current, fired) = (Arc::clone(&self.current), self.fired.clone());
-        let resident = Resident(self.lane.thread().id(), Arc::clone(&self.dropped_elsewhere));
+        let resident = Resident(self.lane.thread().unwrap().id(), Arc::clone(&self.dropped_elsewhere));
         let set = self.lane.on_interrupt(move |&mut made| {
             move || {
                 let _ = &resident;

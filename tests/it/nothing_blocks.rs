@@ -26,14 +26,14 @@ fn everything_but_wait(lane: SerialExecutor<u32>) {
     assert!(poll_once(&mut post, &waker).is_ready());
     drop(lane.post(|n| *n += 1));
     lane.replace(|| 5).detach();
-    let mut flat = lane.call(|n| Ok::<_, CallError>(*n)).flat();
+    let mut flat = lane.call(|n| Ok::<_, CallError>(*n)).flatten();
     assert!(poll_once(&mut flat, &waker).is_pending());
     drop(flat);
 
     assert!(!lane.is_closed() && !lane.is_current() && !lane.is_poisoned());
     lane.clear_poison();
     assert_eq!((lane.pending(), lane.stats().pending), (5, 5));
-    assert!(!format!("{lane:?}").is_empty() && lane.thread().name().is_some());
+    assert!(!format!("{lane:?}").is_empty() && lane.thread().unwrap().name().is_some());
     let weak = lane.downgrade();
     drop(weak.upgrade().unwrap());
 
@@ -196,7 +196,7 @@ fn the_last_handle_can_be_dropped_by_the_lanes_own_call() {
         for polled in [false, true] {
             let tracker = Tracker::new();
             let lane = SerialExecutor::new(tracker.track());
-            let (ended, behind, thread) = (lane.ended(), lane.call(|_| 1), lane.thread().id());
+            let (ended, behind, thread) = (lane.ended(), lane.call(|_| 1), lane.thread().unwrap().id());
             let gate = Gate::new();
             let mut dropping = lane.clone().call({
                 let gate = gate.clone();

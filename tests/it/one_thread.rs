@@ -17,7 +17,7 @@ fn a_thousand_calls_see_one_thread_and_it_is_not_the_callers() {
         for _ in 0..1000 {
             threads.insert(lane.call(|()| thread::current().id()).await.unwrap());
         }
-        assert_eq!(threads, HashSet::from([lane.thread().id()]));
+        assert_eq!(threads, HashSet::from([lane.thread().unwrap().id()]));
         assert!(!threads.contains(&thread::current().id()));
         lane.close().await.unwrap();
     });
@@ -31,7 +31,7 @@ fn an_object_that_is_not_send_is_made_called_and_dropped_on_the_lane() {
         let lane = SerialExecutor::new_with(move || Rc::new((thread::current().id(), tracked.track())));
         let made_on = lane.call(|object| object.0).wait().unwrap();
         let called_on = lane.call(|_| thread::current().id()).wait().unwrap();
-        let thread = lane.thread().id();
+        let thread = lane.thread().unwrap().id();
         lane.close().wait().unwrap();
         assert_eq!((made_on, called_on, tracker.dropped_on()), (thread, thread, vec![thread]));
     });
@@ -49,7 +49,7 @@ fn every_function_on_the_object_runs_on_the_lane() {
         lane.try_call(move |()| here(&tried)).unwrap().detach();
         drop(lane.post(move |()| here(&posted)));
         lane.replace(move || here(&replaced)).detach();
-        assert_eq!(Vec::from_iter(threads), [lane.thread().id(); 4]);
+        assert_eq!(Vec::from_iter(threads), [lane.thread().unwrap().id(); 4]);
     });
 }
 
@@ -97,7 +97,7 @@ fn the_object_is_dropped_on_the_lane_whichever_way_the_lane_ends() {
                     let panicked = lane.call(|_| panic!("on purpose")).wait();
                     assert!(matches!(panicked, Err(WaitError::Failed(CallError::Panicked(_)))));
                 }
-                let thread = lane.thread().id();
+                let thread = lane.thread().unwrap().id();
                 assert_eq!(tracker.alive(), 1);
                 end(lane);
                 assert_eq!(tracker.dropped_on(), [thread], "{name}, poisoned: {poisoned}");
@@ -156,7 +156,7 @@ fn every_factory_makes_its_object_on_the_lane() {
             SerialExecutor::try_new_with(fallible()).wait().unwrap(),
             SerialExecutor::builder().try_spawn_with(fallible()).wait().unwrap(),
         ] {
-            let thread = lane.thread().id();
+            let thread = lane.thread().unwrap().id();
             assert_eq!(lane.call(|object| object.0).wait().unwrap(), thread);
             lane.close().wait().unwrap();
             assert_eq!(tracker.dropped_on().pop(), Some(thread));
@@ -220,7 +220,7 @@ fn replace_drops_the_old_object_on_the_lane_before_it_makes_the_new_one_there() 
             move || (Rc::new(()), thread::current().id(), tracker.alive(), tracker.track())
         };
         let lane = SerialExecutor::new_with(make());
-        let thread = lane.thread().id();
+        let thread = lane.thread().unwrap().id();
         for replaced in 1..=3 {
             lane.replace(make()).wait().unwrap();
             assert_eq!(tracker.dropped_on(), vec![thread; replaced]);
@@ -250,7 +250,7 @@ fn calls_made_before_the_object_exists_wait_for_it_and_run_on_its_thread() {
         drop(lane.post(move |_| drop(capture)));
         assert_eq!((lane.pending(), call.is_finished(), posted.alive()), (2, false, 1));
         gate.open();
-        let thread = lane.thread().id();
+        let thread = lane.thread().unwrap().id();
         assert_eq!(call.wait().unwrap(), (thread, thread));
         lane.close().wait().unwrap();
         assert_eq!(posted.dropped_on(), [thread]);
@@ -275,7 +275,7 @@ fn a_lane_that_ends_before_its_object_exists_still_makes_and_drops_it_on_its_thr
                 }
             });
             started.pass();
-            let (call, ended, thread) = (lane.call(|_| ()), lane.ended(), lane.thread().id());
+            let (call, ended, thread) = (lane.call(|_| ()), lane.ended(), lane.thread().unwrap().id());
             end(lane);
             gate.open();
             ended.wait().unwrap();

@@ -182,7 +182,7 @@ fn replace_drops_the_old_object_before_it_makes_the_new_one_both_on_the_lane() {
     guarded(|| {
         let tracker = Tracker::new();
         let lane = SerialExecutor::new(tracker.track());
-        let thread = lane.thread().id();
+        let thread = lane.thread().unwrap().id();
         for round in 1..=3 {
             let alive_in_factory = Arc::new(AtomicUsize::new(usize::MAX));
             let (alive, tracker_of_next) = (Arc::clone(&alive_in_factory), tracker.clone());

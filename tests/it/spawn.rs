@@ -51,7 +51,7 @@ fn futures_run_to_their_end_on_the_lane_under_every_runtime() {
         drop(results);
         let mut seen = Vec::new();
         while let Some((n, thread)) = all.next().await {
-            assert_eq!(thread, lane.thread().id());
+            assert_eq!(thread, lane.thread().unwrap().id());
             seen.push(n);
         }
         seen.sort_unstable();
@@ -121,7 +121,7 @@ fn a_future_that_always_wakes_itself_does_not_keep_the_lane_from_calls_or_from_e
             );
         }
         lane.close().wait().unwrap();
-        assert_eq!(tracker.dropped_on(), [lane.thread().id()]);
+        assert_eq!(tracker.dropped_on(), [lane.thread().unwrap().id()]);
     });
 }
 
@@ -210,7 +210,7 @@ fn at_the_end_futures_are_dropped_on_the_lane_before_the_object() {
             );
             stuck.release();
             lane.ended().wait().unwrap();
-            let lane_thread = lane.thread().id();
+            let lane_thread = lane.thread().unwrap().id();
             assert_eq!(tracker.dropped_on()[1..], [lane_thread; 3]);
             assert_eq!(tracker.alive(), 0);
         });
@@ -244,7 +244,7 @@ fn wakers_and_futures_do_not_keep_a_lane_alive_and_wakers_may_outlive_it() {
         waker.wake_by_ref();
         let again = wakers.recv().unwrap();
         assert!(waker.will_wake(&again));
-        let (ended, lane_thread) = (lane.ended(), lane.thread().id());
+        let (ended, lane_thread) = (lane.ended(), lane.thread().unwrap().id());
         drop(lane);
         ended.wait().unwrap();
         assert_eq!(tracker.dropped_on(), [lane_thread]);
@@ -466,7 +466,7 @@ fn spawning_against_the_end() {
                     .tracker
                     .dropped_on()
                     .iter()
-                    .filter(|&&thread| thread == stage.lane.thread().id())
+                    .filter(|&&thread| thread == stage.lane.thread().unwrap().id())
                     .count();
                 assert_eq!(on_lane, stage.accepted.into_inner());
                 assert_eq!((stage.tracker.alive(), stage.tracker.dropped_on().len()), (0, 3));

@@ -401,7 +401,7 @@ fn dropping_the_stream_frees_what_waits_here_and_now_and_ends_the_wait_of_the_cl
     in_every_state(|state| {
         let mut scene = Scene::set(state);
         let here = thread::current().id();
-        let on_lane = scene.lane.thread().id();
+        let on_lane = scene.lane.thread().unwrap().id();
         let waiting = match state {
             State::Refused | State::Poisoned | State::Queued => 0,
             State::Between => 1,

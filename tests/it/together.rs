@@ -61,7 +61,7 @@ fn a_session_that_a_future_of_the_lane_asks_for_holds_the_lane_until_an_abort() 
         .unwrap();
         eventually("the session is open", || lane.stats().in_session);
         let mut call = lane.call(|()| ());
-        let id = lane.thread().id();
+        let id = lane.thread().unwrap().id();
         let mut ended = lane.close();
         assert!(poll_once(&mut ended, Waker::noop()).is_pending());
         assert!(poll_once(&mut call, Waker::noop()).is_pending());

@@ -140,7 +140,7 @@ fn waiting_on_the_lane_for_its_own_object_is_an_error_and_the_object_is_dropped_
         let outcome = lane.call(move |_| own.into_inner().wait().map(drop)).wait().unwrap();
         assert!(matches!(outcome, Err(WaitError::WouldDeadlock)));
         lane.ended().wait().unwrap();
-        assert_eq!(tracker.dropped_on(), [lane.thread().id()]);
+        assert_eq!(tracker.dropped_on(), [lane.thread().unwrap().id()]);
 
         let lane = SerialExecutor::new(5);
         let own = lane.clone();

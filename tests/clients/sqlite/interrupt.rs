@@ -69,7 +69,7 @@ fn an_endless_query_is_interrupted_by_dropping_its_call() {
             let (call, ended) = endless(&lane).await;
             let next = lane.call(balances);
             drop(call);
-            assert_eq!(next.flat().await.unwrap(), (100, 0));
+            assert_eq!(next.flatten().await.unwrap(), (100, 0));
             assert_eq!(ended.try_recv(), Ok(Err(ErrorCode::OperationInterrupted)));
         }
         lane.close().await.unwrap();
@@ -86,7 +86,7 @@ fn an_endless_query_is_interrupted_by_a_handle_and_its_caller_has_the_error() {
             let next = lane.call(balances);
             assert!(lane.interrupt());
             assert_eq!(call.await.unwrap(), Err(ErrorCode::OperationInterrupted));
-            assert_eq!(next.flat().await.unwrap(), (100, 0));
+            assert_eq!(next.flatten().await.unwrap(), (100, 0));
         }
         lane.close().await.unwrap();
     });
@@ -100,7 +100,7 @@ fn an_endless_query_is_interrupted_by_abort_and_the_connection_is_closed() {
         let next = lane.call(balances);
         lane.abort().await.unwrap();
         assert_eq!(call.await.unwrap(), Err(ErrorCode::OperationInterrupted));
-        assert!(matches!(next.flat().await, Err(Error::Lane(CallError::Closed))));
+        assert!(matches!(next.flatten().await, Err(Error::Lane(CallError::Closed))));
     });
 }
 
@@ -113,7 +113,7 @@ fn an_endless_stream_is_interrupted_by_dropping_it() {
             let mut endless = rows(&lane, ENDLESS);
             assert_eq!(endless.next().await.unwrap().unwrap(), Ok(1));
             drop(endless);
-            assert_eq!(lane.call(balances).flat().await.unwrap(), (100, 0));
+            assert_eq!(lane.call(balances).flatten().await.unwrap(), (100, 0));
         }
         lane.close().await.unwrap();
     });
@@ -128,7 +128,7 @@ fn a_detached_query_is_not_interrupted() {
         assert_eq!(ended.try_recv(), Err(mpsc::TryRecvError::Empty));
         // By name it still is.
         assert!(lane.interrupt());
-        assert_eq!(lane.call(balances).flat().await.unwrap(), (100, 0));
+        assert_eq!(lane.call(balances).flatten().await.unwrap(), (100, 0));
         assert_eq!(ended.try_recv(), Ok(Err(ErrorCode::OperationInterrupted)));
         lane.close().await.unwrap();
     });
@@ -152,7 +152,7 @@ fn a_transaction_whose_running_call_is_dropped_with_it_is_interrupted_and_rolled
         };
         let look = lane.call(balances);
         drop(task);
-        assert_eq!(look.flat().await.unwrap(), (100, 0));
+        assert_eq!(look.flatten().await.unwrap(), (100, 0));
         lane.close().await.unwrap();
     });
 }

@@ -23,7 +23,7 @@ impl Transaction {
 
     pub(super) async fn execute(&mut self, sql: impl Into<String>) -> Result<(), Error> {
         let sql = sql.into();
-        self.0.call(move |connection| Ok(connection.execute_batch(&sql)?)).flat().await
+        self.0.call(move |connection| Ok(connection.execute_batch(&sql)?)).flatten().await
     }
 
     async fn commit(mut self) -> Result<(), Error> {
@@ -74,14 +74,14 @@ fn nobody_sees_half_of_a_transaction_across_awaits() {
         let lane = two_accounts().await;
         let tasks = (0..20).map(|_| async {
             // The look is made when the transaction has begun, or waits to.
-            futures::join!(transfer(&lane, 1, give_way()), async { lane.call(balances).flat().await })
+            futures::join!(transfer(&lane, 1, give_way()), async { lane.call(balances).flatten().await })
         });
         for (transfer, look) in join_all(tasks).await {
             transfer.unwrap();
             let (from, to) = look.unwrap();
             assert_eq!(from + to, 100);
         }
-        assert_eq!(lane.call(balances).flat().await.unwrap(), (80, 20));
+        assert_eq!(lane.call(balances).flatten().await.unwrap(), (80, 20));
         lane.close().await.unwrap();
     });
 }
@@ -104,10 +104,10 @@ fn a_transaction_that_is_dropped_in_the_middle_leaves_nothing() {
             give_way().await;
             assert!(poll!(&mut look).is_pending());
             drop(dropped);
-            assert_eq!(look.flat().await.unwrap(), (100, 0));
+            assert_eq!(look.flatten().await.unwrap(), (100, 0));
         }
         transfer(&lane, 30, give_way()).await.unwrap();
-        assert_eq!(lane.call(balances).flat().await.unwrap(), (70, 30));
+        assert_eq!(lane.call(balances).flatten().await.unwrap(), (70, 30));
         lane.close().await.unwrap();
     });
 }

@@ -230,5 +230,5 @@ fn refused(error: CallError) -> Result<(), String> {
 fn look(lane: &Lane) {
     let stats = lane.stats();
     let _ = (format!("{lane:?} {stats:?}"), lane.pending(), lane.is_poisoned(), lane.is_closed());
-    let _ = (lane.thread().id(), lane.is_current(), lane.downgrade());
+    let _ = (lane.thread().unwrap().id(), lane.is_current(), lane.downgrade());
 }

@@ -250,7 +250,7 @@ fn what_is_running_when_the_io_is_dropped_goes_on_and_leaves_nothing() {
             remote.set_permits(usize::MAX);
             lane.call(|_| ()).wait().unwrap();
             assert_eq!(tracker.alive(), 0, "the error goes on the lane");
-            assert_eq!(tracker.dropped_on()[1], lane.thread().id());
+            assert_eq!(tracker.dropped_on()[1], lane.thread().unwrap().id());
         }
     });
 }
