@@ -361,41 +361,30 @@
 // Nothing that a user or the operating system can make fail may be unwrapped.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
-// In the order in which a call travels: the face, the call's allocation, the queue, the lane, the way back.
-mod executor;
-mod builder;
-mod opening;
-mod call;
-mod post;
-mod io;
-mod job;
+// The layers, lowest first: a module imports only modules above it. `tests/it/tidy.rs` holds it to that.
+mod sync;
+mod take_once;
+mod memory;
+mod panic;
+mod error;
+mod stats;
+mod waker;
 mod slot;
-mod stream;
 mod queue;
 mod lane;
-mod health;
-mod interrupt;
-mod session;
-mod spawn;
-mod ending;
-mod stats;
-mod wait;
-mod error;
-mod panic;
-mod sync;
+mod future;
+mod stream;
+mod io;
+mod executor;
 #[cfg(all(test, loom))]
-mod models;
+mod loom;
 
-pub use builder::{Builder, OnPanic};
-pub use call::{Call, Flatten};
-pub use ending::{Ended, IntoInner};
 pub use error::{CallError, IntoInnerError, OpenError, ThreadError, TryCallError, WaitError};
-pub use executor::{SerialExecutor, WeakSerialExecutor};
+pub use executor::{Builder, Opening, SerialExecutor, WeakSerialExecutor};
+pub use future::{Call, Ended, Flatten, IntoInner, Post, Session};
 pub use io::LaneIo;
-pub use opening::Opening;
+pub use lane::OnPanic;
 pub use panic::Panic;
-pub use post::Post;
-pub use session::Session;
 pub use stats::Stats;
 pub use stream::{CallStream, Emitter};
 

@@ -1,9 +1,8 @@
 //! The crate's policy for panics in foreign code, and [`Panic`], which carries one to the caller.
 //!
-//! Foreign code is everything that a user hands in: closures, factories, destructors, wakers. A panic of a
-//! closure or factory is caught and given to whoever waits for it. A panic in a destructor or a waker has
-//! nobody to go to: the panic hook has reported it, and it ends here, so that neither the lane nor the
-//! thread that happens to drop something pays for it.
+//! Foreign code is all that a user hands in: closures, factories, destructors, wakers. The crate catches the panic of a
+//! closure or factory and gives it to the caller that waits for the result. A panic in a destructor or a waker has no caller to
+//! receive it: the panic hook reports it, and the crate discards it. Neither the lane nor the dropping thread unwinds.
 
 use crate::sync::{Arc, Mutex};
 use std::any::Any;
@@ -35,10 +34,10 @@ pub struct Panic {
     shared: Arc<Shared>,
 }
 
-/// What everybody who is told of the same panic has in common.
+/// What all copies of one [`Panic`] share.
 struct Shared {
     message: String,
-    /// Whoever asks first gets it.
+    /// The first caller that asks for the payload takes it.
     payload: Mutex<Option<Payload>>,
 }
 
@@ -48,7 +47,7 @@ impl Panic {
         Self { shared: Arc::new(Shared { message, payload: Mutex::new(Some(payload)) }) }
     }
 
-    /// The same panic for one more listener.
+    /// The same panic once more, for one more future that reports it.
     pub(crate) fn share(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
     }
@@ -121,32 +120,32 @@ fn message_of(payload: &(dyn Any + Send)) -> &str {
     }
 }
 
-/// Runs foreign code whose panic is to be reported to somebody.
+/// Runs foreign code and returns its panic, for a caller to receive.
 ///
-/// Unwind safety is asserted here, once: what a panic may have left half changed is either dropped by it or is
-/// the object, and then the lane is poisoned.
+/// Unwind safety is asserted here, once for the crate: what a panic leaves half changed is dropped by the unwinding, or it is
+/// the object, which then counts as poisoned.
 pub(crate) fn catch<V>(f: impl FnOnce() -> V) -> Result<V, Panic> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
 }
 
-/// Runs foreign code whose panic can be reported to nobody: a destructor or a waker.
+/// Runs foreign code whose panic has no caller to receive it: a destructor or a waker.
 pub(crate) fn quietly(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        // The destructor of a payload may panic with yet another payload. One level is enough: that one is leaked.
+        // The destructor of a payload may panic with a second payload. Dropping that one could go on for ever: it is leaked.
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             mem::forget(second);
         }
     }
 }
 
-/// Drops what foreign code may be in, if there is anything.
+/// Drops a value that may run foreign code, if there is one.
 pub(crate) fn drop_quietly<V>(value: Option<V>) {
     if let Some(value) = value {
         quietly(|| drop(value));
     }
 }
 
-/// Foreign code on its way to another thread. If it never gets there, its destructor's panic ends here.
+/// A value on its way to another thread. If it does not arrive, it is dropped here, quietly.
 pub(crate) struct Quiet<V>(Option<V>);
 
 impl<V> Quiet<V> {
@@ -154,7 +153,7 @@ impl<V> Quiet<V> {
         Self(Some(value))
     }
 
-    /// Takes the value out, for good.
+    /// Takes the value out.
     pub(crate) fn take(&mut self) -> Option<V> {
         self.0.take()
     }

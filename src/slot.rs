@@ -1,35 +1,34 @@
-//! [`Slot`]: the place where one value waits for the future that takes it, and [`Reader`], that future's end of it.
+//! [`Slot`]: one value on its way from the lane to the future that takes it, and [`SlotReceiver`], the future's end.
 //!
-//! Every future of the crate but `Ended` and `Post` reads from a slot. The lane (or whoever resolves a job in its
-//! stead) fills it; the future polls it; either side may come first, and the future may go away.
+//! Every future of the crate but `Ended` and `Post` receives its value from a slot. The lane fills the slot (or, for a job that
+//! does not run, the thread that discards the job); the future polls it or closes it. Either side may come first.
 //!
 //! | state         | set by                  | `fill`               | `poll`                  | `close`                  |
 //! |---------------|-------------------------|----------------------|-------------------------|--------------------------|
 //! | `Empty(None)` | `new`                   | stores               | registers the waker     | goes to `Closed`         |
 //! | `Empty(Some)` | `poll`                  | stores, then wakes   | keeps the newest waker  | drops the waker          |
 //! | `Filled`      | `fill`, `filled`        | gives the value back | takes, goes to `Closed` | returns the unread value |
-//! | `Closed`      | `poll` (taken), `close` | gives the value back | pending (nobody asks)   | nothing                  |
+//! | `Closed`      | `poll` (taken), `close` | gives the value back | pending (never called)  | nothing                  |
 //!
-//! The value moves from the filling thread to the taking thread through the mutex, which is what makes
-//! everything that the lane did before `fill` visible to the code after the `.await`.
-//!
-//! Wakers are foreign code: they are cloned, woken and dropped only while the lock is free.
+//! The value moves from the filling thread to the taking thread through the mutex. That makes everything the lane did before
+//! `fill` visible to the code after the `.await`.
 
-use crate::panic::{drop_quietly, quietly};
+use crate::panic::drop_quietly;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::waker::{poll_or_register, wake};
 use std::mem;
 use std::task::{Context, Poll, Waker};
 
 pub(crate) struct Slot<V> {
     state: Mutex<State<V>>,
-    /// Set when a value is stored, for those who look often, without the lock. The value is read under the lock.
+    /// Set when a value is stored: a caller that spins reads it without the lock. The value is read under the lock.
     filled: AtomicBool,
 }
 
 enum State<V> {
     /// No value yet. Holds the waker of the last poll.
     Empty(Option<Waker>),
-    /// A value that nobody has taken yet.
+    /// A value that the future has not taken yet.
     Filled(V),
     /// The value was taken, or the future gave it up.
     Closed,
@@ -46,8 +45,8 @@ impl<V> Slot<V> {
 
     /// Stores the value and wakes the future.
     ///
-    /// The value comes back when there is one already or when nobody will take it; the caller drops it.
-    #[must_use = "a value that comes back is dropped by the caller, away from every lock"]
+    /// The value comes back if the slot has one already or is closed. The caller drops it.
+    #[must_use = "the caller drops a value that comes back, while it holds no lock"]
     pub(crate) fn fill(&self, value: V) -> Option<V> {
         let mut state = self.state.lock();
         let State::Empty(waker) = &mut *state else {
@@ -61,29 +60,13 @@ impl<V> Slot<V> {
         None
     }
 
-    /// Takes the value, or leaves the waker of `cx` to be woken when it is there.
+    /// Takes the value, or registers the waker of `cx`.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<V> {
-        {
-            let mut state = self.state.lock();
-            match &*state {
-                State::Empty(Some(waker)) if waker.will_wake(cx.waker()) => return Poll::Pending,
-                State::Empty(_) => {}
-                State::Filled(_) | State::Closed => return take(&mut state),
-            }
-        }
-        let waker = cx.waker().clone();
-        let mut state = self.state.lock();
-        let (polled, stale) = match &mut *state {
-            State::Empty(registered) => (Poll::Pending, registered.replace(waker)),
-            State::Filled(_) | State::Closed => (take(&mut state), Some(waker)),
-        };
-        drop(state);
-        drop_quietly(stale);
-        polled
+        poll_or_register(&self.state, cx, State::poll)
     }
 
-    /// Says that nobody will take the value. Returns it if it is there already.
-    #[must_use = "an unread value is dropped by the caller, away from every lock"]
+    /// Gives the value up: nothing will take it. Returns it if it is stored already.
+    #[must_use = "the caller drops an unread value, while it holds no lock"]
     pub(crate) fn close(&self) -> Option<V> {
         let state = mem::replace(&mut *self.state.lock(), State::Closed);
         match state {
@@ -96,31 +79,32 @@ impl<V> Slot<V> {
         }
     }
 
-    /// Whether a value is there or has been taken.
+    /// Whether a value was stored, whether or not it was taken since.
     pub(crate) fn is_filled(&self) -> bool {
         self.filled.load(Ordering::Acquire)
     }
 
-    /// Whether nobody will take a value any more.
+    /// Whether the value was taken or given up.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(&*self.state.lock(), State::Closed)
     }
 }
 
-fn take<V>(state: &mut State<V>) -> Poll<V> {
-    match mem::replace(state, State::Closed) {
-        State::Filled(value) => Poll::Ready(value),
-        State::Empty(_) | State::Closed => Poll::Pending,
+impl<V> State<V> {
+    /// Takes the value, or returns the place for a waker.
+    fn poll(&mut self) -> Result<Poll<V>, &mut Option<Waker>> {
+        match self {
+            Self::Empty(waker) => Err(waker),
+            Self::Closed => Ok(Poll::Pending),
+            Self::Filled(_) => match mem::replace(self, Self::Closed) {
+                Self::Filled(value) => Ok(Poll::Ready(value)),
+                Self::Empty(_) | Self::Closed => Ok(Poll::Pending),
+            },
+        }
     }
 }
 
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        quietly(|| waker.wake());
-    }
-}
-
-/// Something with a slot in it: a job, or a slot alone.
+/// An allocation with a slot in it: a job, or a slot alone.
 pub(crate) trait HasSlot<V>: Send + Sync {
     fn slot(&self) -> &Slot<V>;
 }
@@ -131,18 +115,18 @@ impl<V: Send> HasSlot<V> for Slot<V> {
     }
 }
 
-/// The future's end of a slot: takes the value once, and closes the slot if it goes without.
-pub(crate) struct Reader<V> {
+/// The future's end of a slot: takes the value once. Dropping it before that closes the slot.
+pub(crate) struct SlotReceiver<V> {
     /// `None` after the value was taken.
     source: Option<Arc<dyn HasSlot<V>>>,
 }
 
-impl<V> Reader<V> {
+impl<V> SlotReceiver<V> {
     pub(crate) fn new(source: Arc<dyn HasSlot<V>>) -> Self {
         Self { source: Some(source) }
     }
 
-    /// Takes the value, or leaves the waker of `cx`.
+    /// Takes the value, or registers the waker of `cx`.
     ///
     /// # Panics
     ///
@@ -156,7 +140,7 @@ impl<V> Reader<V> {
         polled
     }
 
-    /// Whether the value is there or was taken.
+    /// Whether the value was stored.
     pub(crate) fn is_finished(&self) -> bool {
         self.source.as_ref().is_none_or(|source| source.slot().is_filled())
     }
@@ -166,14 +150,14 @@ impl<V> Reader<V> {
         self.source.is_none()
     }
 
-    /// Says that nobody will take the value. Returns it if it is there already and was not taken.
-    #[must_use = "an unread value is dropped by the caller, away from every lock"]
+    /// Gives the value up. Returns it if it is stored already and was not taken.
+    #[must_use = "the caller drops an unread value, while it holds no lock"]
     pub(crate) fn close(&mut self) -> Option<V> {
         self.source.take().and_then(|source| source.slot().close())
     }
 }
 
-impl<V> Drop for Reader<V> {
+impl<V> Drop for SlotReceiver<V> {
     fn drop(&mut self) {
         drop_quietly(self.close());
     }

@@ -1,6 +1,7 @@
-//! [`WeakSerialExecutor`].
+//! [`WeakSerialExecutor`]: a handle that does not keep its lane open.
 
-use super::{Handle, SerialExecutor};
+use super::handle::SerialExecutor;
+use crate::lane::Handle;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Weak;

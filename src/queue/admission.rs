@@ -1,29 +1,30 @@
-//! [`Admission`]: which calls a bounded queue lets in, and when a waiting post is let in.
+//! [`Admission`]: which calls a bounded queue admits, and when it admits a post that waits.
 
+use crate::memory::shrink_to;
 use std::collections::VecDeque;
 use std::task::Waker;
 
-/// Memory for this many waiting posts is kept for those to come.
-const KEEP: usize = 16;
+/// For how many waiting posts memory is kept.
+const KEPT: usize = 16;
 
 /// The bookkeeping of a bounded queue: its jobs, and the posts that are queued beyond the capacity.
 ///
-/// A post that finds `limit` jobs before it is queued all the same, because its place is fixed when it is
-/// made; only its future waits. It is admitted when at most `limit - 1` live jobs stand before it. Counting
-/// those for every waiting post, each time any job goes, would cost a walk over all of them. So each holds
-/// only its distance from the waiting post before it: how many jobs must go *after* that one is admitted.
-/// A job that starts is before all of them and shortens the first distance; a job that is cancelled shortens
-/// the distance of the first waiting post behind it. Either costs one subtraction.
+/// A post is queued even if it finds `limit` jobs before it, because its place is fixed when it is made; only its future
+/// waits. The post is admitted when at most `limit - 1` live jobs stand before it. To count those for every waiting post,
+/// each time a job leaves, would cost a walk over all of them. So each post holds only its distance from the waiting post
+/// before it: how many jobs must leave *after* that one is admitted. A job that starts stands before all posts and shortens the
+/// first distance; a job that is cancelled shortens the distance of the first waiting post behind it. Either costs one
+/// subtraction.
 ///
-/// Distances stay above zero: a waiting post is itself a live job in front of the next one, and it cannot be
-/// cancelled. So a job that goes admits one post at most.
+/// Distances stay above zero: a waiting post is itself a live job in front of the next one, and it cannot be cancelled. So a
+/// job that leaves admits one post at most.
 pub(super) struct Admission {
     /// At least 1.
     limit: usize,
     /// Live jobs in the queue.
     queued: usize,
     waiting: VecDeque<Waiting>,
-    /// The sum of all distances: how many jobs must go before the last of the waiting is admitted.
+    /// The sum of all distances: how many jobs must leave before the last waiting post is admitted.
     total: usize,
 }
 
@@ -49,6 +50,12 @@ impl Admission {
         self.queued += 1;
     }
 
+    /// How many jobs are queued.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn len(&self) -> usize {
+        self.queued
+    }
+
     /// A post has been queued, which waits if the queue was full.
     pub(super) fn queued_post(&mut self, sequence: u64) {
         let before = self.queued;
@@ -69,7 +76,8 @@ impl Admission {
     }
 
     /// The job with this number has been started or cancelled. Returns the waker of the post that this admits.
-    pub(super) fn gone(&mut self, sequence: u64) -> Option<Waker> {
+    #[must_use = "a post that is admitted and not woken waits for ever"]
+    pub(super) fn on_removed(&mut self, sequence: u64) -> Option<Waker> {
         self.queued -= 1;
         let behind = self.waiting.partition_point(|waiting| waiting.sequence <= sequence);
         let waiting = self.waiting.get_mut(behind)?;
@@ -80,9 +88,8 @@ impl Admission {
         }
         debug_assert_eq!(behind, 0);
         let admitted = self.waiting.pop_front();
-        let enough = KEEP.max(2 * self.waiting.len());
-        if self.waiting.capacity() > 4 * enough {
-            self.waiting.shrink_to(enough);
+        if let Some(capacity) = shrink_to(self.waiting.len(), self.waiting.capacity(), KEPT) {
+            self.waiting.shrink_to(capacity);
         }
         admitted.and_then(|waiting| waiting.waker)
     }
@@ -106,7 +113,7 @@ mod tests {
         admission.queued();
         (1..=11).for_each(|post| admission.queued_post(post));
         for (gone, capacity) in [(0, 80), (1, 18)] {
-            admission.gone(gone);
+            assert!(admission.on_removed(gone).is_none());
             assert_eq!(admission.waiting.capacity(), capacity, "for {}", admission.waiting.len());
         }
     }
@@ -144,7 +151,7 @@ mod tests {
                             live.push(sequence);
                         }
                         2 if !live.is_empty() => {
-                            admission.gone(live.remove(0));
+                            _ = admission.on_removed(live.remove(0));
                         }
                         // Cancel the last call, or the first but one; a post cannot be cancelled.
                         pick => {
@@ -153,7 +160,7 @@ mod tests {
                             let call = if pick == 3 { calls.last() } else { calls.get(1) };
                             if let Some(&call) = call {
                                 live.retain(|&job| job != call);
-                                admission.gone(call);
+                                _ = admission.on_removed(call);
                             }
                         }
                     }

@@ -1,18 +1,19 @@
 //! [`List`]: jobs in order, any of which can be taken out.
 
+use crate::memory::shrink_to;
 use crate::sync::Arc;
 use std::collections::VecDeque;
 
-/// The memory that a list may keep for jobs to come, in jobs, while the lane sleeps.
-pub(super) const IDLE: usize = 64;
-/// The same while the lane works: giving it back and getting it again would cost more.
-const BUSY: usize = 1024;
+/// For how many jobs a list keeps memory while the lane sleeps.
+pub(super) const KEPT_ASLEEP: usize = 64;
+/// For how many jobs a list keeps memory while the lane works, when giving it back and getting it again would cost more.
+const KEPT_AWAKE: usize = 1024;
 
 /// Jobs by rising sequence number.
 ///
-/// Taking a job out of the middle leaves a hole (`None`), so that it costs one binary search. Holes are
-/// squeezed out when they outnumber the jobs, and an empty list has none: the memory of a list is in proportion to the jobs in it,
-/// whatever has passed through.
+/// Taking a job out of the middle costs one binary search and leaves a hole (`None`). Holes are squeezed out when they
+/// outnumber the jobs, and an empty list has none. So the memory of a list is in proportion to the jobs in it, whatever has
+/// passed through.
 pub(super) struct List<J: ?Sized> {
     entries: VecDeque<Entry<J>>,
     /// How many entries are not holes.
@@ -45,7 +46,7 @@ impl<J: ?Sized> List<J> {
         self.live += 1;
     }
 
-    /// No job in the list has a lower number. `None` if there is none.
+    /// A number that no job in the list is below. `None` if there is no job.
     pub(super) fn first(&self) -> Option<u64> {
         self.entries.front().map(|entry| entry.sequence)
     }
@@ -56,10 +57,10 @@ impl<J: ?Sized> List<J> {
             if let Some(job) = job {
                 self.live -= 1;
                 if self.live == 0 {
-                    // What is left are holes. The list may become the inbox, with later jobs behind them.
+                    // Only holes are left. The list may become the inbox, and get later jobs behind them.
                     self.entries.clear();
                 }
-                self.give_back(BUSY);
+                self.give_back(KEPT_AWAKE);
                 return Some((sequence, job));
             }
         }
@@ -74,9 +75,9 @@ impl<J: ?Sized> List<J> {
         let holes = self.entries.len() - self.live;
         if self.live == 0 {
             self.entries.clear();
-        } else if holes > self.live && holes > IDLE {
+        } else if holes > self.live && holes > KEPT_ASLEEP {
             self.entries.retain(|entry| entry.job.is_some());
-            self.give_back(BUSY);
+            self.give_back(KEPT_AWAKE);
         }
         Some(job)
     }
@@ -87,12 +88,10 @@ impl<J: ?Sized> List<J> {
         std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.job)
     }
 
-    /// Gives back memory that a past burst needed, except for `keep` jobs or twice those that are there. It does
-    /// so when four times that is free: what it costs is a fraction of what the burst did.
+    /// Gives back memory that a past burst needed, but for `keep` jobs.
     pub(super) fn give_back(&mut self, keep: usize) {
-        let enough = keep.max(2 * self.entries.len());
-        if self.entries.capacity() > 4 * enough {
-            self.entries.shrink_to(enough);
+        if let Some(capacity) = shrink_to(self.entries.len(), self.entries.capacity(), keep) {
+            self.entries.shrink_to(capacity);
         }
     }
 }
@@ -144,15 +143,15 @@ mod tests {
         }
         for mut list in [cancelled, popped] {
             assert_eq!(list.len(), 1);
-            assert!(list.entries.capacity() <= 8 * BUSY, "{}", list.entries.capacity());
-            list.give_back(IDLE);
-            assert!(list.entries.capacity() <= 8 * IDLE, "{}", list.entries.capacity());
+            assert!(list.entries.capacity() <= 8 * KEPT_AWAKE, "{}", list.entries.capacity());
+            list.give_back(KEPT_ASLEEP);
+            assert!(list.entries.capacity() <= 8 * KEPT_ASLEEP, "{}", list.entries.capacity());
         }
     }
 
     #[test]
     fn holes_are_squeezed_out_when_they_are_many_and_outnumber_the_jobs() {
-        for (jobs, kept) in [(130, 65), (100, IDLE as u64)] {
+        for (jobs, kept) in [(130, 65), (100, KEPT_ASLEEP as u64)] {
             let mut list = list(0..jobs);
             (0..kept).for_each(|n| assert!(list.remove(n).is_some()));
             assert_eq!(list.entries.len() as u64, jobs, "{kept} holes do not matter yet");
@@ -163,13 +162,13 @@ mod tests {
 
     #[test]
     fn memory_is_given_back_when_four_times_what_is_enough_is_free() {
-        for (jobs, enough) in [(1, IDLE), (100, 200)] {
+        for (jobs, enough) in [(1, KEPT_ASLEEP), (100, 200)] {
             let mut list = list(0..jobs);
             for (before, after) in [(4 * enough, 4 * enough), (4 * enough + 1, enough)] {
                 list.entries.shrink_to(0);
                 list.entries.reserve_exact(before - list.entries.len());
                 assert_eq!(list.entries.capacity(), before);
-                list.give_back(IDLE);
+                list.give_back(KEPT_ASLEEP);
                 assert_eq!(list.entries.capacity(), after, "for {jobs}");
             }
         }

@@ -1,54 +1,55 @@
-//! [`Channel`]: the items on their way from the closure of a stream, which runs on the lane, to whoever listens.
+//! [`Channel`]: the items on their way from the closure of a stream, which runs on the lane, to its consumer.
 //!
-//! | phase     | set by                               | `emit`              | `poll`, when no item waits |
-//! |-----------|--------------------------------------|---------------------|----------------------------|
-//! | `Open`    | `new`                                | stores, or waits    | registers the waker        |
-//! | `Cut`     | `cut`, when the lane is aborted      | gives the item back | registers the waker        |
-//! | `Over`    | `finish`, when the closure has ended | gives the item back | the last word, then `None` |
-//! | `Unheard` | `close`, when nobody listens         | gives the item back | (never)                    |
+//! | phase          | set by                                | `emit`              | `poll`, when no item waits |
+//! |----------------|---------------------------------------|---------------------|----------------------------|
+//! | `Open`         | `new`                                 | stores, or waits    | registers the waker        |
+//! | `Aborted`      | `abort`, when the lane is aborted     | gives the item back | registers the waker        |
+//! | `Finished`     | `finish`, when the closure has ended  | gives the item back | the error, then `None`     |
+//! | `Disconnected` | `close`, when the stream is dropped   | gives the item back | (never)                    |
 //!
-//! `Over` is left by `close` only, `Unheard` never. A waker is registered only while nothing waits for the listener,
-//! a thread only while there is no room.
+//! Only `close` leaves `Finished`; nothing leaves `Disconnected`. A waker is registered only while no item waits, a thread only
+//! while there is no room.
 //!
-//! No wake-up is lost: either side registers under the lock, having seen there that it must wait; the other
-//! side changes what it waits for under the same lock, and takes the registration with it.
+//! No wake-up is lost. Either side registers under the lock under which it has seen that it must wait. The other side changes
+//! what it waits for under the same lock, and takes the registration with it.
 //!
 //! Items and wakers are foreign code: they are cloned, woken and dropped only while the lock is free.
 
-use super::outlet::Cut;
 use crate::error::CallError;
-use crate::panic::{drop_quietly, quietly};
+use crate::lane::Abortable;
+use crate::panic::drop_quietly;
 use crate::sync::Mutex;
 use crate::sync::thread::{self, Thread};
+use crate::waker::{poll_or_register, wake};
 use std::collections::VecDeque;
 use std::mem;
 use std::task::{Context, Poll, Waker};
 
 pub(super) struct Channel<I> {
     state: Mutex<State<I>>,
-    /// So many items may wait. At least one.
+    /// How many items may wait. At least one.
     bound: usize,
 }
 
 struct State<I> {
     phase: Phase,
     items: VecDeque<I>,
-    /// Who waits for an item, or for the end.
-    listener: Option<Waker>,
-    /// Who waits for room.
+    /// The waker of the consumer, while it waits for an item or the end.
+    consumer: Option<Waker>,
+    /// The lane's thread, while the closure waits for room.
     blocked: Option<Thread>,
 }
 
 enum Phase {
     Open,
-    /// The lane was aborted. `missing` says whether it has cost the listener an item.
-    Cut {
+    /// The lane was aborted. `missing` says whether that has cost the consumer an item.
+    Aborted {
         missing: bool,
     },
-    /// No item will come. Holds what is to be said after those that wait.
-    Over(Option<CallError>),
-    /// Nobody will take an item.
-    Unheard,
+    /// No item will come. Holds the error that comes after those that wait.
+    Finished(Option<CallError>),
+    /// The consumer is gone.
+    Disconnected,
 }
 
 impl<I> Channel<I> {
@@ -56,7 +57,7 @@ impl<I> Channel<I> {
         Self { state: Mutex::new(State::new(Phase::Open)), bound: bound.max(1) }
     }
 
-    /// Hands an item over, once there is room. It comes back when nobody will get it.
+    /// Hands an item over as soon as there is room. It comes back if the consumer will not get it.
     pub(super) fn emit(&self, item: I) -> Result<(), I> {
         loop {
             let mut state = self.state.lock();
@@ -65,88 +66,80 @@ impl<I> Channel<I> {
             match &mut state.phase {
                 Phase::Open if has_room => {
                     state.items.push_back(item);
-                    let listener = state.listener.take();
+                    let consumer = state.consumer.take();
                     drop(state);
-                    wake(listener);
+                    wake(consumer);
                     return Ok(());
                 }
                 Phase::Open => {
                     state.blocked = Some(thread::current());
                     drop(state);
-                    // An unpark that is somebody else's makes this look once more.
+                    // After an unpark by other code this thread checks again.
                     thread::park();
                 }
-                Phase::Cut { missing } => {
+                Phase::Aborted { missing } => {
                     *missing = true;
                     return Err(item);
                 }
-                Phase::Over(_) | Phase::Unheard => return Err(item),
+                Phase::Finished(_) | Phase::Disconnected => return Err(item),
             }
         }
     }
 
-    /// Takes the next item, the last word or the end, or leaves the waker of `cx`.
+    /// Takes the next item, the error or the end, or registers the waker of `cx`.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<I, CallError>>> {
-        let mut spare = None;
-        let mut state = self.state.lock();
-        if state.is_silent() && !state.is_heard_by(cx.waker()) {
-            drop(state);
-            spare = Some(cx.waker().clone());
-            state = self.state.lock();
-            if state.is_silent() {
-                mem::swap(&mut state.listener, &mut spare);
-            }
-        }
-        let next = state.next();
-        let blocked = state.blocked.take();
-        drop(state);
-        unpark(blocked);
-        drop_quietly(spare);
-        next
+        poll_or_register(&self.state, cx, |state| match state.next() {
+            Poll::Ready(next) => Ok(Poll::Ready((next, state.blocked.take()))),
+            Poll::Pending => Err(&mut state.consumer),
+        })
+        .map(|(next, blocked)| {
+            unpark(blocked);
+            next
+        })
     }
 
-    /// The closure has ended, or will never run: after the items that wait comes the error, if there is one.
+    /// The closure has ended, or will never run. The error, if there is one, comes after the items that wait.
     pub(super) fn finish(&self, error: Option<CallError>) {
         let mut state = self.state.lock();
         let last = match state.phase {
-            Phase::Open | Phase::Cut { missing: false } => error,
+            Phase::Open | Phase::Aborted { missing: false } => error,
             // What is incomplete must not look complete.
-            Phase::Cut { missing: true } => Some(error.unwrap_or(CallError::Closed)),
-            Phase::Over(_) | Phase::Unheard => {
+            Phase::Aborted { missing: true } => Some(error.unwrap_or(CallError::Closed)),
+            Phase::Finished(_) | Phase::Disconnected => {
                 drop(state);
                 drop_quietly(error);
                 return;
             }
         };
-        state.phase = Phase::Over(last);
-        let listener = state.listener.take();
+        state.phase = Phase::Finished(last);
+        let consumer = state.consumer.take();
         drop(state);
-        wake(listener);
+        wake(consumer);
     }
 
-    /// Nobody listens any more. Returns what was on its way.
+    /// The consumer is gone. Returns what was on its way.
     pub(super) fn close(&self) -> Unread<I> {
-        let state = mem::replace(&mut *self.state.lock(), State::new(Phase::Unheard));
+        let state = mem::replace(&mut *self.state.lock(), State::new(Phase::Disconnected));
         unpark(state.blocked);
-        let (was_over, last) = match state.phase {
-            Phase::Over(last) => (true, last),
-            Phase::Open | Phase::Cut { .. } | Phase::Unheard => (false, None),
+        let (was_finished, last) = match state.phase {
+            Phase::Finished(last) => (true, last),
+            Phase::Open | Phase::Aborted { .. } | Phase::Disconnected => (false, None),
         };
-        Unread { was_over, items: state.items, last, listener: state.listener }
+        Unread { was_finished, items: state.items, last, consumer: state.consumer }
     }
 
     /// How many items wait, and whether others may come.
-    pub(super) fn look(&self) -> (usize, bool) {
+    pub(super) fn progress(&self) -> (usize, bool) {
         let state = self.state.lock();
-        (state.items.len(), !matches!(state.phase, Phase::Over(_)))
+        (state.items.len(), !matches!(state.phase, Phase::Finished(_)))
     }
 }
 
-impl<I: Send> Cut for Channel<I> {
-    fn cut(&self) {
+impl<I: Send> Abortable for Channel<I> {
+    fn abort(&self) {
         let mut state = self.state.lock();
         if let Phase::Open = state.phase {
-            state.phase = Phase::Cut { missing: false };
+            state.phase = Phase::Aborted { missing: false };
         }
         let blocked = state.blocked.take();
         drop(state);
@@ -156,49 +149,34 @@ impl<I: Send> Cut for Channel<I> {
 
 impl<I> State<I> {
     fn new(phase: Phase) -> Self {
-        Self { phase, items: VecDeque::new(), listener: None, blocked: None }
-    }
-
-    /// Whether there is nothing to tell the listener.
-    fn is_silent(&self) -> bool {
-        self.items.is_empty() && !matches!(self.phase, Phase::Over(_))
-    }
-
-    fn is_heard_by(&self, waker: &Waker) -> bool {
-        self.listener.as_ref().is_some_and(|listener| listener.will_wake(waker))
+        Self { phase, items: VecDeque::new(), consumer: None, blocked: None }
     }
 
     fn next(&mut self) -> Poll<Option<Result<I, CallError>>> {
         match (self.items.pop_front(), &mut self.phase) {
             (Some(item), _) => Poll::Ready(Some(Ok(item))),
-            (None, Phase::Over(last)) => Poll::Ready(last.take().map(Err)),
-            (None, Phase::Open | Phase::Cut { .. } | Phase::Unheard) => Poll::Pending,
+            (None, Phase::Finished(last)) => Poll::Ready(last.take().map(Err)),
+            (None, Phase::Open | Phase::Aborted { .. } | Phase::Disconnected) => Poll::Pending,
         }
     }
 }
 
-/// What was on its way to a listener who has gone.
-#[must_use = "it is dropped quietly, away from every lock"]
+/// What was on its way to a consumer that is gone.
+#[must_use = "the caller discards it, while it holds no lock"]
 pub(super) struct Unread<I> {
     /// Whether the closure had ended.
-    pub(super) was_over: bool,
+    pub(super) was_finished: bool,
     items: VecDeque<I>,
     last: Option<CallError>,
-    listener: Option<Waker>,
+    consumer: Option<Waker>,
 }
 
 impl<I> Unread<I> {
     /// Drops it all, here, whatever the destructors do.
     pub(super) fn discard(self) {
-        drop_quietly(self.listener);
+        drop_quietly(self.consumer);
         self.items.into_iter().for_each(|item| drop_quietly(Some(item)));
         drop_quietly(self.last);
-    }
-}
-
-fn wake(listener: Option<Waker>) {
-    if let Some(waker) = listener {
-        quietly(|| waker.wake());
     }
 }
 
@@ -209,5 +187,5 @@ fn unpark(blocked: Option<Thread>) {
 }
 
 #[cfg(all(test, loom))]
-#[path = "../models/channel.rs"]
-mod models;
+#[path = "../loom/channel.rs"]
+mod interleavings;

@@ -25,3 +25,4 @@ mod formatting;
 mod builder;
 mod storm;
 mod tidy;
+mod layers;

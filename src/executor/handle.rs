@@ -1,0 +1,62 @@
+//! [`SerialExecutor`]: the handle of a lane. Its methods are in the other files of this folder.
+
+use crate::lane::{AnyLane, Handle, Lane};
+use crate::sync::Arc;
+use crate::sync::thread::Thread;
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+/// A handle of a lane: one thread that owns an object, and a queue of closures that are run on it, in order.
+///
+/// Clones are handles of the same lane. Handles are `Send` and `Sync` whatever the object is, also if it is
+/// neither. When the last one is dropped the lane closes: what was accepted still runs, then the object is
+/// dropped on its thread and the thread ends.
+///
+/// No method blocks, and none waits for a closure; what takes time comes back as a future.
+///
+/// ```
+/// use serial_executor::SerialExecutor;
+///
+/// # pollster::block_on(async {
+/// let lane = SerialExecutor::new(String::from("Hello"));
+/// lane.call(|text| text.push_str(", world")).await.unwrap();
+/// let length = lane.call(|text| text.len()).await.unwrap();
+/// assert_eq!(length, 12);
+/// lane.close().await.unwrap();
+/// # });
+/// ```
+pub struct SerialExecutor<T> {
+    pub(super) handle: Arc<Handle<T>>,
+}
+
+impl<T: 'static> SerialExecutor<T> {
+    pub(super) fn any_lane(&self) -> Arc<dyn AnyLane> {
+        Arc::clone(self.lane()) as _
+    }
+}
+
+impl<T> SerialExecutor<T> {
+    pub(super) fn from_parts(lane: Arc<Lane<T>>, thread: Thread) -> Self {
+        Self { handle: Arc::new(Handle { lane, thread }) }
+    }
+
+    pub(super) fn lane(&self) -> &Arc<Lane<T>> {
+        &self.handle.lane
+    }
+}
+
+impl<T> Clone for SerialExecutor<T> {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<T> fmt::Debug for SerialExecutor<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.handle.fmt(f)
+    }
+}
+
+// A panic in the middle of a method leaves nothing half changed, because no lock is held while foreign code runs.
+impl<T> UnwindSafe for SerialExecutor<T> {}
+impl<T> RefUnwindSafe for SerialExecutor<T> {}

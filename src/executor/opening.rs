@@ -1,0 +1,194 @@
+//! [`Opening`]: a lane whose factory is running.
+
+use super::handle::SerialExecutor;
+use crate::error::{OpenError, ThreadError, WaitError};
+use crate::future::wait;
+use crate::lane::Worker;
+use crate::panic::{catch, drop_quietly, quietly};
+use crate::queue::LaneSpin;
+use crate::slot::{Slot, SlotReceiver};
+use crate::sync::Arc;
+use futures::future::FusedFuture;
+use std::fmt;
+use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A lane that is being opened: the future of [`try_new_with`](SerialExecutor::try_new_with).
+///
+/// The factory runs on the lane's thread and has started already; polling only watches it.
+///
+/// ```
+/// use serial_executor::{OpenError, SerialExecutor};
+///
+/// # pollster::block_on(async {
+/// let opening = SerialExecutor::try_new_with(|| "12".parse::<i32>());
+/// let lane = opening.await.unwrap();
+/// assert_eq!(lane.call(|n| *n).await.unwrap(), 12);
+///
+/// let opening = SerialExecutor::try_new_with(|| "twelve".parse::<i32>());
+/// assert!(matches!(opening.await, Err(OpenError::Make(_))));
+/// # });
+/// ```
+///
+/// # Errors
+///
+/// [`OpenError`]: the factory's own error, its panic, or a thread that the operating system refused.
+///
+/// # Panics
+///
+/// When polled again after it has resolved.
+///
+/// # Cancel safety
+///
+/// Dropping it abandons the lane. A factory that is running runs to its end, nothing can stop it; what it makes
+/// is dropped on its thread, and the thread ends.
+#[must_use = "dropping it abandons the lane"]
+pub struct Opening<T, E> {
+    receiver: SlotReceiver<Result<(), OpenError<E>>>,
+    /// `None` if there is no thread, and after it has resolved. Dropping it closes the lane.
+    lane: Option<SerialExecutor<T>>,
+}
+
+type Outcome<E> = Arc<Slot<Result<(), OpenError<E>>>>;
+
+impl<T: 'static, E> Opening<T, E> {
+    /// What the lane's thread has to do, and where it leaves the outcome.
+    pub(crate) fn prepare(
+        make: impl FnOnce() -> Result<T, E> + Send,
+    ) -> (Outcome<E>, impl FnOnce(Worker<T>, LaneSpin) + Send)
+    where
+        E: Send,
+    {
+        let slot = Arc::new(Slot::new());
+        let outcome = Arc::clone(&slot);
+        let main = move |mut worker: Worker<T>, spin: LaneSpin| {
+            if outcome.is_closed() {
+                // The future was dropped before the factory began.
+                drop_quietly(Some(make));
+                return;
+            }
+            let error = match catch(make) {
+                Ok(Ok(object)) => {
+                    worker.object().set(object);
+                    // If the future was dropped, the lane is closed and ends at once.
+                    let unread = outcome.fill(Ok(()));
+                    quietly(|| drop((unread, outcome)));
+                    return worker.run(spin);
+                }
+                Ok(Err(error)) => OpenError::Make(error),
+                Err(panic) => OpenError::Panicked(panic),
+            };
+            drop(worker);
+            let unread = outcome.fill(Err(error));
+            quietly(|| drop((unread, outcome)));
+        };
+        (slot, main)
+    }
+
+    pub(crate) fn new(outcome: Outcome<E>, lane: Result<SerialExecutor<T>, ThreadError>) -> Self
+    where
+        E: Send + 'static,
+    {
+        match lane {
+            Ok(lane) => Self { receiver: SlotReceiver::new(outcome), lane: Some(lane) },
+            Err(error) => {
+                let outcome = Arc::new(Slot::filled(Err(OpenError::Thread(error))));
+                Self { receiver: SlotReceiver::new(outcome), lane: None }
+            }
+        }
+    }
+
+    /// Waits for the lane in synchronous code.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// let lane = SerialExecutor::try_new_with(|| "12".parse::<i32>()).wait().unwrap();
+    /// # drop(lane);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Failed`] with the [`OpenError`]; the thread is gone then.
+    ///
+    /// # Panics
+    ///
+    /// When it has resolved before.
+    ///
+    /// # Blocking
+    ///
+    /// For as long as the factory takes.
+    pub fn wait(mut self) -> Result<SerialExecutor<T>, WaitError<OpenError<E>>> {
+        let lane = self.lane.as_ref().map(|lane| Arc::clone(lane.lane()));
+        let opened = self.wait_within(None);
+        if let (Some(lane), Err(WaitError::Failed(_))) = (lane, &opened) {
+            lane.end.join(lane.id);
+        }
+        opened
+    }
+
+    /// Waits for the lane in synchronous code, but no longer than `limit`. `Duration::MAX` is no limit.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    /// use std::time::Duration;
+    ///
+    /// let mut opening = SerialExecutor::try_new_with(|| "12".parse::<i32>());
+    /// let lane = opening.wait_timeout(Duration::from_secs(60)).unwrap();
+    /// # drop(lane);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Failed`] with the [`OpenError`], the thread being about to exit; [`WaitError::Timeout`] after
+    /// `limit`, and the future can then be used again.
+    ///
+    /// # Panics
+    ///
+    /// When it has resolved before.
+    ///
+    /// # Blocking
+    ///
+    /// Until the factory is done or for `limit`, whichever comes first.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<SerialExecutor<T>, WaitError<OpenError<E>>> {
+        self.wait_within(Some(limit))
+    }
+
+    fn wait_within(&mut self, limit: Option<Duration>) -> Result<SerialExecutor<T>, WaitError<OpenError<E>>> {
+        let lane = self.lane.as_ref().map(|lane| lane.lane().id);
+        wait(self, lane, limit)
+    }
+}
+
+impl<T, E> Future for Opening<T, E> {
+    type Output = Result<SerialExecutor<T>, OpenError<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Poll::Ready(outcome) = this.receiver.poll(cx) else { return Poll::Pending };
+        let lane = this.lane.take();
+        Poll::Ready(match (outcome, lane) {
+            (Ok(()), Some(lane)) => Ok(lane),
+            (Err(error), _) => Err(error),
+            (Ok(()), None) => unreachable!("the factory ran without a thread"),
+        })
+    }
+}
+
+impl<T, E> FusedFuture for Opening<T, E> {
+    fn is_terminated(&self) -> bool {
+        self.receiver.is_terminated()
+    }
+}
+
+impl<T, E> fmt::Debug for Opening<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").field("finished", &self.receiver.is_finished()).finish_non_exhaustive()
+    }
+}
+
+impl<T, E> UnwindSafe for Opening<T, E> {}
+impl<T, E> RefUnwindSafe for Opening<T, E> {}

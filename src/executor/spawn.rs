@@ -1,0 +1,56 @@
+//! Futures on the lane's thread.
+
+use super::handle::SerialExecutor;
+use crate::panic::drop_quietly;
+use crate::queue::TaskEvent;
+use futures::task::{FutureObj, Spawn, SpawnError};
+
+/// Futures that run on the lane's thread, between its calls: for an async client that must stay on the thread of the object,
+/// or a timer that makes calls now and then.
+///
+/// ```
+/// use futures::task::SpawnExt;
+/// use serial_executor::SerialExecutor;
+///
+/// # pollster::block_on(async {
+/// let lane = SerialExecutor::new(0);
+/// let own = lane.downgrade();
+/// let (done, is_done) = futures::channel::oneshot::channel();
+/// lane.spawn(async move {
+///     let lane = own.upgrade().expect("its owner waits for us");
+///     assert!(lane.is_current());
+///     lane.call(|n| *n += 1).await.unwrap(); // runs while this future waits
+///     done.send(()).unwrap();
+/// })
+/// .unwrap();
+/// is_done.await.unwrap();
+/// assert_eq!(lane.call(|n| *n).await.unwrap(), 1);
+/// # });
+/// ```
+///
+/// They take turns with the calls, a poll after each call as long as both are there, and wait while there is a
+/// [`Session`](crate::Session). They are no calls: they do not see the object, do not count in the
+/// [`Stats`](crate::Stats) or the capacity, and are not interrupted. A panic ends the future, and nothing else.
+///
+/// They do not keep the lane open either: when it has been closed and its calls have run, futures that are not done are dropped
+/// on its thread, before the object. A future that holds a handle of its own lane keeps it open as long as it lives; give it a
+/// [`WeakSerialExecutor`](crate::WeakSerialExecutor).
+///
+/// A future that blocks blocks the lane. One that asks for a [`session`](SerialExecutor::session) of its own lane, or whose end
+/// the holder of a session awaits, waits for ever, and the lane with it, until an [`abort`](SerialExecutor::abort).
+///
+/// # Errors
+///
+/// [`SpawnError`] when the lane is closed. The future is dropped where it is, without having been polled.
+impl<T: 'static> Spawn for SerialExecutor<T> {
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.lane().queue.schedule(TaskEvent::Spawned(future), false).map_err(|refused| {
+            drop_quietly(Some(refused));
+            SpawnError::shutdown()
+        })
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        if self.is_closed() { Err(SpawnError::shutdown()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,273 @@
+//! The future of a call: [`Call`].
+
+use super::wait::wait;
+use crate::error::{CallError, WaitError};
+use crate::lane::{AnyLane, Job, JobCell, Work};
+use crate::panic::drop_quietly;
+use crate::queue::Place;
+use crate::slot::{HasSlot, SlotReceiver};
+use crate::sync::Arc;
+use futures::future::FusedFuture;
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A call on its way: the future of what the closure returns.
+///
+/// The call is queued already when this is returned, whether it is polled or not; its place in the order is
+/// fixed. It can be awaited under any runtime, sent to another thread, or [waited for](Self::wait) without
+/// any runtime.
+///
+/// ```
+/// use serial_executor::SerialExecutor;
+///
+/// # pollster::block_on(async {
+/// let lane = SerialExecutor::new(Vec::new());
+/// let first = lane.call(|list| { list.push('a'); list.len() });
+/// let second = lane.call(|list| { list.push('b'); list.len() });
+/// assert_eq!(second.await.unwrap(), 2); // awaited first, run second
+/// assert_eq!(first.await.unwrap(), 1);
+/// # });
+/// ```
+///
+/// # Errors
+///
+/// [`CallError`]. `Ok` means that the closure ran once, to its end; anything else means that it did not.
+///
+/// # Panics
+///
+/// When polled again after it has given its result, like most futures. [`is_terminated`](FusedFuture::is_terminated)
+/// tells.
+///
+/// # Cancel safety
+///
+/// Dropping it cancels the call if it has not started: the closure never runs, and it is dropped here and now.
+/// If it is running, it runs to its end, which comes early if the lane has an
+/// [interrupter](crate::SerialExecutor::on_interrupt), and the lane drops the result. If it has finished, the result is
+/// dropped with the future. [`detach`](Self::detach) lets go of the future without cancelling.
+///
+/// A panic of a destructor (of what the closure captured, or of the result) does not leave the drop.
+#[must_use = "dropping a call cancels it; to let it run unwatched, `detach` it"]
+pub struct Call<R> {
+    receiver: SlotReceiver<Result<R, CallError>>,
+    lane: Arc<dyn AnyLane>,
+    /// The call's place in the queue, as long as dropping this would cancel it.
+    sequence: Option<u64>,
+    /// Whether to spin at the first poll, because the result may come within microseconds.
+    spin_first: bool,
+}
+
+impl<R> Call<R> {
+    /// A call that is in the queue, or (`None`) one that was not accepted and has resolved.
+    pub(crate) fn new(
+        source: Arc<dyn HasSlot<Result<R, CallError>>>,
+        lane: Arc<dyn AnyLane>,
+        place: Option<Place>,
+    ) -> Self {
+        Self {
+            receiver: SlotReceiver::new(source),
+            lane,
+            sequence: place.map(|place| place.sequence),
+            spin_first: place.is_some_and(|place| place.lane_awake),
+        }
+    }
+
+    /// A call whose job was pushed: the queue has accepted or refused it.
+    pub(crate) fn pushed<T, W>(
+        cell: Arc<JobCell<W, R>>,
+        lane: Arc<dyn AnyLane>,
+        pushed: Result<Place, CallError>,
+    ) -> Self
+    where
+        W: Work<T, Output = R> + 'static,
+        R: Send + 'static,
+    {
+        match pushed {
+            Ok(place) => Self::new(cell, lane, Some(place)),
+            Err(why) => {
+                Job::<T>::discard(&*cell, why);
+                Self::new(cell, lane, None)
+            }
+        }
+    }
+
+    /// Lets the call run without anybody waiting for it.
+    ///
+    /// Its result is dropped on the lane; a panic still poisons the object. If the call has finished, its
+    /// result is dropped here.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// let lane = SerialExecutor::new(0);
+    /// lane.call(|n| *n += 1).detach();
+    /// assert_eq!(lane.call(|n| *n).wait().unwrap(), 1);
+    /// ```
+    pub fn detach(mut self) {
+        self.sequence = None;
+    }
+
+    /// Whether the result is there (or has been taken): the next poll would not be pending.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// let lane = SerialExecutor::new(());
+    /// let call = lane.call(|()| ());
+    /// lane.call(|()| ()).wait().unwrap();
+    /// assert!(call.is_finished()); // it was before that one
+    /// ```
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.receiver.is_finished()
+    }
+
+    /// Waits for the result in synchronous code.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// let lane = SerialExecutor::new(20);
+    /// assert_eq!(lane.call(|n| *n + 1).wait().unwrap(), 21);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Failed`] with the [`CallError`]; [`WaitError::WouldDeadlock`] on the lane's own thread if
+    /// the call has not finished, which also cancels it. Two lanes whose calls wait for each other are not
+    /// detected.
+    ///
+    /// # Panics
+    ///
+    /// When it has given its result before.
+    ///
+    /// # Blocking
+    ///
+    /// Until everything queued before the call, and the call, has run. Not for async code: `.await` it there.
+    pub fn wait(mut self) -> Result<R, WaitError> {
+        self.wait_within(None)
+    }
+
+    /// Waits for the result in synchronous code, but no longer than `limit`. `Duration::MAX` is no limit.
+    ///
+    /// After a timeout the call is what it was: it can be awaited, waited for again, detached, or dropped,
+    /// which cancels it if it has not started.
+    ///
+    /// ```
+    /// use serial_executor::{SerialExecutor, WaitError};
+    /// use std::time::Duration;
+    ///
+    /// let lane = SerialExecutor::new(());
+    /// let (release, gate) = std::sync::mpsc::channel::<()>();
+    /// lane.call(move |()| gate.recv()).detach();
+    ///
+    /// let mut call = lane.call(|()| "done");
+    /// assert!(matches!(call.wait_timeout(Duration::from_millis(1)), Err(WaitError::Timeout)));
+    /// drop(release);
+    /// assert_eq!(call.wait_timeout(Duration::MAX).unwrap(), "done");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`WaitError::Timeout`]. Neither that nor [`WaitError::WouldDeadlock`]
+    /// cancels the call.
+    ///
+    /// # Panics
+    ///
+    /// When it has given its result before.
+    ///
+    /// # Blocking
+    ///
+    /// Until the call has run or for `limit`, whichever comes first.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<R, WaitError> {
+        self.wait_within(Some(limit))
+    }
+
+    fn wait_within(&mut self, limit: Option<Duration>) -> Result<R, WaitError> {
+        let lane = self.lane.id();
+        wait(self, Some(lane), limit)
+    }
+}
+
+impl<R> Future for Call<R> {
+    type Output = Result<R, CallError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        // On the lane's own thread the result cannot come meanwhile.
+        if mem::take(&mut this.spin_first) && !this.lane.id().is_current() {
+            this.lane.caller_spin().spin(|| this.receiver.is_finished());
+        }
+        let polled = this.receiver.poll(cx);
+        if polled.is_ready() {
+            this.sequence = None;
+        }
+        polled
+    }
+}
+
+impl<R> FusedFuture for Call<R> {
+    fn is_terminated(&self) -> bool {
+        self.receiver.is_terminated()
+    }
+}
+
+impl<R> Drop for Call<R> {
+    fn drop(&mut self) {
+        let Some(sequence) = self.sequence else { return };
+        // Before the cancel, so that the lane and not this thread drops the result of a call that is made to return early.
+        let unread = self.receiver.close();
+        if unread.is_none() {
+            self.lane.cancel(sequence);
+        }
+        drop_quietly(unread);
+    }
+}
+
+impl<R> fmt::Debug for Call<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("finished", &self.is_finished()).finish_non_exhaustive()
+    }
+}
+
+impl<R> UnwindSafe for Call<R> {}
+impl<R> RefUnwindSafe for Call<R> {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::lane::{Lane, OnPanic, Worker};
+    use crate::queue::CallerSpin;
+    use crate::slot::Slot;
+    use futures::task::noop_waker_ref;
+    use std::thread;
+
+    /// How often a call that is polled twice spins for a result that does not come.
+    fn spins(lane: &Arc<Lane<()>>, lane_awake: bool) -> u16 {
+        let before = lane.caller_spin.misses();
+        let place = Place { sequence: 0, lane_awake };
+        let mut call = Call::<()>::new(Arc::new(Slot::new()), Arc::clone(lane) as _, Some(place));
+        for _ in 0..2 {
+            assert!(Pin::new(&mut call).poll(&mut Context::from_waker(noop_waker_ref())).is_pending());
+        }
+        lane.caller_spin.misses() - before
+    }
+
+    #[test]
+    fn a_call_spins_once_if_the_lane_was_awake_and_never_on_the_lane_itself() {
+        let mut lane = Lane::<()>::new(None, OnPanic::Poison, false);
+        lane.caller_spin = CallerSpin::enabled();
+        let lane = Arc::new(lane);
+        assert_eq!((spins(&lane, true), spins(&lane, false)), (1, 0));
+        thread::spawn(move || {
+            let _worker = Worker::new(Arc::clone(&lane));
+            assert_eq!((spins(&lane, true), spins(&lane, false)), (0, 0));
+        })
+        .join()
+        .unwrap();
+    }
+}

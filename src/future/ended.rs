@@ -1,0 +1,159 @@
+//! The future of a lane's end: [`Ended`].
+
+use super::wait::wait;
+use crate::error::WaitError;
+use crate::lane::AnyLane;
+use crate::panic::Panic;
+use crate::sync::Arc;
+use futures::future::FusedFuture;
+use std::fmt;
+use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// The end of a lane: resolves when its object has been dropped and no closure will run any more.
+///
+/// [`close`](crate::SerialExecutor::close), [`abort`](crate::SerialExecutor::abort) and
+/// [`ended`](crate::SerialExecutor::ended) return one. There may be any number of them; each gets the outcome.
+/// They may be made, and awaited, before and after the end.
+///
+/// ```
+/// use serial_executor::SerialExecutor;
+///
+/// # pollster::block_on(async {
+/// let lane = SerialExecutor::new(vec![0]);
+/// lane.call(|list| list.push(1)).detach();
+/// lane.close().await.expect("dropping a Vec does not panic");
+/// // Here the call has run, and the Vec is gone.
+/// # });
+/// ```
+///
+/// # Errors
+///
+/// The [`Panic`] of the object's destructor, if it panicked. The lane has ended all the same.
+///
+/// # Panics
+///
+/// When polled again after it has resolved.
+///
+/// # Cancel safety
+///
+/// Dropping it changes nothing: it only watches.
+pub struct Ended {
+    /// `None` after it has resolved.
+    lane: Option<Arc<dyn AnyLane>>,
+    key: Option<u64>,
+}
+
+impl Ended {
+    pub(crate) fn new(lane: Arc<dyn AnyLane>) -> Self {
+        Self { lane: Some(lane), key: None }
+    }
+
+    /// Waits for the end in synchronous code, and then until the lane's thread is gone from the process.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// let lane = SerialExecutor::new(());
+    /// lane.close().wait().expect("this is not the lane's own thread");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Failed`] with the panic of the object's destructor;
+    /// [`WaitError::WouldDeadlock`] on the lane's own thread, if the lane has not ended.
+    ///
+    /// # Panics
+    ///
+    /// When it has resolved before.
+    ///
+    /// # Blocking
+    ///
+    /// Until the end: for as long as the accepted calls take, and the destructors of the thread's
+    /// thread-locals.
+    pub fn wait(mut self) -> Result<(), WaitError<Panic>> {
+        let lane = self.lane.clone();
+        let outcome = self.wait_within(None);
+        if let (Some(lane), Ok(()) | Err(WaitError::Failed(_))) = (lane, &outcome) {
+            lane.end().join(lane.id());
+        }
+        outcome
+    }
+
+    /// Waits for the end in synchronous code, but no longer than `limit`.
+    ///
+    /// Unlike [`wait`](Self::wait) it does not join the thread, which at that point has nothing left to do but to
+    /// run the destructors of its thread-locals and exit. `Duration::MAX` is no limit.
+    ///
+    /// ```
+    /// use serial_executor::{SerialExecutor, WaitError};
+    /// use std::time::Duration;
+    ///
+    /// let lane = SerialExecutor::new(());
+    /// let mut ended = lane.ended();
+    /// assert!(matches!(ended.wait_timeout(Duration::from_millis(1)), Err(WaitError::Timeout)));
+    /// drop(lane);
+    /// assert!(ended.wait_timeout(Duration::from_secs(60)).is_ok());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`WaitError::Timeout`] after `limit`; the future can then be used again.
+    ///
+    /// # Panics
+    ///
+    /// When it has resolved before.
+    ///
+    /// # Blocking
+    ///
+    /// Until the end or for `limit`, whichever comes first.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<(), WaitError<Panic>> {
+        self.wait_within(Some(limit))
+    }
+
+    fn wait_within(&mut self, limit: Option<Duration>) -> Result<(), WaitError<Panic>> {
+        let lane = self.lane.as_ref().map(|lane| lane.id());
+        wait(self, lane, limit)
+    }
+}
+
+impl Future for Ended {
+    type Output = Result<(), Panic>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(lane) = &this.lane else { panic!("`Ended` was polled after it had resolved") };
+        let polled = lane.end().poll(&mut this.key, cx);
+        if polled.is_ready() {
+            this.lane = None;
+        }
+        polled
+    }
+}
+
+impl FusedFuture for Ended {
+    fn is_terminated(&self) -> bool {
+        self.lane.is_none()
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let (Some(lane), Some(key)) = (&self.lane, self.key) {
+            lane.end().forget(key);
+        }
+    }
+}
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let over = self.lane.as_ref().is_none_or(|lane| lane.end().is_over());
+        f.debug_struct("Ended").field("over", &over).finish_non_exhaustive()
+    }
+}
+
+impl UnwindSafe for Ended {}
+impl RefUnwindSafe for Ended {}

@@ -1,0 +1,103 @@
+//! [`wait`]: waiting for a future in synchronous code. Nothing else in the crate blocks a caller's thread.
+
+use crate::error::WaitError;
+use crate::lane::LaneId;
+use crate::sync::thread::{self, Thread};
+use crate::sync::{Arc, AtomicBool, Ordering, per_thread};
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+/// Polls until the future resolves or `limit` is over (`None`: no limit).
+///
+/// If the future is pending and this thread serves the `lane` that would resolve it, waiting would never end. That is judged
+/// here, because only the wait decides which thread waits.
+pub(crate) fn wait<F, V, E>(
+    future: &mut F,
+    lane: Option<LaneId>,
+    limit: Option<Duration>,
+) -> Result<V, WaitError<E>>
+where
+    F: Future<Output = Result<V, E>> + Unpin,
+{
+    // A limit beyond what the clock can express is none.
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let parker = CachedParker::get();
+    let resolved = loop {
+        parker.signal.woken.store(false, Ordering::Relaxed);
+        if let Poll::Ready(output) = Pin::new(&mut *future).poll(&mut Context::from_waker(&parker.waker)) {
+            break output.map_err(WaitError::Failed);
+        }
+        if lane.is_some_and(LaneId::is_current) {
+            break Err(WaitError::WouldDeadlock);
+        }
+        if !parker.signal.park_until(deadline) {
+            break Err(WaitError::Timeout);
+        }
+    };
+    parker.put_back();
+    resolved
+}
+
+/// What the waker of a waiting thread points to.
+struct ThreadWaker {
+    thread: Thread,
+    /// Set by the waker before it unparks the thread, because other code may unpark the thread as well.
+    woken: AtomicBool,
+}
+
+impl ThreadWaker {
+    /// Returns false when the deadline has passed without a wake-up.
+    fn park_until(&self, deadline: Option<Instant>) -> bool {
+        // Acquire pairs with the Release in `wake_by_ref`. The value itself comes through the future's own lock.
+        while !self.woken.load(Ordering::Acquire) {
+            match deadline {
+                None => thread::park(),
+                Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
+                    Some(left) if !left.is_zero() => thread::park_timeout(left),
+                    _ => return false,
+                },
+            }
+        }
+        true
+    }
+}
+
+impl Wake for ThreadWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// A thread's [`ThreadWaker`] and the waker made from it, kept from one wait to the next.
+struct CachedParker {
+    signal: Arc<ThreadWaker>,
+    waker: Waker,
+}
+
+per_thread! {
+    static PARKER: Cell<Option<CachedParker>> = Cell::new(None);
+}
+
+impl CachedParker {
+    /// This thread's parker. It is out of its place while in use, so that a wait inside a wait (in the destructor of a stale
+    /// waker, say) gets a parker of its own.
+    fn get() -> Self {
+        // The thread-local is gone if the destructor of another one waits.
+        PARKER.try_with(Cell::take).ok().flatten().unwrap_or_else(|| {
+            let signal = Arc::new(ThreadWaker { thread: thread::current(), woken: AtomicBool::new(false) });
+            Self { waker: Waker::from(Arc::clone(&signal)), signal }
+        })
+    }
+
+    fn put_back(self) {
+        let _ = PARKER.try_with(|parker| parker.set(Some(self)));
+    }
+}

@@ -1,0 +1,151 @@
+//! [`Half`]: one direction of a [`LaneIo`](super::LaneIo), with at most one operation in progress.
+
+use super::job::{IoJob, Outcome, Side};
+use super::operation::{Buffer, Operation, ReadAhead};
+use crate::lane::{AnyLane, Lane};
+use crate::sync::Arc;
+use std::io::{self, SeekFrom};
+use std::mem;
+use std::task::{Context, Poll, ready};
+
+pub(super) struct Half<T> {
+    job: Arc<IoJob<T>>,
+    /// Empty while an operation is in progress, which has the buffer then.
+    pub(super) buffer: Buffer,
+    pending: Option<Pending>,
+}
+
+/// An operation that was started and whose outcome has not been taken.
+struct Pending {
+    kind: Kind,
+    /// Its place in the queue.
+    sequence: u64,
+    /// Whether to spin at the first poll, because the outcome may come within microseconds.
+    spin_first: bool,
+}
+
+/// What an operation does, as far as a later one must know that finds it in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Read,
+    Write,
+    Flush,
+    /// With its target, because it may be another seek that finds this one.
+    Seek(SeekFrom),
+}
+
+/// An operation that has ended.
+pub(super) struct Completed {
+    pub(super) kind: Kind,
+    pub(super) read_ahead: ReadAhead,
+    pub(super) result: io::Result<u64>,
+}
+
+impl<T> Half<T> {
+    pub(super) fn new() -> Self {
+        Self { job: Arc::new(IoJob::new()), buffer: Buffer::default(), pending: None }
+    }
+
+    /// What is in progress.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.pending.as_ref().map(|pending| pending.kind)
+    }
+
+    /// Queues an operation, with the buffer. None may be in progress.
+    ///
+    /// An error says that the lane has refused it.
+    pub(super) fn start(&mut self, lane: &Lane<T>, operation: Operation<T>) -> io::Result<()>
+    where
+        T: 'static,
+    {
+        debug_assert!(self.pending.is_none());
+        let kind = operation.kind();
+        self.job.load(operation, mem::take(&mut self.buffer));
+        match lane.queue.push(Arc::clone(&self.job) as _) {
+            Ok(place) => {
+                let (sequence, spin_first) = (place.sequence, place.lane_awake);
+                self.pending = Some(Pending { kind, sequence, spin_first });
+                Ok(())
+            }
+            Err(why) => {
+                self.buffer = self.job.unload().unwrap_or_default();
+                Err(why.into())
+            }
+        }
+    }
+
+    /// Waits for the operation that is in progress. `None` if there is none.
+    pub(super) fn poll(
+        &mut self,
+        lane: &Lane<T>,
+        side: Side,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Completed>> {
+        let Some(pending) = &mut self.pending else { return Poll::Ready(None) };
+        // On the lane's own thread the outcome cannot come meanwhile.
+        if mem::take(&mut pending.spin_first) && !lane.id.is_current() {
+            lane.caller_spin.spin(|| self.job.is_done());
+        }
+        let kind = pending.kind;
+        let Outcome { buffer, read_ahead, result } = ready!(self.job.poll(side, cx));
+        self.buffer = buffer;
+        self.pending = None;
+        Poll::Ready(Some(Completed { kind, read_ahead, result }))
+    }
+
+    /// The [`LaneIo`](super::LaneIo) is gone. An operation that has not started is cancelled, unless it is a write.
+    pub(super) fn abandon(&self, lane: &Lane<T>) {
+        self.job.abandon();
+        match &self.pending {
+            // Its bytes were reported as written.
+            None | Some(Pending { kind: Kind::Write, .. }) => {}
+            Some(Pending { sequence, .. }) => lane.cancel(*sequence),
+        }
+    }
+}
+
+impl<T> Operation<T> {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read { .. } => Kind::Read,
+            Self::Write { .. } => Kind::Write,
+            Self::Flush { .. } => Kind::Flush,
+            Self::Seek { to, .. } => Kind::Seek(*to),
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::lane::{OnPanic, Worker};
+    use crate::queue::CallerSpin;
+    use futures::task::noop_waker_ref;
+    use std::thread;
+
+    /// How often a flush that is polled twice spins for an outcome that does not come.
+    fn spins(lane: &Lane<()>) -> u16 {
+        let before = lane.caller_spin.misses();
+        let mut half = Half::new();
+        half.start(lane, Operation::Flush { flush: |()| Ok(()) }).unwrap();
+        for _ in 0..2 {
+            let cx = &mut Context::from_waker(noop_waker_ref());
+            assert!(half.poll(lane, Side::Writer, cx).is_pending());
+        }
+        lane.caller_spin.misses() - before
+    }
+
+    #[test]
+    fn an_operation_spins_once_and_never_on_the_lane_itself() {
+        let mut lane = Lane::<()>::new(None, OnPanic::Poison, false);
+        lane.caller_spin = CallerSpin::enabled();
+        let lane = Arc::new(lane);
+        assert_eq!(spins(&lane), 1);
+        thread::spawn(move || {
+            let _worker = Worker::new(Arc::clone(&lane));
+            assert_eq!(spins(&lane), 0);
+        })
+        .join()
+        .unwrap();
+    }
+}

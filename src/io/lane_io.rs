@@ -1,0 +1,294 @@
+//! [`LaneIo`]: the object of a lane as an asynchronous reader, writer and seeker.
+
+use super::half::{Completed, Half, Kind};
+use super::job::Side;
+use super::operation::{Ahead, Operation, ReadAhead};
+use crate::error::CallError;
+use crate::lane::Handle;
+use crate::panic::drop_quietly;
+use crate::sync::Arc;
+use futures::io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
+use std::fmt;
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// The most that goes to the lane or comes from it in one operation, in bytes.
+const LIMIT: usize = 64 * 1024;
+/// What a buffered reader asks for, in bytes.
+const READ_AHEAD: usize = 8 * 1024;
+
+/// The object of a lane as an asynchronous reader, writer and seeker. Made by [`SerialExecutor::io`](crate::SerialExecutor::io).
+///
+/// It implements [`AsyncRead`] and [`AsyncBufRead`] if the object is [`Read`], [`AsyncWrite`] if it is [`Write`], and
+/// [`AsyncSeek`] if it is [`Seek`]. Everything in [`futures::io`] works with it, and everything in tokio that reads or
+/// writes, with the adapter of `tokio-util` (feature `compat`):
+///
+/// ```
+/// use tokio_util::compat::FuturesAsyncReadCompatExt;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// # let lane = serial_executor::SerialExecutor::new(std::io::Cursor::new(*b"bytes"));
+/// let mut copy = Vec::new();
+/// tokio::io::copy(&mut lane.io().compat(), &mut copy).await?;
+/// # assert_eq!(copy, b"bytes");
+/// # std::io::Result::Ok(())
+/// # }).unwrap();
+/// ```
+///
+/// ```
+/// use futures::io::{AsyncBufReadExt, AsyncWriteExt};
+/// use futures::stream::TryStreamExt;
+/// use serial_executor::SerialExecutor;
+/// use std::net::TcpStream;
+///
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let address = listener.local_addr()?;
+/// # let server = std::thread::spawn(move || {
+/// #     let (mut stream, _) = listener.accept()?;
+/// #     std::io::copy(&mut stream.try_clone()?, &mut stream)
+/// # });
+/// # pollster::block_on(async {
+/// let lane = SerialExecutor::try_new_with(move || TcpStream::connect(address)).await?;
+/// let mut io = lane.io();
+/// io.write_all(b"first\nsecond\n").await?;
+/// io.flush().await?;
+///
+/// let mut replies = io.lines();
+/// assert_eq!(replies.try_next().await?.as_deref(), Some("first"));
+/// assert_eq!(replies.try_next().await?.as_deref(), Some("second"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # server.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Turns
+///
+/// An operation (one `read`, one `write_all`, one `flush`, one `seek` of the object) takes its turn on the lane like a
+/// call, whatever the [capacity](crate::Builder::capacity), and counts as one in [`Stats`](crate::Stats). Calls, and the
+/// operations of another `LaneIo` of the same lane, come in between. What must not be cut apart, such as a request and
+/// its reply on a connection that is shared, belongs into one [`call`](crate::SerialExecutor::call).
+///
+/// The object does one thing at a time. While a read waits for a peer, a write waits for the read: that suits
+/// protocols which ask and then read the answer. To read and write a socket independently of each other, give each
+/// direction a lane, with `TcpStream::try_clone`.
+///
+/// # Reading
+///
+/// A read asks the object for as many bytes as it has room for, at most 64 KiB, and resolves with what one `read`
+/// gave: fewer bytes, no bytes at the end, an error. `Interrupted` is tried again. A buffered read
+/// ([`AsyncBufRead`]) asks for 8 KiB.
+///
+/// Bytes that nobody has taken yet (the rest of a buffered read, or what a read brought whose future was dropped) stay
+/// here and come first in the next read, whatever becomes of the lane meanwhile. The object is ahead by
+/// that much: before you write to a file in the middle of which you have been reading, seek.
+///
+/// # Writing
+///
+/// A write takes up to 64 KiB into a buffer and resolves at once; the lane writes them behind its back, all of them. The
+/// next write, flush or seek waits for that, and reports its error, once. So **flush before you drop** it: what was
+/// taken is still written then, but an error has nobody to go to.
+///
+/// Closing is flushing: the object stays on its lane. To end the sending half of a connection, call its `shutdown`.
+///
+/// # Errors
+///
+/// Those of the object, and the [`CallError`] of the lane inside an [`io::Error`] of the kind `Other`. An object that
+/// panics is poisoned, as after any call that panics, until [`replace`](crate::SerialExecutor::replace) or
+/// [`clear_poison`](crate::SerialExecutor::clear_poison).
+///
+/// # Cancel safety
+///
+/// Any of its futures that read, write, flush or seek once may be dropped, and no byte is lost or doubled. A read that
+/// is under way goes on, and what it brings comes first in the next one. A write that has not resolved has taken
+/// nothing. A seek that has not resolved may or may not have moved the object, or may do so before whatever
+/// comes next.
+///
+/// A flush, or a seek to the same place, that comes right after one that was dropped takes that one's outcome: it does not see
+/// what calls or another `LaneIo` have done to the object in between.
+///
+/// Dropping the `LaneIo` cancels an operation that has not started, and [interrupts](crate::SerialExecutor::on_interrupt) one
+/// that is running, unless it is a write. A timeout around a read alone does neither: the lane stays in that read.
+///
+/// # Blocking
+///
+/// Nothing blocks. A `block_on` of one of its futures inside a call to the same lane waits for ever.
+pub struct LaneIo<T> {
+    /// Its buffer has what was read ahead.
+    reading: Half<T>,
+    /// Writes, flushes and seeks.
+    writing: Half<T>,
+    /// Keeps the lane open.
+    handle: Arc<Handle<T>>,
+}
+
+impl<T> LaneIo<T> {
+    pub(crate) fn new(handle: Arc<Handle<T>>) -> Self {
+        Self { reading: Half::new(), writing: Half::new(), handle }
+    }
+
+    /// Waits for what is under way on the writing line, in the name of either side.
+    fn poll_writing(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<Option<Completed>> {
+        let over = ready!(self.writing.poll(&self.handle.lane, side, cx));
+        if over.as_ref().is_some_and(|over| over.read_ahead == ReadAhead::Void) {
+            self.reading.buffer.clear();
+        }
+        Poll::Ready(over)
+    }
+
+    /// Waits until nothing is under way on the writing line, and reports the error of a write or flush.
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(Completed { kind, result, .. }) = ready!(self.poll_writing(Side::Writer, cx)) {
+            match kind {
+                // The future that wanted to know is gone.
+                Kind::Seek(_) => drop_quietly(result.err()),
+                Kind::Read | Kind::Write | Kind::Flush => drop(result?),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until there are bytes to give out, or for the end.
+    fn poll_ahead(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        T: Read + 'static,
+    {
+        // A seek decides whether what was read ahead is void.
+        if let Some(Kind::Seek(_)) = self.writing.kind() {
+            if let Some(Completed { result, .. }) = ready!(self.poll_writing(Side::Reader, cx)) {
+                drop_quietly(result.err());
+            }
+        }
+        if self.reading.kind().is_none() {
+            if !self.reading.buffer.rest().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.reading.start(&self.handle.lane, Operation::Read { read: T::read, limit })?;
+        }
+        match ready!(self.reading.poll(&self.handle.lane, Side::Reader, cx)) {
+            Some(Completed { result, .. }) => Poll::Ready(result.map(drop)),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Waits until writing may begin: nothing is under way, and nothing is known to be wrong.
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_settled(cx))?;
+        // Whoever knows already that nothing will be written does not say that it was.
+        if self.handle.lane.object.poison.rejects_calls() {
+            return Poll::Ready(Err(CallError::Poisoned.into()));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes as many of the bytes as fit, and has the lane write them.
+    fn write_behind<'a>(&mut self, slices: impl Iterator<Item = &'a [u8]>) -> io::Result<usize>
+    where
+        T: Write + 'static,
+    {
+        let buffer = &mut self.writing.buffer;
+        buffer.clear();
+        let taken = slices.map(|bytes| buffer.append(bytes, LIMIT)).sum();
+        if taken > 0 {
+            self.writing.start(&self.handle.lane, Operation::Write { write_all: T::write_all })?;
+        }
+        Ok(taken)
+    }
+}
+
+impl<T: Read + 'static> AsyncRead for LaneIo<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if room.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        ready!(this.poll_ahead(room.len().min(LIMIT), cx))?;
+        Poll::Ready(Ok(this.reading.buffer.move_to(room)))
+    }
+}
+
+impl<T: Read + 'static> AsyncBufRead for LaneIo<T> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        ready!(this.poll_ahead(READ_AHEAD, cx))?;
+        Poll::Ready(Ok(this.reading.buffer.rest()))
+    }
+
+    fn consume(self: Pin<&mut Self>, amount: usize) {
+        self.get_mut().reading.buffer.consume(amount);
+    }
+}
+
+impl<T: Write + 'static> AsyncWrite for LaneIo<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_writable(cx))?;
+        Poll::Ready(this.write_behind(slices.iter().map(|slice| &**slice)))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.writing.kind() != Some(Kind::Flush) {
+            ready!(this.poll_settled(cx))?;
+            this.writing.start(&this.handle.lane, Operation::Flush { flush: T::flush })?;
+        }
+        this.poll_settled(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}
+
+impl<T: Seek + 'static> AsyncSeek for LaneIo<T> {
+    fn poll_seek(self: Pin<&mut Self>, cx: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
+        let this = self.get_mut();
+        if this.writing.kind() != Some(Kind::Seek(to)) {
+            ready!(this.poll_settled(cx))?;
+            // A read whose future was dropped: its bytes count as read ahead, its error was about another place.
+            if let Some(Completed { result, .. }) =
+                ready!(this.reading.poll(&this.handle.lane, Side::Writer, cx))
+            {
+                drop_quietly(result.err());
+            }
+            let ahead = Ahead(this.reading.buffer.rest().len());
+            this.writing.start(&this.handle.lane, Operation::Seek { seek: T::seek, to, ahead })?;
+        }
+        match ready!(this.poll_writing(Side::Writer, cx)) {
+            Some(Completed { result, .. }) => Poll::Ready(result),
+            None => unreachable!("a seek is under way"),
+        }
+    }
+}
+
+impl<T> Drop for LaneIo<T> {
+    fn drop(&mut self) {
+        self.reading.abandon(&self.handle.lane);
+        self.writing.abandon(&self.handle.lane);
+    }
+}
+
+impl<T> fmt::Debug for LaneIo<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneIo")
+            .field("lane", &self.handle)
+            .field("reading", &self.reading.kind())
+            .field("read_ahead", &self.reading.buffer.rest().len())
+            .field("writing", &self.writing.kind())
+            .finish()
+    }
+}
+
+// A panic of a waker in the middle of a poll leaves nothing half changed: what is under way stays under way.
+impl<T> UnwindSafe for LaneIo<T> {}
+impl<T> RefUnwindSafe for LaneIo<T> {}

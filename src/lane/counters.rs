@@ -1,0 +1,40 @@
+//! [`Counters`]: what became of the jobs.
+
+use crate::error::CallError;
+use crate::sync::{AtomicU64, Ordering};
+
+/// What became of the jobs that the lane took from the queue.
+///
+/// Only the lane writes it, before it publishes the result of the job; the publication orders the two.
+#[derive(Default)]
+pub(crate) struct Counters {
+    completed: AtomicU64,
+    panicked: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// The [`Counters`] at one moment.
+pub(super) struct Finished {
+    pub(super) completed: u64,
+    pub(super) panicked: u64,
+    pub(super) refused: u64,
+}
+
+impl Counters {
+    /// Counts a job by its result.
+    pub(super) fn count<R>(&self, result: &Result<R, CallError>) {
+        let counter = match result {
+            Ok(_) => &self.completed,
+            Err(CallError::Panicked(_)) => &self.panicked,
+            Err(CallError::Closed | CallError::Poisoned) => &self.refused,
+        };
+        // This thread is the only writer: no read-modify-write.
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> Finished {
+        let [completed, panicked, refused] =
+            [&self.completed, &self.panicked, &self.refused].map(|counter| counter.load(Ordering::Relaxed));
+        Finished { completed, panicked, refused }
+    }
+}

@@ -1,0 +1,93 @@
+//! [`End`]: the outcome of a lane, and the futures that wait for it.
+//!
+//! A lane ends in this order. Nothing is queued any more (the thread that aborts takes the jobs out and drops them, perhaps still
+//! now). The object goes to the first waiter whose future is still there, or is dropped. The outcome is stored. The futures that
+//! wait are woken. The thread returns, and `Ended::wait` joins it.
+
+use super::id::LaneId;
+use crate::panic::{Panic, drop_quietly};
+use crate::sync::Mutex;
+use crate::sync::thread::JoinHandle;
+use crate::waker::{poll_or_register, wake};
+use std::collections::BTreeMap;
+use std::task::{Context, Poll, Waker};
+
+/// The outcome of a lane, and the futures that wait for it.
+pub(crate) struct End {
+    state: Mutex<State>,
+    /// Locked while a thread joins it, so that a second one also waits until the thread is gone.
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum State {
+    /// The lane lives. The wakers are those of the futures that wait, by the number of the future.
+    Ahead {
+        wakers: BTreeMap<u64, Option<Waker>>,
+        next: u64,
+    },
+    Over(Result<(), Panic>),
+}
+
+impl End {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::new(State::Ahead { wakers: BTreeMap::new(), next: 0 }),
+            thread: Mutex::new(None),
+        }
+    }
+
+    /// Takes charge of the lane's thread. Called once, before there is a handle.
+    pub(crate) fn set_thread(&self, thread: JoinHandle<()>) {
+        *self.thread.lock() = Some(thread);
+    }
+
+    /// Stores the outcome and wakes the futures that wait. Called once, as the last thing that the lane does.
+    pub(crate) fn finish(&self, outcome: Result<(), Panic>) {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Over(outcome));
+        if let State::Ahead { wakers, .. } = before {
+            wakers.into_values().for_each(wake);
+        }
+    }
+
+    /// The outcome. Registers the waker of `cx` under `key`, the number of the future, if the lane has not ended.
+    pub(crate) fn poll(&self, key: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<Result<(), Panic>> {
+        poll_or_register(&self.state, cx, |state| match state {
+            State::Over(outcome) => Ok(Poll::Ready(outcome.as_ref().map_err(Panic::share).copied())),
+            State::Ahead { wakers, next } => {
+                let key = key.get_or_insert_with(|| {
+                    *next += 1;
+                    *next
+                });
+                Err(wakers.entry(*key).or_default())
+            }
+        })
+    }
+
+    /// Forgets the waker of a future that was dropped.
+    pub(crate) fn forget(&self, key: u64) {
+        let mut state = self.state.lock();
+        let stale = match &mut *state {
+            State::Ahead { wakers, .. } => wakers.remove(&key).flatten(),
+            State::Over(_) => None,
+        };
+        drop(state);
+        drop_quietly(stale);
+    }
+
+    /// Whether the lane has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(&*self.state.lock(), State::Over(_))
+    }
+
+    /// Waits until the thread is gone, unless this is that thread, in the destructor of a thread-local.
+    pub(crate) fn join(&self, lane: LaneId) {
+        if lane.is_current() {
+            return;
+        }
+        let mut thread = self.thread.lock();
+        if let Some(thread) = thread.take() {
+            // The thread catches every panic, so there is nothing to learn from its result.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! [`Handle`]: what keeps a lane open.
+
+use super::shared::Lane;
+use crate::queue::Phase;
+use crate::sync::Arc;
+use crate::sync::thread::Thread;
+use std::fmt;
+
+/// What all handles of a lane share. Dropping the last one closes the lane.
+pub(crate) struct Handle<T> {
+    pub(crate) lane: Arc<Lane<T>>,
+    pub(crate) thread: Thread,
+}
+
+impl<T> Drop for Handle<T> {
+    fn drop(&mut self) {
+        self.lane.queue.close();
+    }
+}
+
+/// Of the public handle.
+impl<T> fmt::Debug for Handle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stats = self.lane.stats();
+        let phase = match self.lane.queue.phase() {
+            Phase::Open => "open",
+            Phase::Closed | Phase::Aborted if self.lane.end.is_over() => "ended",
+            Phase::Closed | Phase::Aborted => "ending",
+        };
+        f.debug_struct("SerialExecutor")
+            .field("thread", &self.thread.name().unwrap_or_default())
+            .field("phase", &format_args!("{phase}"))
+            .field("running", &stats.running)
+            .field("pending", &stats.pending)
+            .field("in_session", &stats.in_session)
+            .field("poisoned", &!self.lane.object.poison.is_callable())
+            .finish()
+    }
+}

@@ -1,0 +1,176 @@
+//! A call inside the crate: the closure and the result that it leaves, in one allocation.
+//!
+//! The queue holds the allocation as `dyn Job<T>`, which does not know `R`. The future of the call holds the same one as
+//! `dyn HasSlot<..>`, which does not know `T`. Its two halves are two state machines:
+//!
+//! | work   | slot     | the call is                                |
+//! |--------|----------|--------------------------------------------|
+//! | `Some` | `Empty`  | queued                                     |
+//! | `Some` | `Filled` | (never)                                    |
+//! | `Some` | `Closed` | queued and detached, or being cancelled    |
+//! | `None` | `Empty`  | running, or being discarded                |
+//! | `None` | `Filled` | finished or discarded, its result not read |
+//! | `None` | `Closed` | running and abandoned, or finished         |
+//!
+//! A post has the first half only, because its future waits for the queue and not for the closure. So has a stream, whose
+//! closure leaves its items in a channel.
+//!
+//! Exactly-once rests on the queue: a job can be taken out of it only once, and the thread that takes it out calls one of `run`,
+//! `cancel` and `discard`.
+
+use super::object::Object;
+use crate::error::CallError;
+use crate::panic::drop_quietly;
+use crate::slot::{HasSlot, Slot};
+use crate::take_once::TakeOnce;
+
+/// What the lane is to do with the allocation of a job that has run.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterRun {
+    /// Nothing else refers to it, and nothing foreign is left in it: a caller may free it.
+    Retire,
+    /// Its future may still refer to it.
+    Release,
+}
+
+/// What the queue sees of a job.
+pub(crate) trait Job<T>: Send + Sync {
+    /// Runs the closure and publishes its result. Called on the lane.
+    fn run(&self, object: &mut Object<'_, T>) -> AfterRun;
+
+    /// Whether user code runs in it, which an interrupt could be meant for.
+    fn is_interruptible(&self) -> bool;
+
+    /// Drops the closure without running it.
+    fn cancel(&self);
+
+    /// Drops the closure without running it, then resolves the future with the reason.
+    fn discard(&self, why: CallError);
+}
+
+/// What a job does on the lane.
+pub(crate) trait Work<T>: Send {
+    type Output: Send;
+
+    /// False where no user code runs: an interrupt would hit the object, and no call.
+    const IS_INTERRUPTIBLE: bool = true;
+
+    fn run(self, object: &mut Object<'_, T>) -> Result<Self::Output, CallError>;
+}
+
+/// A closure on the user's value: the work of `call`, `try_call` and `post`.
+pub(crate) struct OnValue<F>(pub(crate) F);
+
+impl<T, F, R> Work<T> for OnValue<F>
+where
+    F: FnOnce(&mut T) -> R + Send,
+    R: Send,
+{
+    type Output = R;
+
+    fn run(self, object: &mut Object<'_, T>) -> Result<R, CallError> {
+        object.call(self.0)
+    }
+}
+
+/// A closure on the whole object: work that must also run while the value is poisoned or missing.
+pub(crate) struct OnObject<F>(pub(crate) F);
+
+impl<T, F, R> Work<T> for OnObject<F>
+where
+    F: FnOnce(&mut Object<'_, T>) -> Result<R, CallError> + Send,
+    R: Send,
+{
+    type Output = R;
+
+    fn run(self, object: &mut Object<'_, T>) -> Result<R, CallError> {
+        (self.0)(object)
+    }
+}
+
+/// The one allocation of a call.
+pub(crate) struct JobCell<W, R> {
+    work: TakeOnce<W>,
+    slot: Slot<Result<R, CallError>>,
+}
+
+impl<W, R> JobCell<W, R> {
+    pub(crate) fn new(work: W) -> Self {
+        Self { work: TakeOnce::new(work), slot: Slot::new() }
+    }
+
+    /// Takes the closure out. After that the job has nothing to run or to drop.
+    pub(crate) fn take_work(&self) -> Option<W> {
+        self.work.take()
+    }
+}
+
+impl<T, W, R> Job<T> for JobCell<W, R>
+where
+    W: Work<T, Output = R>,
+    R: Send,
+{
+    fn run(&self, object: &mut Object<'_, T>) -> AfterRun {
+        let Some(work) = self.work.take() else { return AfterRun::Release };
+        let result = work.run(object);
+        // Before the slot is filled: a caller that sees the result finds it counted, and one that drops it interrupts nothing.
+        object.finish(&result);
+        let unread = self.slot.fill(result);
+        let after = if unread.is_some() { AfterRun::Retire } else { AfterRun::Release };
+        drop_quietly(unread);
+        after
+    }
+
+    fn is_interruptible(&self) -> bool {
+        W::IS_INTERRUPTIBLE
+    }
+
+    fn cancel(&self) {
+        drop_quietly(self.work.take());
+    }
+
+    fn discard(&self, why: CallError) {
+        drop_quietly(self.work.take());
+        drop_quietly(self.slot.fill(Err(why)));
+    }
+}
+
+impl<W: Send, R: Send> HasSlot<Result<R, CallError>> for JobCell<W, R> {
+    fn slot(&self) -> &Slot<Result<R, CallError>> {
+        &self.slot
+    }
+}
+
+/// The one allocation of a post: a closure without a result.
+pub(crate) struct PostCell<W> {
+    work: TakeOnce<W>,
+}
+
+impl<W> PostCell<W> {
+    pub(crate) fn new(work: W) -> Self {
+        Self { work: TakeOnce::new(work) }
+    }
+}
+
+impl<T, W: Work<T, Output = ()>> Job<T> for PostCell<W> {
+    fn run(&self, object: &mut Object<'_, T>) -> AfterRun {
+        let Some(work) = self.work.take() else { return AfterRun::Retire };
+        let result = work.run(object);
+        object.finish(&result);
+        drop_quietly(result.err());
+        AfterRun::Retire
+    }
+
+    fn is_interruptible(&self) -> bool {
+        true
+    }
+
+    fn cancel(&self) {
+        drop_quietly(self.work.take());
+    }
+
+    fn discard(&self, _: CallError) {
+        drop_quietly(self.work.take());
+    }
+}

@@ -1,0 +1,30 @@
+//! The lane: the object, the jobs that are done to it, and the worker that does them.
+//!
+//! [`object`] is what only the lane's thread has, and [`shared`] what handles, futures and thread have in common. A [`job`] is a call
+//! inside the crate. The [`worker`] takes jobs from the queue and runs them on the object, on the thread that it makes its own.
+
+mod id;
+mod poison;
+mod interrupter;
+mod active_stream;
+mod counters;
+mod object;
+mod job;
+mod tasks;
+mod end;
+mod object_waiters;
+mod shared;
+mod handle;
+mod worker;
+
+pub use poison::OnPanic;
+
+pub(crate) use active_stream::Abortable;
+pub(crate) use handle::Handle;
+pub(crate) use id::LaneId;
+#[cfg(all(test, loom))]
+pub(crate) use interrupter::Interrupter;
+pub(crate) use job::{AfterRun, Job, JobCell, OnObject, OnValue, PostCell, Work};
+pub(crate) use object::Object;
+pub(crate) use shared::{AnyLane, Lane, PendingReplace};
+pub(crate) use worker::Worker;

@@ -1,0 +1,155 @@
+//! [`Tasks`]: the spawned futures of a lane.
+//!
+//! A future lives on the lane's thread, beside the object and apart from it. Other threads have only its number, in a waker.
+//! Spawning and waking are events in the lane's queue, which the lane takes in turn with the jobs. So a future is polled and
+//! dropped on the lane by construction, and a waker that outlives the lane holds nothing of it.
+
+use crate::memory::shrink_to;
+use crate::panic::{catch, drop_quietly};
+use crate::queue::TaskEvent;
+use crate::sync::{Arc, AtomicBool, Ordering};
+use futures::task::FutureObj;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Weak;
+use std::task::{Context, Poll, Wake, Waker};
+
+/// For how many futures memory is kept.
+const KEPT: usize = 64;
+
+/// Where the waker of a future puts its event: a lane of any type.
+pub(crate) trait Schedule: Send + Sync {
+    /// Queues the event if the lane still works.
+    fn schedule(&self, event: TaskEvent);
+}
+
+/// The futures of a lane. They are on its thread's stack, like the object.
+pub(crate) struct Tasks {
+    tasks: HashMap<u64, Task>,
+    next: u64,
+}
+
+struct Task {
+    future: FutureObj<'static, ()>,
+    signal: Arc<TaskWaker>,
+    waker: Waker,
+}
+
+/// What the wakers of a future point to.
+struct TaskWaker {
+    lane: Weak<dyn Schedule>,
+    task: u64,
+    /// Whether there is an event for the future already. Cleared before each poll, so that a wake-up during the poll makes a
+    /// new event.
+    scheduled: AtomicBool,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // What the waking thread did before becomes visible to the poll through this, and through the lock of the queue.
+        if !self.scheduled.swap(true, Ordering::AcqRel) {
+            if let Some(lane) = self.lane.upgrade() {
+                lane.schedule(TaskEvent::Woken(self.task));
+            }
+        }
+    }
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Self {
+        Self { tasks: HashMap::new(), next: 0 }
+    }
+
+    /// Polls the future that an event is about. `lane` is where its wakers put their events.
+    pub(crate) fn run(&mut self, event: TaskEvent, lane: &Weak<dyn Schedule>) {
+        let number = match event {
+            TaskEvent::Woken(number) => number,
+            TaskEvent::Spawned(future) => {
+                let task = self.next;
+                self.next += 1;
+                let signal =
+                    Arc::new(TaskWaker { lane: Weak::clone(lane), task, scheduled: AtomicBool::new(true) });
+                let waker = Waker::from(Arc::clone(&signal));
+                self.tasks.insert(task, Task { future, signal, waker });
+                task
+            }
+        };
+        // The future may have ended since it was woken.
+        let Some(task) = self.tasks.get_mut(&number) else { return };
+        task.signal.scheduled.swap(false, Ordering::AcqRel);
+        let polled = catch(|| Pin::new(&mut task.future).poll(&mut Context::from_waker(&task.waker)));
+        if !matches!(polled, Ok(Poll::Pending)) {
+            // The panic hook has reported a panic, which has no caller to receive it.
+            drop_quietly(polled.err());
+            drop_quietly(self.tasks.remove(&number));
+            if let Some(capacity) = shrink_to(self.tasks.len(), self.tasks.capacity(), KEPT) {
+                self.tasks.shrink_to(capacity);
+            }
+        }
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for (_, task) in self.tasks.drain() {
+            drop_quietly(Some(task));
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use futures::future::poll_fn;
+
+    struct Nowhere;
+
+    impl Schedule for Nowhere {
+        fn schedule(&self, _: TaskEvent) {}
+    }
+
+    #[test]
+    fn memory_is_in_proportion_to_the_futures_that_are_left() {
+        const MANY: u64 = 10_000;
+        let lane: Weak<dyn Schedule> = Weak::<Nowhere>::new();
+        let mut tasks = Tasks::new();
+        for _ in 0..MANY {
+            let mut polls = 0;
+            let at_second_poll = poll_fn(move |_| {
+                polls += 1;
+                if polls == 2 { Poll::Ready(()) } else { Poll::Pending }
+            });
+            tasks.run(TaskEvent::Spawned(FutureObj::new(Box::new(at_second_poll))), &lane);
+        }
+        assert!(tasks.tasks.capacity() >= 10_000);
+        for number in 1..MANY {
+            tasks.run(TaskEvent::Woken(number), &lane);
+        }
+        assert_eq!(tasks.tasks.len(), 1);
+        assert!(tasks.tasks.capacity() <= 8 * KEPT, "{}", tasks.tasks.capacity());
+        drop(tasks);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_four_times_what_is_enough_is_free() {
+        let lane: Weak<dyn Schedule> = Weak::<Nowhere>::new();
+        let mut tasks = Tasks::new();
+        tasks.tasks.reserve(448);
+        assert_eq!(tasks.tasks.capacity(), 448);
+        for _ in 0..56 {
+            tasks.run(TaskEvent::Spawned(FutureObj::new(Box::new(futures::future::pending()))), &lane);
+        }
+        let ends = || TaskEvent::Spawned(FutureObj::new(Box::new(futures::future::ready(()))));
+        tasks.run(ends(), &lane);
+        assert_eq!((tasks.tasks.len(), tasks.tasks.capacity()), (56, 448));
+        tasks.tasks.remove(&0);
+        tasks.run(ends(), &lane);
+        assert_eq!(tasks.tasks.len(), 55);
+        assert!(tasks.tasks.capacity() < 448);
+    }
+}

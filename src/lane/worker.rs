@@ -1,0 +1,67 @@
+//! [`Worker`]: serves a lane on the thread that it makes the lane's thread.
+
+use super::job::AfterRun;
+use super::object::Object;
+use super::shared::Lane;
+use super::tasks::{Schedule, Tasks};
+use crate::panic::{catch, drop_quietly};
+use crate::queue::{Consumer, LaneSpin, Next};
+use crate::sync::Arc;
+use std::mem;
+use std::sync::Weak;
+
+/// The user's value, the spawned futures, and what it takes to serve the lane.
+///
+/// Dropping the worker ends the lane, however the thread leaves its work: what is still queued resolves `Closed`, the object goes
+/// to a caller that waits for it or is dropped, and the futures that wait for the end resolve.
+pub(crate) struct Worker<T> {
+    value: Option<T>,
+    tasks: Tasks,
+    lane: Arc<Lane<T>>,
+}
+
+impl<T> Worker<T> {
+    /// Makes this thread the lane's thread.
+    pub(crate) fn new(lane: Arc<Lane<T>>) -> Self {
+        lane.id.enter();
+        Self { value: None, tasks: Tasks::new(), lane }
+    }
+
+    pub(crate) fn object(&mut self) -> Object<'_, T> {
+        Object::new(&mut self.value, &self.lane.object)
+    }
+
+    /// Runs the calls, one after another, until the lane is closed and they are done.
+    pub(crate) fn run(mut self, spin: LaneSpin)
+    where
+        T: 'static,
+    {
+        let lane = Arc::clone(&self.lane);
+        let schedule: Weak<dyn Schedule> = Arc::downgrade(&lane) as _;
+        let mut consumer = Consumer::new(spin);
+        while let Some(next) = lane.queue.next(&mut consumer, |sequence, job| {
+            lane.object.interrupter.start(sequence, || job.is_interruptible());
+        }) {
+            match next {
+                Next::Job(job) => match job.run(&mut self.object()) {
+                    AfterRun::Retire => consumer.retire(job),
+                    AfterRun::Release => {}
+                },
+                Next::Event(event) => self.tasks.run(event, &schedule),
+            }
+        }
+    }
+}
+
+impl<T> Drop for Worker<T> {
+    fn drop(&mut self) {
+        self.lane.abort();
+        self.lane.object.interrupter.disarm();
+        self.lane.queue.end_events().for_each(|event| drop_quietly(Some(event)));
+        drop(mem::replace(&mut self.tasks, Tasks::new()));
+        let object = self.value.take();
+        let is_callable = self.lane.object.poison.is_callable();
+        let outcome = catch(|| drop(self.lane.object_waiters.hand_over(object, is_callable)));
+        self.lane.end.finish(outcome);
+    }
+}

@@ -1,0 +1,270 @@
+//! The lane's side of the queue: taking what is next, and sleeping when there is nothing.
+
+use super::list::KEPT_ASLEEP;
+use super::spin::LaneSpin;
+use super::state::{Phase, Queue, TaskEvent};
+use crate::sync::{Arc, Ordering, thread};
+use crate::waker::wake;
+use std::mem;
+
+/// How many retired jobs are kept for callers to free.
+const RETIRED_JOBS: usize = 256;
+/// The largest retired job that is kept, in bytes.
+const RETIRED_BYTES: usize = 256;
+
+/// What the lane does next.
+pub(crate) enum Next<J: ?Sized> {
+    Job(Arc<J>),
+    Event(TaskEvent),
+}
+
+/// What only the lane has of the queue.
+pub(crate) struct Consumer<J: ?Sized> {
+    spin: LaneSpin,
+    /// Whether the lane has just run a job: if there are events, one of them comes next.
+    is_event_next: bool,
+    /// Jobs that have run, on their way to the inbox.
+    retired: Vec<Arc<J>>,
+}
+
+impl<J: ?Sized> Consumer<J> {
+    pub(crate) fn new(spin: LaneSpin) -> Self {
+        Self { spin, is_event_next: false, retired: Vec::new() }
+    }
+
+    /// Takes a job that has run. Nothing foreign is left in it, and the lane has the only reference.
+    pub(crate) fn retire(&mut self, job: Arc<J>) {
+        if self.retired.len() < RETIRED_JOBS && size_of_val(&*job) <= RETIRED_BYTES {
+            self.retired.push(job);
+        }
+    }
+
+    fn free_retired(&mut self) {
+        self.retired.clear();
+        self.retired.shrink_to(KEPT_ASLEEP);
+    }
+}
+
+/// What the inbox had for a lane that has run out of jobs.
+enum Refill {
+    /// So many jobs.
+    Jobs(usize),
+    /// Nothing yet.
+    Empty,
+    /// Nothing, and nothing will come.
+    Closed,
+}
+
+impl<J: ?Sized> Queue<J> {
+    /// The next job or event, or `None` when the lane is to end. Waits for one or the other. Jobs and events take turns.
+    ///
+    /// `start` is called with a job before the lock is released: a thread that does not find the job in the queue finds it
+    /// started.
+    pub(crate) fn next(&self, consumer: &mut Consumer<J>, start: impl Fn(u64, &J)) -> Option<Next<J>> {
+        loop {
+            if mem::take(&mut consumer.is_event_next) && self.has_events.load(Ordering::Relaxed) {
+                if let Some(event) = self.pop_event() {
+                    return Some(Next::Event(event));
+                }
+            }
+            if let Some(job) = self.pop(&start) {
+                consumer.is_event_next = true;
+                return Some(Next::Job(job));
+            }
+            if self.has_work.load(Ordering::Relaxed) {
+                consumer.spin.coalesce();
+            }
+            match self.refill(consumer) {
+                Refill::Jobs(jobs) => consumer.spin.took(jobs),
+                Refill::Closed => return None,
+                Refill::Empty => {
+                    if self.has_events.load(Ordering::Relaxed) {
+                        if let Some(event) = self.pop_event() {
+                            return Some(Next::Event(event));
+                        }
+                    }
+                    // Pairs with the release of `notify`.
+                    if !consumer.spin.spin(|| self.has_work.load(Ordering::Acquire)) {
+                        self.sleep(consumer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the first job that is ready.
+    fn pop(&self, start: &impl Fn(u64, &J)) -> Option<Arc<J>> {
+        let mut ready = self.ready.lock();
+        let (sequence, job) = ready.list.pop()?;
+        start(sequence, &job);
+        let mut admitted = None;
+        if self.bounded {
+            let mut inbox = self.inbox.lock();
+            if inbox.session.is_none() {
+                admitted = inbox.on_removed(sequence);
+            }
+        }
+        drop(ready);
+        wake(admitted);
+        Some(job)
+    }
+
+    /// Exchanges the ready list, which is empty, for what comes next.
+    fn refill(&self, consumer: &mut Consumer<J>) -> Refill {
+        let mut ready = self.ready.lock();
+        let mut inbox = self.inbox.lock();
+        self.has_work.store(false, Ordering::Relaxed);
+        if let Some(session) = &mut inbox.session {
+            if session.is_open || !session.list.is_empty() {
+                mem::swap(&mut ready.list, &mut session.list);
+                return if ready.list.is_empty() { Refill::Empty } else { Refill::Jobs(ready.list.len()) };
+            }
+        }
+        if let Some(session) = inbox.session.take() {
+            // It has ended. What was ready when it began comes first, then what came in meanwhile.
+            ready.list = session.waiting;
+            if !ready.list.is_empty() {
+                return Refill::Jobs(ready.list.len());
+            }
+        }
+        if inbox.list.is_empty() {
+            if inbox.phase == Phase::Open {
+                return Refill::Empty;
+            }
+            consumer.retired.append(&mut inbox.retired);
+            return Refill::Closed;
+        }
+        mem::swap(&mut ready.list, &mut inbox.list);
+        if inbox.retired.is_empty() {
+            mem::swap(&mut consumer.retired, &mut inbox.retired);
+        }
+        Refill::Jobs(ready.list.len())
+    }
+
+    /// Sleeps until there is something to do.
+    fn sleep(&self, consumer: &mut Consumer<J>) {
+        self.ready.lock().list.give_back(KEPT_ASLEEP);
+        consumer.free_retired();
+        loop {
+            let mut inbox = self.inbox.lock();
+            if inbox.has_work(self.has_events.load(Ordering::Relaxed)) {
+                inbox.parked = None;
+                return;
+            }
+            inbox.list.give_back(KEPT_ASLEEP);
+            mem::swap(&mut consumer.retired, &mut inbox.retired);
+            inbox.parked = Some(thread::current());
+            drop(inbox);
+            consumer.free_retired();
+            thread::park();
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::error::CallError;
+
+    fn consumer<J: ?Sized>() -> Consumer<J> {
+        Consumer::new(LaneSpin::new(false))
+    }
+
+    /// The lane has found the session without calls. Before it gets to the inbox, the session makes a last call and ends.
+    #[test]
+    fn a_last_call_that_comes_as_the_lane_turns_to_the_inbox_runs_before_the_session_ends() {
+        let queue = Queue::<u64>::new(None);
+        let mut consumer = consumer();
+        let start = |_: u64, _: &u64| ();
+        queue.open_session().unwrap();
+        queue.push(Arc::new(1)).unwrap();
+        assert!(queue.pop(&start).is_none());
+        queue.push_in_session(Arc::new(2)).unwrap();
+        queue.close_session();
+        assert!(matches!(queue.refill(&mut consumer), Refill::Jobs(1)));
+        assert_eq!(queue.pop(&start).as_deref(), Some(&2));
+        assert!(queue.counts_and(|| ()).0.in_session);
+        assert!(matches!(queue.refill(&mut consumer), Refill::Jobs(1)));
+        assert!(!queue.counts_and(|| ()).0.in_session);
+        assert_eq!(queue.pop(&start).as_deref(), Some(&1));
+    }
+
+    /// Wherever a call is, it counts as pending, its caller finds it, and an abort takes it out in the order of the places.
+    #[test]
+    fn no_call_is_out_of_reach_while_there_is_a_session() {
+        let start = |_: u64, _: &u64| ();
+        // A queue in a session, with two calls in each of the four lists.
+        let queue = || {
+            let queue = Queue::<u64>::new(Some(100));
+            for job in 1..=3 {
+                queue.push(Arc::new(job)).unwrap();
+            }
+            assert!(matches!(queue.refill(&mut consumer()), Refill::Jobs(3)));
+            assert_eq!(queue.pop(&start).as_deref(), Some(&1), "the one that opens the session");
+            queue.open_session().unwrap();
+            for job in [10, 11] {
+                queue.push_in_session(Arc::new(job)).unwrap();
+            }
+            assert!(matches!(queue.refill(&mut consumer()), Refill::Jobs(2)));
+            for job in [12, 13] {
+                queue.push_in_session(Arc::new(job)).unwrap();
+            }
+            for job in [20, 21] {
+                queue.push(Arc::new(job)).unwrap();
+            }
+            queue
+        };
+        let counted = |queue: &Queue<u64>| queue.inbox.lock().admission.as_ref().unwrap().len();
+        let aborted = queue();
+        assert_eq!((aborted.pending(), counted(&aborted)), (8, 4));
+        let discarded = std::cell::RefCell::new(Vec::new());
+        aborted.abort(|| (), |job| discarded.borrow_mut().push(*job));
+        assert_eq!(discarded.into_inner(), [10, 11, 12, 13, 2, 3, 20, 21]);
+        assert_eq!(aborted.counts_and(|| ()).0.discarded, 8);
+
+        let cancelled = queue();
+        for (sequence, job, pending, left) in
+            [(3, 10, 7, 4), (5, 12, 6, 4), (1, 2, 5, 3), (7, 20, 4, 2), (4, 11, 3, 2), (2, 3, 2, 1)]
+        {
+            assert_eq!(cancelled.remove(sequence).as_deref(), Some(&job));
+            assert!(cancelled.remove(sequence).is_none());
+            assert_eq!((cancelled.pending(), counted(&cancelled)), (pending, left), "after {job}");
+        }
+    }
+
+    /// The lane has taken the request for a session. Before the lane begins the session, a handle aborts.
+    #[test]
+    fn no_session_opens_after_an_abort() {
+        let queue = Queue::<u64>::new(None);
+        queue.abort(|| (), |_| ());
+        assert!(matches!(queue.open_session(), Err(CallError::Closed)));
+        assert!(matches!(queue.refill(&mut consumer()), Refill::Closed));
+    }
+
+    #[test]
+    fn of_the_jobs_that_have_run_some_small_ones_are_kept_for_a_while() {
+        let mut consumer = consumer::<[u8]>();
+        consumer.retire(vec![0; RETIRED_BYTES + 1].into());
+        assert_eq!(consumer.retired.len(), 0, "too large");
+        (0..=RETIRED_JOBS).for_each(|_| consumer.retire(vec![0; RETIRED_BYTES].into()));
+        assert_eq!(consumer.retired.len(), RETIRED_JOBS);
+        consumer.free_retired();
+        assert_eq!(consumer.retired.len(), 0);
+        assert!(consumer.retired.capacity() <= KEPT_ASLEEP);
+    }
+
+    #[test]
+    fn a_job_knows_whether_the_lane_was_awake_when_it_was_queued() {
+        let queue = Queue::<u64>::new(None);
+        let fall_asleep = || queue.inbox.lock().parked = Some(thread::current());
+        assert!(queue.push(Arc::new(1)).unwrap().lane_awake);
+        fall_asleep();
+        assert!(!queue.push(Arc::new(2)).unwrap().lane_awake);
+        assert!(queue.push(Arc::new(3)).unwrap().lane_awake, "the one before has woken it");
+        queue.open_session().unwrap();
+        assert!(queue.push_in_session(Arc::new(4)).unwrap().lane_awake);
+        assert!(!queue.push(Arc::new(5)).unwrap().lane_awake, "it takes the session's calls only");
+        fall_asleep();
+        assert!(!queue.push_in_session(Arc::new(6)).unwrap().lane_awake);
+    }
+}

@@ -1,0 +1,122 @@
+//! The callers' side of the queue: pushing a job, cancelling it, and the two endings.
+
+use super::list::List;
+use super::state::{Inbox, Phase, Place, Queue};
+use crate::error::{CallError, TryCallError};
+use crate::sync::{Arc, MutexGuard};
+use crate::waker::wake;
+use std::mem;
+
+impl<J: ?Sized> Queue<J> {
+    /// Queues a job, whatever the capacity.
+    pub(crate) fn push(&self, job: Arc<J>) -> Result<Place, CallError> {
+        let mut inbox = self.inbox.lock();
+        if inbox.phase != Phase::Open {
+            return inbox.refuse(CallError::Closed);
+        }
+        if let Some(admission) = &mut inbox.admission {
+            admission.queued();
+        }
+        Ok(self.enqueue(inbox, job))
+    }
+
+    /// Queues a job if the capacity has room, unless a `poisoned` object would refuse it.
+    pub(crate) fn try_push(&self, job: Arc<J>, poisoned: bool) -> Result<Place, TryCallError<()>> {
+        let mut inbox = self.inbox.lock();
+        if inbox.phase != Phase::Open {
+            return inbox.refuse(TryCallError::Closed(()));
+        }
+        if poisoned {
+            return inbox.refuse(TryCallError::Poisoned(()));
+        }
+        if let Some(admission) = &mut inbox.admission {
+            if admission.is_full() {
+                return inbox.refuse(TryCallError::Full(()));
+            }
+            admission.queued();
+        }
+        Ok(self.enqueue(inbox, job))
+    }
+
+    /// Appends an accepted job, and wakes the lane if it sleeps. The lock ends here.
+    pub(super) fn enqueue(&self, mut inbox: MutexGuard<'_, Inbox<J>>, job: Arc<J>) -> Place {
+        let sequence = inbox.accept();
+        let is_first = inbox.list.is_empty();
+        inbox.list.push(sequence, job);
+        let retired = inbox.retired.pop();
+        let lane_awake = if inbox.session.is_some() {
+            // The lane will see the job when the session ends. No need to wake it now.
+            drop(inbox);
+            false
+        } else if is_first || inbox.parked.is_some() {
+            self.notify(inbox)
+        } else {
+            // The job that was first has announced them all.
+            drop(inbox);
+            true
+        };
+        drop(retired);
+        Place { sequence, lane_awake }
+    }
+
+    /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any more.
+    pub(crate) fn remove(&self, sequence: u64) -> Option<Arc<J>> {
+        let mut ready = self.ready.lock();
+        // A job moves from one list to another only under the lock of `ready`, so none is overlooked.
+        let found = ready.list.remove(sequence);
+        if found.is_some() && !self.bounded {
+            ready.cancelled += 1;
+            return found;
+        }
+        let mut inbox = self.inbox.lock();
+        let (job, is_sessions) = match (found, &mut inbox.session) {
+            (Some(job), session) => (job, session.is_some()),
+            (None, None) => (inbox.list.remove(sequence)?, false),
+            (None, Some(session)) => match session.list.remove(sequence) {
+                Some(job) => (job, true),
+                None => match session.waiting.remove(sequence) {
+                    Some(job) => (job, false),
+                    None => (inbox.list.remove(sequence)?, false),
+                },
+            },
+        };
+        ready.cancelled += 1;
+        let admitted = if is_sessions { None } else { inbox.on_removed(sequence) };
+        drop(inbox);
+        drop(ready);
+        wake(admitted);
+        Some(job)
+    }
+
+    /// Refuses new jobs. The lane ends when it has run those that are queued, and after an open session.
+    pub(crate) fn close(&self) {
+        let mut inbox = self.inbox.lock();
+        if inbox.phase == Phase::Open {
+            inbox.phase = Phase::Closed;
+        }
+        self.notify(inbox);
+    }
+
+    /// Refuses new jobs, ends a session, and takes out what is queued, in order. Then calls `taken`, and after that `discard`
+    /// with each job, which resolves it.
+    pub(crate) fn abort(&self, taken: impl FnOnce(), discard: impl Fn(Arc<J>)) {
+        let mut ready = self.ready.lock();
+        let mut inbox = self.inbox.lock();
+        inbox.phase = Phase::Aborted;
+        let (mut begun, mut session) = match inbox.session.take().map(|session| *session) {
+            // In a session the ready list has its calls. They come first.
+            Some(session) => (mem::replace(&mut ready.list, session.waiting), session.list),
+            None => (List::new(), List::new()),
+        };
+        ready.discarded += (begun.len() + session.len() + ready.list.len() + inbox.list.len()) as u64;
+        let first = ready.list.first().or_else(|| inbox.list.first());
+        inbox.discarded_from = inbox.discarded_from.min(first.unwrap_or(u64::MAX));
+        let jobs = begun.take().chain(session.take()).chain(ready.list.take()).chain(inbox.list.take());
+        let posts = inbox.admission.as_mut().map(|admission| admission.clear());
+        drop(ready);
+        self.notify(inbox);
+        taken();
+        jobs.for_each(discard);
+        posts.into_iter().flatten().for_each(|waker| wake(Some(waker)));
+    }
+}

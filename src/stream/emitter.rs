@@ -1,0 +1,63 @@
+//! [`Emitter`]: the closure's end of a stream.
+
+use super::channel::Channel;
+use crate::sync::Arc;
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+/// Where the closure of a [`stream`](crate::SerialExecutor::stream) puts its items.
+pub struct Emitter<I> {
+    channel: Arc<Channel<I>>,
+}
+
+impl<I> Emitter<I> {
+    pub(super) fn new(channel: Arc<Channel<I>>) -> Self {
+        Self { channel }
+    }
+
+    /// Hands an item to the [`CallStream`].
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::new(0_u64);
+    /// let mut numbers = lane.stream(4, |n, out| {
+    ///     while out.emit(*n).is_ok() {
+    ///         *n += 1;
+    ///     }
+    /// });
+    /// assert_eq!(numbers.next().await.unwrap().unwrap(), 0);
+    /// assert_eq!(numbers.next().await.unwrap().unwrap(), 1);
+    /// drop(numbers); // ends the loop
+    /// assert!(lane.call(|n| *n).await.unwrap() >= 2);
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The item comes back if nobody will get it: the stream was dropped, or the lane was
+    /// [aborted](crate::SerialExecutor::abort). That will not change: the closure had better return.
+    ///
+    /// # Blocking
+    ///
+    /// While as many items wait as the stream's bound says. It is the lane that is blocked, no runtime; it goes on
+    /// when an item is taken, the stream is dropped, or the lane is aborted.
+    ///
+    /// If the consumer in turn waits for the lane (for another call to it, before it takes an item, or as a task that the
+    /// lane itself runs), neither goes on. This deadlock is not detected.
+    pub fn emit(&mut self, item: I) -> Result<(), I> {
+        self.channel.emit(item)
+    }
+}
+
+impl<I> fmt::Debug for Emitter<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (waiting, _) = self.channel.progress();
+        f.debug_struct("Emitter").field("waiting", &waiting).finish_non_exhaustive()
+    }
+}
+
+impl<I> UnwindSafe for Emitter<I> {}
+impl<I> RefUnwindSafe for Emitter<I> {}

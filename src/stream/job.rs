@@ -1,0 +1,54 @@
+//! [`StreamJob`]: the closure of a stream, as the lane runs it.
+
+use super::call_stream::StreamReceiver;
+use super::channel::Channel;
+use super::emitter::Emitter;
+use crate::error::CallError;
+use crate::lane::{AfterRun, Job, Object};
+use crate::panic::drop_quietly;
+use crate::sync::Arc;
+use crate::take_once::TakeOnce;
+
+/// The closure of a stream as a job. The items and the outcome go through the channel.
+pub(crate) struct StreamJob<F, I>(TakeOnce<(F, Arc<Channel<I>>)>);
+
+impl<F, I> StreamJob<F, I> {
+    /// The job, and the consumer's end of its channel.
+    pub(crate) fn new(bound: usize, f: F) -> (Self, StreamReceiver<I>) {
+        let channel = Arc::new(Channel::new(bound));
+        (Self(TakeOnce::new((f, Arc::clone(&channel)))), StreamReceiver(channel))
+    }
+}
+
+impl<T, F, I> Job<T> for StreamJob<F, I>
+where
+    F: FnOnce(&mut T, &mut Emitter<I>) + Send,
+    I: Send + 'static,
+{
+    fn run(&self, object: &mut Object<'_, T>) -> AfterRun {
+        let Some((f, channel)) = self.0.take() else { return AfterRun::Retire };
+        let mut emitter = Emitter::new(Arc::clone(&channel));
+        object.state().active_stream.enter(Arc::clone(&channel) as _);
+        let result = object.call(|value| f(value, &mut emitter));
+        object.state().active_stream.leave();
+        // Before the channel: a consumer that sees the end finds the call counted.
+        object.finish(&result);
+        channel.finish(result.err());
+        AfterRun::Retire
+    }
+
+    fn is_interruptible(&self) -> bool {
+        true
+    }
+
+    fn cancel(&self) {
+        drop_quietly(self.0.take());
+    }
+
+    fn discard(&self, why: CallError) {
+        if let Some((f, channel)) = self.0.take() {
+            drop_quietly(Some(f));
+            channel.finish(Some(why));
+        }
+    }
+}
