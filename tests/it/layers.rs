@@ -111,7 +111,7 @@ fn fault(modules: &BTreeMap<Vec<String>, syn::File>, module: &[String], path: &[
         (_, None) => "the importing module is not listed",
     };
     let file = |module: &[String]| format!("src/{}", module.join("/"));
-    let used = file(&[parent, &[used.clone()]].concat());
+    let used = file(&[parent, std::slice::from_ref(used)].concat());
     Some(format!("{} uses {} of {used}: {wrong}", file(module), path.join("::")))
 }
 
