@@ -52,7 +52,8 @@ impl<T: 'static> SerialExecutor<T> {
     /// ```
     ///
     /// A `move` of a reference (an argument `key: &str`, a field of `&self`) still borrows: make it owned first, as in
-    /// `let key = key.to_owned();`. The closure is not async; for async work see the recipes of the crate.
+    /// `let key = key.to_owned();`. The closure is not async. The [guide](crate::guide#how-do-i-call-an-object-that-is-async)
+    /// shows how to do async work in one.
     ///
     /// Nor can the result borrow from the object, which stays on its thread; clone what is to come out. It must be
     /// `Send`:

@@ -46,7 +46,7 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// It takes its turn like a call, also on a poisoned lane or one without an object, and heals it for those
     /// behind. The order matters to objects of which there can be only one at a time: a port, a lock file. The factory
-    /// cannot fail but by a panic; to reconnect with one that can, see the recipes of the crate.
+    /// cannot return an error; the [guide](crate::guide#how-do-i-reconnect-after-an-error) reconnects with one that can.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
