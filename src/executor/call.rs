@@ -73,7 +73,7 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// The future resolves to a [`CallError`]: the lane is closed, the object poisoned, or the closure panicked.
+    /// The future resolves to a [`CallError`](crate::CallError): the lane is closed, the object poisoned, or the closure panicked.
     ///
     /// # Cancel safety
     ///
@@ -138,8 +138,8 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// The future resolves to [`CallError::Closed`] if the lane is closed or aborted, and to
-    /// [`CallError::Poisoned`] if the object is poisoned and no [`replace`](Self::replace) is queued or running;
+    /// The future resolves to [`CallError::Closed`](crate::CallError::Closed) if the lane is closed or aborted, and to
+    /// [`CallError::Poisoned`](crate::CallError::Poisoned) if the object is poisoned and no [`replace`](Self::replace) is queued or running;
     /// see [`Post`]. `Ok` means admitted, not ran. A panic of the closure goes unreported, but it poisons.
     ///
     /// # Cancel safety
