@@ -363,7 +363,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// # Errors
     ///
     /// The future resolves to an [`OpenError`](crate::OpenError): the factory's own error, its panic, or the
-    /// [`ThreadError`](crate::ThreadError) of an operating system that refuses a thread.
+    /// [`ThreadError`] of an operating system that refuses a thread.
     pub fn try_new_with<E: Send + 'static>(
         make: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> Opening<T, E> {

@@ -41,7 +41,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// [`abort`](crate::SerialExecutor::abort) ends it. [`close`](crate::SerialExecutor::close) waits for it.
 ///
 /// A panic of one of its calls poisons the object as any panic does; the session goes on, and its calls resolve
-/// [`CallError::Poisoned`](crate::CallError::Poisoned) until [`clear_poison`](crate::SerialExecutor::clear_poison). (A
+/// [`CallError::Poisoned`] until [`clear_poison`](crate::SerialExecutor::clear_poison). (A
 /// [`replace`](crate::SerialExecutor::replace) waits its turn, after the session.)
 ///
 /// # Cancel safety
@@ -89,7 +89,7 @@ impl<T> Session<T> {
     ///
     /// # Errors
     ///
-    /// The future resolves to [`CallError::Closed`](crate::CallError::Closed) after an abort, otherwise as that of
+    /// The future resolves to [`CallError::Closed`] after an abort, otherwise as that of
     /// [`SerialExecutor::call`](crate::SerialExecutor::call).
     ///
     /// # Cancel safety

@@ -44,7 +44,7 @@ use std::task::{Context, Poll, ready};
 /// # Cancel safety
 ///
 /// Dropping the stream cancels the closure if it has not started: it never runs, and is dropped here and now. If
-/// it is running, the items that wait are dropped here, its [`emit`](Emitter::emit) gives back what it emits, and
+/// it is running, the items that wait are dropped here, its [`emit`](crate::Emitter::emit) gives back what it emits, and
 /// it runs to its end, which comes early if the lane has an [interrupter](crate::SerialExecutor::on_interrupt). If it has ended, the items that wait are dropped. A panic of a destructor does not leave the drop.
 ///
 /// The future of [`StreamExt::next`](futures::StreamExt::next) borrows the stream; dropping it loses no item.
@@ -52,7 +52,7 @@ use std::task::{Context, Poll, ready};
 /// # Blocking
 ///
 /// Polling never blocks, on no thread. But while the items are not taken, the lane may be waiting in
-/// [`emit`](Emitter::emit): whoever holds a stream and does not poll it holds up the calls behind it.
+/// [`emit`](crate::Emitter::emit): whoever holds a stream and does not poll it holds up the calls behind it.
 #[must_use = "dropping a stream cancels it, and the closure blocks its lane while nobody takes the items"]
 pub struct CallStream<I> {
     /// `None` after the end.

@@ -15,7 +15,7 @@ impl<I> Emitter<I> {
         Self { channel }
     }
 
-    /// Hands an item to the [`CallStream`].
+    /// Hands an item to the [`CallStream`](crate::CallStream).
     ///
     /// ```
     /// use futures::StreamExt;
