@@ -61,6 +61,14 @@ mod tests {
         }
     }
 
+    #[cfg(no_atomic_64)]
+    #[test]
+    fn the_fallback_is_in_use() {
+        let name = std::any::type_name::<crate::sync::AtomicU64>();
+        assert_eq!(name, std::any::type_name::<AtomicU64>());
+        assert_eq!(name, std::any::type_name::<crate::sync::process::AtomicU64>());
+    }
+
     #[test]
     fn no_update_is_lost_between_threads() {
         const TIMES: u64 = 10_000;
