@@ -1,4 +1,5 @@
-//! [`Builder`]: the properties of a lane, and the start of its thread. The constructors, which use its defaults.
+//! [`Builder`], which sets the properties of a lane and starts its thread; and the constructors,
+//! which use the defaults.
 
 use super::handle::SerialExecutor;
 use super::opening::Opening;
@@ -9,12 +10,12 @@ use crate::queue::LaneSpin;
 use crate::sync::{Arc, thread};
 use std::io;
 
-/// The name that a lane's thread has by default.
+/// The default name of a lane's thread.
 const DEFAULT_NAME: &str = "serial-executor";
 
-/// The properties of a lane that is to be made.
+/// Makes lanes with properties of your choice: a thread name, a stack size, a capacity.
 ///
-/// A builder can make any number of lanes, of objects of different types.
+/// One builder can make any number of lanes, for objects of different types.
 ///
 /// ```
 /// use serial_executor::SerialExecutor;
@@ -36,8 +37,11 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A builder with the defaults: thread name `serial-executor`, the standard library's stack size, no bound
-    /// on the queue, [`OnPanic::Poison`], spinning on.
+    /// Creates a builder with the default properties.
+    ///
+    /// The thread has the name `serial-executor` and the standard library's stack size. The queue
+    /// has no bound. A panic poisons the object ([`OnPanic::Poison`]). The lane [spins](Self::spin)
+    /// before it sleeps.
     ///
     /// ```
     /// use serial_executor::Builder;
@@ -55,11 +59,10 @@ impl Builder {
         }
     }
 
-    /// The name of the lane's thread, as panic messages, debuggers and `top -H` show it.
+    /// Sets the name of the lane's thread, which panic messages, debuggers and `top -H` show.
     ///
-    /// Linux shows the first 15 bytes: put there what tells this lane from others.
-    ///
-    /// A name with a NUL byte makes the builder's `spawn` functions return an error.
+    /// Linux shows only the first 15 bytes, so put there what tells this lane from others. If the
+    /// name contains a NUL byte, making a lane fails with a [`ThreadError`].
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;
@@ -71,10 +74,10 @@ impl Builder {
         self
     }
 
-    /// The size of the thread's stack in bytes. The platform may round it up.
+    /// Sets the size of the thread's stack, in bytes. The platform may round it up.
     ///
-    /// The default is that of [`std::thread::Builder::stack_size`]. A size that the platform cannot give makes the
-    /// builder's `spawn` functions return an error.
+    /// The default is that of [`std::thread::Builder::stack_size`]. If the platform cannot provide
+    /// this size, making a lane fails with a [`ThreadError`].
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;
@@ -86,12 +89,15 @@ impl Builder {
         self
     }
 
-    /// The bound of the queue, in calls, without the running one. 0 counts as 1. The default is no bound.
+    /// Sets how many calls may be queued, besides the one that runs.
     ///
-    /// [`try_call`](SerialExecutor::try_call) refuses with [`Full`](crate::TryCallError::Full) when that many are
-    /// queued; [`post`](SerialExecutor::post) resolves once fewer than that many stand before it.
-    /// [`call`](SerialExecutor::call) is never refused: it resolves only after everything before it has run, so a
-    /// caller that awaits it has no more than one call in the queue.
+    /// The default is no bound. 0 counts as 1.
+    ///
+    /// When that many calls are queued, [`try_call`](SerialExecutor::try_call) refuses another with
+    /// [`Full`](crate::TryCallError::Full). The future of a [`post`](SerialExecutor::post) resolves
+    /// when fewer than that many calls are queued before it. [`call`](SerialExecutor::call) ignores
+    /// the capacity: its future resolves only after all calls before it have run, so a caller that
+    /// awaits each call has at most one in the queue.
     ///
     /// ```
     /// # use serial_executor::{SerialExecutor, TryCallError};
@@ -103,7 +109,7 @@ impl Builder {
     ///
     /// let queued = lane.try_call(|()| ()).unwrap();
     /// assert!(matches!(lane.try_call(|()| ()), Err(TryCallError::Full(_))));
-    /// drop(queued); // cancelled: its slot is free
+    /// drop(queued); // cancels the call, so there is room again
     /// assert!(lane.try_call(|()| ()).is_ok());
     /// # drop(release);
     /// ```
@@ -112,7 +118,7 @@ impl Builder {
         self
     }
 
-    /// What a panic in a call does to the object.
+    /// Sets what a panic in a call does to the object. The default is [`OnPanic::Poison`].
     ///
     /// ```
     /// # use serial_executor::{OnPanic, SerialExecutor};
@@ -125,13 +131,13 @@ impl Builder {
         self
     }
 
-    /// Whether the lane, when it runs out of calls, looks for the next one for up to 0.1 ms before it
-    /// sleeps.
+    /// Sets whether the lane and its calls spin briefly before they wait. The default is `true`.
     ///
-    /// The first poll of a call that was made while the lane was awake does the same, for two microseconds at the
-    /// most. It is on by default, and stops by itself where it does not pay: when calls come far apart or take
-    /// long, when others want the CPU, and on a machine with one CPU. Turn it off where every microsecond of CPU
-    /// counts more than the time that waking a sleeping thread takes.
+    /// When a lane runs out of calls, it spins for up to 0.1 ms before it sleeps. A call that was
+    /// made while the lane was awake spins at its first poll, for up to two microseconds. Spinning
+    /// stops by itself where it does not pay: when calls come far apart or take long, when other
+    /// threads want the CPU, and on a machine with one CPU. Turn it off where CPU time matters more
+    /// than the time that it takes to wake a sleeping thread.
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;
@@ -143,7 +149,7 @@ impl Builder {
         self
     }
 
-    /// Makes a lane for an object that can be sent to it.
+    /// Makes a lane for an object, which moves to the lane's thread.
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;
@@ -153,8 +159,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ThreadError`] if there is no thread to be had, or none with this name and stack size. The object is
-    /// dropped then, on this thread.
+    /// [`ThreadError`] if the operating system refuses a thread, or refuses this name or stack
+    /// size. The object is then dropped on the calling thread.
     pub fn spawn<T: Send + 'static>(&self, object: T) -> Result<SerialExecutor<T>, ThreadError> {
         self.start(move |mut worker, spin| {
             worker.object().set(object);
@@ -162,11 +168,13 @@ impl Builder {
         })
     }
 
-    /// Makes a lane whose object is made on its thread, by `make`. The object need not be `Send`.
+    /// Makes a lane whose thread makes the object, by calling `make`. The object need not be
+    /// `Send`.
     ///
-    /// It returns at once; calls may be made before the object exists, and wait for it. If the factory panics,
-    /// the lane has no object: that counts as poisoned, and [`replace`](SerialExecutor::replace) cures it. To
-    /// learn of a failure, use [`try_spawn_with`](Self::try_spawn_with).
+    /// This method returns at once. Calls may be made before the object exists; they wait for it.
+    /// If the factory panics, the lane has no object. That counts as poisoned, and
+    /// [`replace`](SerialExecutor::replace) cures it. To learn of a failure, use
+    /// [`try_spawn_with`](Self::try_spawn_with).
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;
@@ -178,22 +186,22 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ThreadError`] if there is no thread to be had, or none with this name and stack size. The factory is
-    /// dropped then, on this thread, without having run.
+    /// [`ThreadError`] if the operating system refuses a thread, or refuses this name or stack
+    /// size. The factory is then dropped on the calling thread, without having run.
     pub fn spawn_with<T: 'static>(
         &self,
         make: impl FnOnce() -> T + Send + 'static,
     ) -> Result<SerialExecutor<T>, ThreadError> {
         self.start(move |mut worker, spin| {
-            // The panic hook has reported a panic. The calls will find the object missing.
+            // The panic hook has reported the panic. The calls will find the object missing.
             let _ = worker.object().make(make);
             worker.run(spin);
         })
     }
 
-    /// Makes a lane whose object is made on its thread, by a factory that may fail.
+    /// Makes a lane whose thread makes the object, by calling a factory that may fail.
     ///
-    /// The factory starts now, not when the future is polled. See [`Opening`].
+    /// The factory starts at once, whether the future is polled or not.
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;
@@ -202,11 +210,21 @@ impl Builder {
     /// # pollster::block_on(async {
     /// # let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     /// # let address = server.local_addr().unwrap();
-    /// let opening = SerialExecutor::builder().name("client").try_spawn_with(move || TcpStream::connect(address));
+    /// let builder = SerialExecutor::builder().name("client");
+    /// let opening = builder.try_spawn_with(move || TcpStream::connect(address));
     /// let lane = opening.await.expect("the server is up");
     /// # drop(lane);
     /// # });
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// The future resolves to an [`OpenError`](crate::OpenError): the factory returned an error or
+    /// panicked, or no thread could be started ([`ThreadError`]).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons the lane. See [`Opening`].
     pub fn try_spawn_with<T: 'static, E: Send + 'static>(
         &self,
         make: impl FnOnce() -> Result<T, E> + Send + 'static,
@@ -215,12 +233,13 @@ impl Builder {
         Opening::new(outcome, self.start(main))
     }
 
-    /// Starts the thread and lets it run `main`.
+    /// Starts a thread that runs `main`.
     fn start<T: 'static>(
         &self,
         main: impl FnOnce(Worker<T>, LaneSpin) + Send + 'static,
     ) -> Result<SerialExecutor<T>, ThreadError> {
-        // If there is no thread, the object or factory in it is dropped here, or by the standard library.
+        // If no thread starts, the object or factory inside `main` is dropped here, or by the
+        // standard library.
         let mut main = Quiet::new(main);
         let thread = self.thread()?;
         let lane = Arc::new(Lane::new(self.capacity, self.on_panic, self.spin));
@@ -238,7 +257,7 @@ impl Builder {
         Ok(SerialExecutor::from_parts(lane, thread))
     }
 
-    /// The standard library's builder, with what it would panic about refused.
+    /// The standard library's builder. Refuses the values that would make it panic.
     fn thread(&self) -> Result<thread::Builder, ThreadError> {
         let refuse = |why| Err(ThreadError::new(io::Error::new(io::ErrorKind::InvalidInput, why)));
         if self.name.contains('\0') {
@@ -262,7 +281,9 @@ impl Default for Builder {
 }
 
 impl SerialExecutor<()> {
-    /// A [`Builder`], to give a lane a name, a stack size, a capacity. Write it without a type parameter.
+    /// Creates a [`Builder`], to give a lane a name, a stack size or a capacity.
+    ///
+    /// Write `SerialExecutor::builder()`, without the type of the object.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -276,7 +297,8 @@ impl SerialExecutor<()> {
 }
 
 impl<T: 'static> SerialExecutor<T> {
-    /// Makes a lane for an object that can be sent to it. (To name its thread, use a [`Builder`].)
+    /// Makes a lane for an object, which moves to the lane's thread. (To name the thread, use a
+    /// [`Builder`].)
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -288,7 +310,7 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Panics
     ///
-    /// Like [`std::thread::spawn`], when the operating system refuses a thread.
+    /// Panics if the operating system refuses a thread, like [`std::thread::spawn`].
     /// [`Builder::spawn`] returns an error instead.
     #[must_use = "dropping the last handle closes the lane"]
     pub fn new(object: T) -> Self
@@ -301,11 +323,13 @@ impl<T: 'static> SerialExecutor<T> {
         }
     }
 
-    /// Makes a lane whose object is made on its thread, by `make`. The object need not be `Send`.
+    /// Makes a lane whose thread makes the object, by calling `make`. The object need not be
+    /// `Send`.
     ///
-    /// Calls may be made before the object exists; they wait for it. If the factory panics, the lane lives
-    /// without an object, which counts as poisoned: calls resolve [`CallError::Poisoned`](crate::CallError::Poisoned) until
-    /// [`replace`](Self::replace). To learn of a failure, use [`try_new_with`](Self::try_new_with).
+    /// Calls may be made before the object exists; they wait for it. If the factory panics, the
+    /// lane goes on without an object. That counts as poisoned: calls resolve to
+    /// [`CallError::Poisoned`](crate::CallError::Poisoned) until [`replace`](Self::replace) makes
+    /// an object. To learn of a failure, use [`try_new_with`](Self::try_new_with).
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -317,7 +341,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// assert_eq!(lane.call(|shared| shared.get()).wait().unwrap(), 2);
     /// ```
     ///
-    /// An object that is not `Send` cannot be made here and carried over:
+    /// An object that is not `Send` cannot be made on this thread and moved to the lane:
     ///
     /// ```compile_fail,E0277
     /// # use serial_executor::SerialExecutor;
@@ -328,7 +352,7 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Panics
     ///
-    /// Like [`std::thread::spawn`], when the operating system refuses a thread.
+    /// Panics if the operating system refuses a thread, like [`std::thread::spawn`].
     /// [`Builder::spawn_with`] returns an error instead.
     #[must_use = "dropping the last handle closes the lane"]
     pub fn new_with(make: impl FnOnce() -> T + Send + 'static) -> Self {
@@ -338,10 +362,11 @@ impl<T: 'static> SerialExecutor<T> {
         }
     }
 
-    /// Makes a lane whose object is made on its thread by a factory that may fail: a connect, an open.
+    /// Makes a lane whose thread makes the object, by calling a factory that may fail, such as a
+    /// connect.
     ///
-    /// The factory starts now, not when the future is polled. Dropping the future abandons the lane. A factory that ends
-    /// in `Ok(..)` has to name its error type: `Ok::<_, std::io::Error>(..)`.
+    /// The factory starts at once, whether the future is polled or not. If the factory ends in
+    /// `Ok(..)`, the compiler may ask for its error type: write `Ok::<_, std::io::Error>(..)`.
     ///
     /// ```
     /// use serial_executor::{OpenError, SerialExecutor};
@@ -362,8 +387,12 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// The future resolves to an [`OpenError`](crate::OpenError): the factory's own error, its panic, or the
-    /// [`ThreadError`] of an operating system that refuses a thread.
+    /// The future resolves to an [`OpenError`](crate::OpenError): the factory returned an error or
+    /// panicked, or the operating system refused a thread ([`ThreadError`]).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons the lane. See [`Opening`].
     pub fn try_new_with<E: Send + 'static>(
         make: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> Opening<T, E> {

@@ -1,4 +1,4 @@
-//! Calling the object.
+//! Making calls.
 
 use super::handle::SerialExecutor;
 use crate::error::TryCallError;
@@ -7,9 +7,10 @@ use crate::lane::{Job, JobCell, OnValue, PostCell, Work};
 use crate::sync::Arc;
 
 impl<T: 'static> SerialExecutor<T> {
-    /// Queues a closure; the future resolves to what it returns.
+    /// Queues a closure. The future resolves to what the closure returns.
     ///
-    /// The call's place in the order is fixed when this returns. It is queued whatever the capacity.
+    /// The place of the call in the queue is fixed when this method returns, not when the future is
+    /// first polled. The call is queued whatever the [capacity](crate::Builder::capacity).
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -21,8 +22,8 @@ impl<T: 'static> SerialExecutor<T> {
     /// # });
     /// ```
     ///
-    /// When the closure itself returns a `Result`, the first `?` is for the lane and the second for the object
-    /// (or use [`Call::flatten`]):
+    /// If the closure returns a `Result`, the first `?` is for the error of the lane, and the
+    /// second for that of the object. ([`Call::flatten`] makes one `Result` of the two.)
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;
@@ -34,7 +35,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// # }).unwrap();
     /// ```
     ///
-    /// The closure and its result travel between threads, so neither may borrow from the caller:
+    /// The closure and its result move between threads, so neither may borrow from the caller:
     ///
     /// ```compile_fail,E0373
     /// # use serial_executor::SerialExecutor;
@@ -51,12 +52,14 @@ impl<T: 'static> SerialExecutor<T> {
     /// # assert_eq!(call.wait().unwrap(), 42);
     /// ```
     ///
-    /// A `move` of a reference (an argument `key: &str`, a field of `&self`) still borrows: make it owned first, as in
-    /// `let key = key.to_owned();`. The closure is not async. The [guide](crate::guide#how-do-i-call-an-object-that-is-async)
-    /// shows how to do async work in one.
+    /// A `move` closure that captures a reference (an argument `key: &str`, a field of `&self`)
+    /// still borrows. Make an owned value first, as in `let key = key.to_owned();`; the
+    /// [guide](crate::guide#why-do-arguments-have-to-be-owned) shows the usual ways. The closure is
+    /// not async; the guide shows how it can [run async
+    /// code](crate::guide#how-do-i-call-an-object-that-is-async).
     ///
-    /// Nor can the result borrow from the object, which stays on its thread; clone what is to come out. It must be
-    /// `Send`:
+    /// The result must be `Send`, and it cannot borrow from the object, which stays on its thread.
+    /// Clone what you need:
     ///
     /// ```compile_fail
     /// # use serial_executor::SerialExecutor;
@@ -73,16 +76,24 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// The future resolves to a [`CallError`](crate::CallError): the lane is closed, the object poisoned, or the closure panicked.
+    /// The future resolves to a [`CallError`](crate::CallError). An error means that the closure
+    /// did not run to its end:
+    ///
+    /// - [`Closed`](crate::CallError::Closed): the lane was closed before the call was made, or
+    ///   aborted before the call's turn. The closure never started.
+    /// - [`Poisoned`](crate::CallError::Poisoned): an earlier panic has left the object poisoned or
+    ///   missing. The closure never started.
+    /// - [`Panicked`](crate::CallError::Panicked): the closure started, and panicked.
     ///
     /// # Cancel safety
     ///
-    /// See [`Call`].
+    /// Dropping the future before the closure has started cancels the call. See [`Call`].
     pub fn call<R: Send + 'static>(&self, f: impl FnOnce(&mut T) -> R + Send + 'static) -> Call<R> {
         self.submit(OnValue(f))
     }
 
-    /// Queues a closure, or gives it back if it could not run now or soon.
+    /// Queues a closure like [`call`](Self::call), or gives it back if the lane is closed, the
+    /// object poisoned, or the queue full.
     ///
     /// ```
     /// use serial_executor::{SerialExecutor, TryCallError};
@@ -99,9 +110,19 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// [`TryCallError`] with the closure inside, judged in this order: `Closed`; `Poisoned`, unless a
-    /// [`replace`](Self::replace) is queued or running; `Full`, when as many calls are queued as the
-    /// [capacity](crate::Builder::capacity) says.
+    /// A [`TryCallError`] with the closure inside: the first of these that applies.
+    ///
+    /// - [`Closed`](TryCallError::Closed): the lane is closed.
+    /// - [`Poisoned`](TryCallError::Poisoned): the object is poisoned or missing, and no
+    ///   [`replace`](Self::replace) is queued or running.
+    /// - [`Full`](TryCallError::Full): as many calls are queued as the
+    ///   [capacity](crate::Builder::capacity) allows.
+    ///
+    /// If the closure was queued, the future resolves as that of [`call`](Self::call).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before the closure has started cancels the call. See [`Call`].
     pub fn try_call<F, R>(&self, f: F) -> Result<Call<R>, TryCallError<F>>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
@@ -118,10 +139,12 @@ impl<T: 'static> SerialExecutor<T> {
         }
     }
 
-    /// Queues a closure whose result nobody wants; the future resolves when it is within the lane's capacity.
+    /// Queues a closure that returns nothing. The future resolves when the closure is within the
+    /// lane's [capacity](crate::Builder::capacity), not when it has run.
     ///
-    /// This is fire-and-forget with back-pressure: the closure runs whether the future is awaited or dropped,
-    /// and a producer that awaits it is never further ahead than the [capacity](crate::Builder::capacity).
+    /// This is fire-and-forget with back-pressure. The closure runs whether the future is awaited
+    /// or dropped. A producer that awaits each post is never further ahead of the lane than the
+    /// capacity. Without a capacity the future resolves at once.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -131,20 +154,27 @@ impl<T: 'static> SerialExecutor<T> {
     /// for line in 0..100 {
     ///     log.post(move |lines| lines.push(line)).await.unwrap();
     /// }
-    /// log.post(|lines| assert_eq!(lines.len(), 100)); // dropped: it runs all the same
+    /// log.post(|lines| assert_eq!(lines.len(), 100)); // not awaited: it runs all the same
     /// log.close().await.unwrap();
     /// # });
     /// ```
     ///
     /// # Errors
     ///
-    /// The future resolves to [`CallError::Closed`](crate::CallError::Closed) if the lane is closed or aborted, and to
-    /// [`CallError::Poisoned`](crate::CallError::Poisoned) if the object is poisoned and no [`replace`](Self::replace) is queued or running;
-    /// see [`Post`]. `Ok` means admitted, not ran. A panic of the closure goes unreported, but it poisons.
+    /// The future resolves to a [`CallError`](crate::CallError). An error means that the closure
+    /// never started:
+    ///
+    /// - [`Closed`](crate::CallError::Closed): the lane is closed, or an abort discards the closure
+    ///   before the future has resolved.
+    /// - [`Poisoned`](crate::CallError::Poisoned): when the post is made, the object is poisoned or
+    ///   missing, and no [`replace`](Self::replace) is queued or running.
+    ///
+    /// `Ok` means that the closure was admitted, not that it ran. A panic of the closure poisons
+    /// the object, but only the panic hook reports it.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future changes nothing.
+    /// Dropping the future changes nothing. See [`Post`].
     pub fn post(&self, f: impl FnOnce(&mut T) + Send + 'static) -> Post {
         let lane = self.lane();
         let job: Arc<dyn Job<T>> = Arc::new(PostCell::new(OnValue(f)));
@@ -157,7 +187,7 @@ impl<T: 'static> SerialExecutor<T> {
         }
     }
 
-    /// Queues the work of a call.
+    /// Queues a call that does this work.
     pub(super) fn submit<W, R>(&self, work: W) -> Call<R>
     where
         W: Work<T, Output = R> + 'static,

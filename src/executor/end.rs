@@ -5,10 +5,13 @@ use crate::future::{Ended, IntoInner};
 use crate::queue::Phase;
 
 impl<T: 'static> SerialExecutor<T> {
-    /// Closes the lane for every handle: new calls are refused, those that were accepted run, then the object is
-    /// dropped on its thread, and the thread ends.
+    /// Closes the lane, for all its handles.
     ///
-    /// It does not wait; await what it returns, or drop that. It may be called any number of times.
+    /// The lane refuses new calls and runs those that it has accepted. Then it drops the object on
+    /// its thread, and the thread ends.
+    ///
+    /// This method does not wait. It returns a future that resolves when the object has been
+    /// dropped; the future may be dropped as well. `close` may be called any number of times.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -26,17 +29,23 @@ impl<T: 'static> SerialExecutor<T> {
         self.ended()
     }
 
-    /// Ends the lane without the calls that have not started.
+    /// Closes the lane, for all its handles, and drops the calls that have not started.
     ///
-    /// Their closures are dropped here, one after another, and each resolves [`CallError::Closed`](crate::CallError::Closed) then, even if the
-    /// lane is stuck in a call. That call runs to its end, an early one if there is an [interrupter](Self::on_interrupt) (a
-    /// [stream](Self::stream) can emit nothing more, and does not wait for room any longer); an open
-    /// [`Session`](crate::Session) is over. Then the object is dropped on its thread, and the thread ends. It may be
-    /// called any number of times, also after [`close`](Self::close).
+    /// This method drops the closures of those calls on the calling thread, one after another. Each
+    /// call resolves to [`CallError::Closed`](crate::CallError::Closed) as soon as its closure is
+    /// dropped, even if the lane is stuck in a call. What has started ends as follows:
     ///
-    /// The destructor of something captured must not wait for another call of the same lane: it may be one that is
-    /// to be dropped after it. If several threads end a lane, its [`Ended`] may resolve while another thread's
-    /// `abort` is still dropping closures.
+    /// - The running call runs to its end. If there is an [interrupter](Self::on_interrupt), it
+    ///   makes the call return early.
+    /// - A running [`stream`](Self::stream) emits no more items, and no longer waits for room.
+    /// - An open [`Session`](crate::Session) is over.
+    ///
+    /// Then the lane drops the object on its thread, and the thread ends. `abort` may be called any
+    /// number of times, also after [`close`](Self::close).
+    ///
+    /// The destructor of a captured value must not wait for another call of the same lane, because
+    /// `abort` may have yet to drop that call. If several threads end a lane, its [`Ended`] may
+    /// resolve while the `abort` of another thread is still dropping closures.
     ///
     /// ```
     /// use serial_executor::{CallError, SerialExecutor};
@@ -61,7 +70,9 @@ impl<T: 'static> SerialExecutor<T> {
         self.ended()
     }
 
-    /// The end of the lane, whoever brings it about. This only watches.
+    /// Returns a future that resolves when the lane has ended.
+    ///
+    /// The future only watches: it neither closes the lane nor keeps it open.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -77,10 +88,12 @@ impl<T: 'static> SerialExecutor<T> {
         Ended::new(self.any_lane())
     }
 
-    /// Closes the lane, for every handle, and brings the object out of it once the accepted calls have run.
+    /// Closes the lane, for all its handles. The future resolves to the object when the accepted
+    /// calls have run.
     ///
-    /// Of several who ask, the first one gets it. It works after [`close`](Self::close), as long as the object is
-    /// still there.
+    /// If several callers ask for the object, the first one gets it. This works after
+    /// [`close`](Self::close) and [`abort`](Self::abort) as well, as long as the object is still
+    /// there.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -92,7 +105,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// # });
     /// ```
     ///
-    /// An object that is not `Send` must stay:
+    /// An object that is not `Send` cannot leave its thread:
     ///
     /// ```compile_fail,E0277
     /// # use serial_executor::SerialExecutor;
@@ -102,18 +115,23 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// The future resolves to an [`IntoInnerError`](crate::IntoInnerError).
+    /// The future resolves to an [`IntoInnerError`](crate::IntoInnerError) if the object is
+    /// poisoned (the error contains it), missing, or gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the lane closed. See [`IntoInner`].
     pub fn into_inner(self) -> IntoInner<T>
     where
         T: Send,
     {
-        // Before the close, because a lane that is closed hands its object over and is gone.
+        // Before the close: a closed lane may hand its object over at once.
         let object = self.lane().object_waiters.add();
         self.lane().queue.close();
         IntoInner::new(object, self.lane().id)
     }
 
-    /// Whether the lane refuses new calls, because it was closed or aborted.
+    /// Returns whether the lane refuses new calls, because it was closed or aborted.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;

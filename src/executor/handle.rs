@@ -6,13 +6,15 @@ use crate::sync::thread::Thread;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-/// A handle of a lane: one thread that owns an object, and a queue of closures that are run on it, in order.
+/// A handle of a lane: one thread that owns an object, and a queue of closures that run on the
+/// object, in order.
 ///
-/// Clones are handles of the same lane. Handles are `Send` and `Sync` whatever the object is, also if it is
-/// neither. When the last one is dropped the lane closes: what was accepted still runs, then the object is
-/// dropped on its thread and the thread ends.
+/// Clones are handles of the same lane. Handles are `Send` and `Sync`, even if the object is
+/// neither. When the last handle is dropped, the lane closes: it runs the accepted calls and drops
+/// the object on its thread, and the thread ends.
 ///
-/// No method blocks, and none waits for a closure; what takes time comes back as a future.
+/// No method blocks, and none waits for a closure. Where a result takes time, the method returns a
+/// future.
 ///
 /// ```
 /// use serial_executor::SerialExecutor;
@@ -57,6 +59,7 @@ impl<T> fmt::Debug for SerialExecutor<T> {
     }
 }
 
-// A panic in the middle of a method leaves nothing half changed, because no lock is held while foreign code runs.
+// A panic in the middle of a method leaves nothing half changed: no lock is held while foreign code
+// runs.
 impl<T> UnwindSafe for SerialExecutor<T> {}
 impl<T> RefUnwindSafe for SerialExecutor<T> {}

@@ -1,4 +1,4 @@
-//! Looking at a lane.
+//! Inspecting a lane.
 
 use super::handle::SerialExecutor;
 use super::weak::WeakSerialExecutor;
@@ -7,7 +7,8 @@ use crate::sync::Arc;
 use crate::sync::thread::Thread;
 
 impl<T: 'static> SerialExecutor<T> {
-    /// How many calls are queued, without the running one and without those that were cancelled.
+    /// Returns how many calls are queued. The running call does not count, nor do calls that were
+    /// cancelled.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -21,7 +22,7 @@ impl<T: 'static> SerialExecutor<T> {
         self.lane().queue.pending()
     }
 
-    /// What has become of the calls so far.
+    /// Returns what has become of the calls so far.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -35,7 +36,7 @@ impl<T: 'static> SerialExecutor<T> {
         self.lane().stats()
     }
 
-    /// Whether this code runs on the lane's own thread.
+    /// Returns whether the calling thread is the lane's thread.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -50,11 +51,14 @@ impl<T: 'static> SerialExecutor<T> {
         self.lane().id.is_current()
     }
 
-    /// The lane's thread, for its id and its name. `None` if the lane has no thread yet; a lane that makes its own
-    /// always has one.
+    /// Returns the lane's thread, for its id and its name.
     ///
-    /// The lane itself parks on this thread when it has nothing to do. A closure that uses [`std::thread::park`] must
-    /// check a flag of its own, as always: a token may have been used up, or be somebody else's.
+    /// `None` means that the lane has no thread yet. A lane made by any of the constructors always
+    /// has one.
+    ///
+    /// The lane parks this thread when it has no work. So a closure that calls
+    /// [`std::thread::park`] must check a flag of its own in a loop: an unpark may be meant for the
+    /// lane, and the lane may have used up the closure's.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -68,7 +72,7 @@ impl<T: 'static> SerialExecutor<T> {
         Some(self.handle.thread.clone())
     }
 
-    /// A handle that does not keep the lane open.
+    /// Returns a handle that does not keep the lane open.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;

@@ -5,19 +5,22 @@ use crate::future::Call;
 use crate::lane::{Object, OnObject};
 
 impl<T: 'static> SerialExecutor<T> {
-    /// Sets the function that makes a running call return early.
+    /// Sets the *interrupter*: a function that makes a running call return early.
     ///
-    /// `make` runs on the lane, as a call in its turn, and takes from the object what can stop it from outside: a
-    /// `try_clone` of its socket, SQLite's interrupt handle. The function that it returns is then called
+    /// `make` runs on the lane, as a call in its turn. It takes from the object what can stop the
+    /// object from outside, such as a `try_clone` of its socket or SQLite's interrupt handle, and
+    /// returns the interrupter. The interrupter is called
     ///
-    /// - when a running [`Call`] or [`CallStream`](crate::CallStream) is dropped (not [detached](Call::detach)), or a
-    ///   [`LaneIo`](crate::LaneIo) whose read, flush or seek is running,
+    /// - when a running [`Call`] (not a [detached](Call::detach) one) or
+    ///   [`CallStream`](crate::CallStream) is dropped,
+    /// - when a [`LaneIo`](crate::LaneIo) is dropped whose read, flush or seek is running,
     /// - by [`abort`](Self::abort), if a call is running,
-    /// - by [`interrupt`](Self::interrupt),
+    /// - by [`interrupt`](Self::interrupt).
     ///
-    /// on the thread where that is done, at most once for each call, only while that call is running, and never into the
-    /// next one. It takes the place of the
-    /// function before it. [`replace`](Self::replace) and the end of the lane drop it before the object.
+    /// It is called on the thread that drops, aborts or interrupts: at most once for each call,
+    /// only while that call is running, and never for the next one. A new interrupter takes the
+    /// place of the one before it. [`replace`](Self::replace) and the end of the lane drop the
+    /// interrupter before the object.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -42,8 +45,9 @@ impl<T: 'static> SerialExecutor<T> {
     /// # }).unwrap();
     /// ```
     ///
-    /// The function knows what it was made from. If the object connects anew by itself, let it share its connection with the
-    /// function, or the old one is shut down and the call goes on to wait:
+    /// The interrupter acts on what it was made from. If the object reconnects by itself, let it
+    /// share its current connection with the interrupter. Otherwise the interrupter shuts down the
+    /// old connection, and the call goes on waiting:
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;
@@ -70,7 +74,8 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// impl Client {
     ///     fn connect(&mut self) -> io::Result<&mut TcpStream> {
-    ///         let stream = TcpStream::connect(self.server)?; // `connect_timeout`: this cannot be interrupted
+    ///         // This cannot be interrupted: use `connect_timeout`.
+    ///         let stream = TcpStream::connect(self.server)?;
     ///         self.outside.set(Some(stream.try_clone()?));
     ///         Ok(self.stream.insert(stream))
     ///     }
@@ -79,7 +84,8 @@ impl<T: 'static> SerialExecutor<T> {
     /// # pollster::block_on(async {
     /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     /// # let server = listener.local_addr()?;
-    /// let lane = SerialExecutor::new(Client { server, stream: None, outside: Outside::default() });
+    /// let client = Client { server, stream: None, outside: Outside::default() };
+    /// let lane = SerialExecutor::new(client);
     /// lane.on_interrupt(|client| {
     ///     let outside = client.outside.clone();
     ///     move || outside.shut_down()
@@ -98,26 +104,31 @@ impl<T: 'static> SerialExecutor<T> {
     /// # }).unwrap();
     /// ```
     ///
-    /// The call that was interrupted ends as its blocking function makes it end, most often with an error; what has become
-    /// of the object (a connection that is shut down, a transaction that is rolled back) is for the next call to find.
+    /// The interrupted call ends as its blocking function makes it end, most often with an error.
+    /// The next call finds the object as that leaves it: with a connection that is shut down, or a
+    /// transaction that is rolled back.
     ///
-    /// The lane waits for a function that is being called before it goes on, so the function must not wait for its lane;
-    /// apart from that it may do what it likes, also make calls. A panic in it is swallowed after the hook. An
-    /// interrupt that comes before the call has got to where it blocks may be lost: a socket that is shut down stays so,
-    /// but SQLite's handle stops only what is running already. A call is told once at most, so one that was told too early is
-    /// not told again, also not when it is dropped: a blocking client should have a timeout of its own besides.
+    /// The lane does not go on until the interrupter has returned, so the interrupter must not wait
+    /// for its lane. It may do anything else, also make calls. If it panics, the panic hook reports
+    /// the panic, and the crate discards it.
     ///
-    /// A [`replace`](Self::replace) drops the function together with the object. Until the next one is set, what other callers
-    /// have queued in between runs without.
+    /// An interrupt that comes before the call blocks may be lost: a socket that is shut down stays
+    /// so, but SQLite's handle stops only what is running already. Each call is interrupted at most
+    /// once. If that came too early, dropping the call does not repeat it. So set the object's own
+    /// timeouts as well.
     ///
-    /// A function that holds a handle of its own lane keeps it open; give it a
-    /// [`WeakSerialExecutor`](crate::WeakSerialExecutor). One that makes a read or write fail with
-    /// [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted) does not end an operation of a
-    /// [`LaneIo`](crate::LaneIo), which tries that again, as most of [`std::io`] does.
+    /// A [`replace`](Self::replace) drops the interrupter together with the object. Calls that run
+    /// before the next interrupter is set run without one.
+    ///
+    /// An interrupter that holds a handle of its own lane keeps the lane open; give it a
+    /// [`WeakSerialExecutor`](crate::WeakSerialExecutor). If an interrupter makes a read or write
+    /// fail with [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted), the operation of a
+    /// [`LaneIo`](crate::LaneIo) does not end: like most of [`std::io`], it tries again.
     ///
     /// # Errors
     ///
-    /// The future resolves to a [`CallError`](crate::CallError), as that of a call does. The function before it then stays.
+    /// The future resolves to a [`CallError`](crate::CallError), like that of a call. The
+    /// interrupter that was set before then stays.
     pub fn on_interrupt<I: Fn() + Send + Sync + 'static>(
         &self,
         make: impl FnOnce(&mut T) -> I + Send + 'static,
@@ -125,8 +136,11 @@ impl<T: 'static> SerialExecutor<T> {
         self.submit(OnObject(move |object: &mut Object<'_, T>| object.set_interrupter(make)))
     }
 
-    /// Makes the running call return early. Returns whether it was told to: false if no function is
-    /// [set](Self::on_interrupt), if no call is running, or if this one has been told before.
+    /// Calls the [interrupter](Self::on_interrupt), to make the running call return early. Returns
+    /// whether it was called.
+    ///
+    /// It is not called if none is set, if no call is running, or if the running call has been
+    /// interrupted before.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -139,7 +153,7 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// let call = lane.call(|sleeper| sleeper.recv());
     /// while !lane.interrupt() {
-    ///     std::thread::yield_now(); // it has not started
+    ///     std::thread::yield_now(); // the call has not started
     /// }
     /// assert_eq!(call.wait().unwrap(), Ok(()));
     /// assert!(!lane.interrupt());
@@ -147,7 +161,7 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Blocking
     ///
-    /// The function that was set runs on this thread.
+    /// The interrupter runs on the calling thread.
     pub fn interrupt(&self) -> bool {
         self.lane().object.interrupter.fire(None)
     }

@@ -5,9 +5,10 @@ use crate::io::LaneIo;
 use crate::sync::Arc;
 
 impl<T: 'static> SerialExecutor<T> {
-    /// The object as a reader, a writer and a seeker of [`futures::io`], as far as it is one of [`std::io`].
+    /// Returns the object as an asynchronous reader, writer and seeker of [`futures::io`], as far
+    /// as it is one of [`std::io`].
     ///
-    /// It is one more handle, with buffers of its own.
+    /// The [`LaneIo`] is one more handle of the lane, with buffers of its own.
     ///
     /// ```
     /// use futures::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
@@ -15,7 +16,8 @@ impl<T: 'static> SerialExecutor<T> {
     /// use std::io::{Cursor, SeekFrom};
     ///
     /// # pollster::block_on(async {
-    /// let lane = SerialExecutor::new(Cursor::new(Vec::new())); // or a `File`, a `TcpStream`, a serial port
+    /// // Or a `File`, a `TcpStream`, a serial port.
+    /// let lane = SerialExecutor::new(Cursor::new(Vec::new()));
     /// let mut io = lane.io();
     /// io.write_all(b"Hello, world").await?;
     /// io.flush().await?;

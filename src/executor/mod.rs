@@ -1,4 +1,5 @@
-//! The public face: [`SerialExecutor`] with a file for each kind of method, [`Builder`], [`Opening`], [`WeakSerialExecutor`].
+//! The public face: [`SerialExecutor`] with a file for each kind of method, [`Builder`],
+//! [`Opening`], [`WeakSerialExecutor`].
 
 mod handle;
 mod weak;

@@ -1,4 +1,4 @@
-//! [`Opening`]: a lane whose factory is running.
+//! [`Opening`]: the future of a lane whose factory may fail.
 
 use super::handle::SerialExecutor;
 use crate::error::{OpenError, ThreadError, WaitError};
@@ -16,9 +16,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A lane that is being opened: the future of [`try_new_with`](SerialExecutor::try_new_with).
+/// A lane that is being opened: the future of [`try_new_with`](SerialExecutor::try_new_with) and
+/// [`try_spawn_with`](crate::Builder::try_spawn_with).
 ///
-/// The factory runs on the lane's thread and has started already; polling only watches it.
+/// The factory runs on the lane's thread, as soon as that thread starts. Polling only watches it.
 ///
 /// ```
 /// use serial_executor::{OpenError, SerialExecutor};
@@ -35,27 +36,30 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// [`OpenError`]: the factory's own error, its panic, or a thread that the operating system refused.
+/// The future resolves to an [`OpenError`]: the factory returned an error or panicked, or no thread
+/// could be started.
 ///
 /// # Panics
 ///
-/// When polled again after it has resolved.
+/// Panics if polled again after it has resolved.
 ///
 /// # Cancel safety
 ///
-/// Dropping it abandons the lane. A factory that is running runs to its end, nothing can stop it; what it makes
-/// is dropped on its thread, and the thread ends.
+/// Dropping the future abandons the lane. If the factory has not begun, it never runs. If it is
+/// running, nothing can stop it: it runs to its end, the lane's thread drops what it has made, and
+/// the thread ends.
 #[must_use = "dropping it abandons the lane"]
 pub struct Opening<T, E> {
     receiver: SlotReceiver<Result<(), OpenError<E>>>,
-    /// `None` if there is no thread, and after it has resolved. Dropping it closes the lane.
+    /// `None` if there is no thread, and after the future has resolved. Dropping it closes the
+    /// lane.
     lane: Option<SerialExecutor<T>>,
 }
 
 type Outcome<E> = Arc<Slot<Result<(), OpenError<E>>>>;
 
 impl<T: 'static, E> Opening<T, E> {
-    /// What the lane's thread has to do, and where it leaves the outcome.
+    /// The slot for the outcome, and what the lane's thread has to do to fill it.
     pub(crate) fn prepare(
         make: impl FnOnce() -> Result<T, E> + Send,
     ) -> (Outcome<E>, impl FnOnce(Worker<T>, LaneSpin) + Send)
@@ -112,15 +116,17 @@ impl<T: 'static, E> Opening<T, E> {
     ///
     /// # Errors
     ///
-    /// [`WaitError::Failed`] with the [`OpenError`]; the thread is gone then.
+    /// - [`WaitError::Failed`] with the [`OpenError`]. By then the lane's thread is gone.
+    /// - [`WaitError::WouldDeadlock`] on the lane's own thread, while the factory runs. The lane is
+    ///   abandoned.
     ///
     /// # Panics
     ///
-    /// When it has resolved before.
+    /// Panics if the future has resolved before.
     ///
     /// # Blocking
     ///
-    /// For as long as the factory takes.
+    /// Blocks until the factory has ended.
     pub fn wait(mut self) -> Result<SerialExecutor<T>, WaitError<OpenError<E>>> {
         let lane = self.lane.as_ref().map(|lane| Arc::clone(lane.lane()));
         let opened = self.wait_within(None);
@@ -130,7 +136,8 @@ impl<T: 'static, E> Opening<T, E> {
         opened
     }
 
-    /// Waits for the lane in synchronous code, but no longer than `limit`. `Duration::MAX` is no limit.
+    /// Waits for the lane in synchronous code, but no longer than `limit`. `Duration::MAX` is no
+    /// limit.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -143,16 +150,19 @@ impl<T: 'static, E> Opening<T, E> {
     ///
     /// # Errors
     ///
-    /// [`WaitError::Failed`] with the [`OpenError`], the thread being about to exit; [`WaitError::Timeout`] after
-    /// `limit`, and the future can then be used again.
+    /// - [`WaitError::Failed`] with the [`OpenError`]. The lane's thread may still be about to
+    ///   exit.
+    /// - [`WaitError::WouldDeadlock`] on the lane's own thread, while the factory runs. The future
+    ///   can be used again.
+    /// - [`WaitError::Timeout`] after `limit`. The future can be used again.
     ///
     /// # Panics
     ///
-    /// When it has resolved before.
+    /// Panics if the future has resolved before.
     ///
     /// # Blocking
     ///
-    /// Until the factory is done or for `limit`, whichever comes first.
+    /// Blocks until the factory has ended or for `limit`, whichever is shorter.
     pub fn wait_timeout(&mut self, limit: Duration) -> Result<SerialExecutor<T>, WaitError<OpenError<E>>> {
         self.wait_within(Some(limit))
     }

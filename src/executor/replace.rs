@@ -1,4 +1,4 @@
-//! After a panic: whether the object is poisoned, and what to do about it.
+//! After a panic: whether the object is poisoned, and the two ways to go on.
 
 use super::handle::SerialExecutor;
 use crate::error::CallError;
@@ -6,7 +6,10 @@ use crate::future::Call;
 use crate::lane::{Object, OnObject, PendingReplace};
 
 impl<T: 'static> SerialExecutor<T> {
-    /// Whether the object is not to be called: an earlier call panicked, or there is no object.
+    /// Returns whether the object is poisoned: an earlier call panicked, or a factory panicked and
+    /// left no object.
+    ///
+    /// While a [`replace`](Self::replace) runs, this is `true` as well.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -22,10 +25,10 @@ impl<T: 'static> SerialExecutor<T> {
         !self.lane().object.poison.is_callable()
     }
 
-    /// Vouches for an object that a panic may have left half changed: later calls touch it again.
+    /// Vouches for an object that a panic may have left half changed: calls touch it again.
     ///
-    /// It takes effect at once, also for calls that are queued. While there is no object (its factory panicked) there
-    /// is nothing to vouch for: it has no effect, and [`replace`](Self::replace) is the cure.
+    /// This takes effect at once, also for calls that are queued. While there is no object (after a
+    /// factory has panicked) it has no effect. Then use [`replace`](Self::replace).
     ///
     /// ```
     /// use serial_executor::{CallError, SerialExecutor};
@@ -42,11 +45,14 @@ impl<T: 'static> SerialExecutor<T> {
         self.lane().object.poison.clear();
     }
 
-    /// Queues the replacement of the object: the old one is dropped, then `make` makes a new one, on the lane.
+    /// Queues the replacement of the object: the lane drops the old object, then calls `make` to
+    /// make a new one.
     ///
-    /// It takes its turn like a call, also on a poisoned lane or one without an object, and heals it for those
-    /// behind. The order matters to objects of which there can be only one at a time: a port, a lock file. The factory
-    /// cannot return an error; the [guide](crate::guide#how-do-i-reconnect-after-an-error) reconnects with one that can.
+    /// The replacement takes its turn like a call, even if the object is poisoned or missing. The
+    /// calls queued behind it find the new object. The old object is dropped first because some
+    /// resources, such as a port or a lock file, can be held only once at a time. The factory
+    /// cannot return an error; the [guide](crate::guide#how-do-i-reconnect-after-an-error)
+    /// reconnects with one that can.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -62,8 +68,15 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// The future resolves to [`CallError::Closed`] on a closed lane, and to [`CallError::Panicked`] if the factory
-    /// panics; the lane then has no object.
+    /// The future resolves to a [`CallError`]:
+    ///
+    /// - [`Closed`](CallError::Closed) if the lane is closed, or is aborted before the
+    ///   replacement's turn. The factory never starts.
+    /// - [`Panicked`](CallError::Panicked) if the factory panics. The lane then has no object.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before the replacement has started cancels it. See [`Call`].
     pub fn replace(&self, make: impl FnOnce() -> T + Send + 'static) -> Call<()> {
         let pending = PendingReplace::new(self.lane());
         self.submit(OnObject(move |object: &mut Object<'_, T>| {

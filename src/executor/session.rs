@@ -5,10 +5,11 @@ use crate::future::{Call, OpenSession, Session};
 use crate::sync::Arc;
 
 impl<T: 'static> SerialExecutor<T> {
-    /// Queues a request to have the object for several calls in a row, with awaits in between: a transaction.
+    /// Queues a request for a [`Session`]: the object for several calls in a row, with awaits in
+    /// between, as in a transaction.
     ///
-    /// When the calls before it have run, the future resolves to a [`Session`]. From then on the lane runs the
-    /// session's calls and no others, until it is dropped.
+    /// When the calls before it have run, the future resolves to the session. From then on the lane
+    /// runs the calls of the session and no others, until the session is dropped.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -16,9 +17,9 @@ impl<T: 'static> SerialExecutor<T> {
     /// # pollster::block_on(async {
     /// let lane = SerialExecutor::new(vec![1]);
     /// let mut session = lane.session().await?;
-    /// let other = lane.call(|list| list.push(9)); // has to wait
+    /// let other = lane.call(|list| list.push(9)); // waits until the session is over
     /// let last = session.call(|list| list.last().copied()).await?;
-    /// session.call(move |list| list.extend(last)).await?; // still the last
+    /// session.call(move |list| list.extend(last)).await?; // it is still the last one
     /// session.close();
     /// other.await?;
     /// assert_eq!(lane.call(|list| list.clone()).await?, [1, 1, 9]);
@@ -29,11 +30,12 @@ impl<T: 'static> SerialExecutor<T> {
     /// # Errors
     ///
     /// The future resolves to [`CallError::Closed`](crate::CallError::Closed) or
-    /// [`Poisoned`](crate::CallError::Poisoned) as that of a call does.
+    /// [`CallError::Poisoned`](crate::CallError::Poisoned), like that of a call.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future before it has resolved gives the turn back, whether the lane has reached it or not.
+    /// If the future is dropped before it has resolved, there is no session: the lane goes on with
+    /// the next call, whether or not it had reached the request.
     pub fn session(&self) -> Call<Session<T>> {
         self.submit(OpenSession(Arc::clone(self.lane())))
     }

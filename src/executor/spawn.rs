@@ -5,8 +5,10 @@ use crate::panic::drop_quietly;
 use crate::queue::TaskEvent;
 use futures::task::{FutureObj, Spawn, SpawnError};
 
-/// Futures that run on the lane's thread, between its calls: for an async client that must stay on the thread of the object,
-/// or a timer that makes calls now and then.
+/// Runs futures on the lane's thread, between its calls.
+///
+/// Use it for an async client that must stay on the thread of the object, or for a timer that makes
+/// calls now and then.
 ///
 /// ```
 /// use futures::task::SpawnExt;
@@ -28,20 +30,25 @@ use futures::task::{FutureObj, Spawn, SpawnError};
 /// # });
 /// ```
 ///
-/// They take turns with the calls, a poll after each call as long as both are there, and wait while there is a
-/// [`Session`](crate::Session). They are no calls: they do not see the object, do not count in the
-/// [`Stats`](crate::Stats) or the capacity, and are not interrupted. A panic ends the future, and nothing else.
+/// Spawned futures take turns with the calls: while there are both, the lane polls one future after
+/// each call. While there is a [`Session`](crate::Session), it polls none. Spawned futures are not
+/// calls: they do not see the object, do not count in the [`Stats`](crate::Stats) or the capacity,
+/// and are not interrupted. A panic ends the future, and nothing else.
 ///
-/// They do not keep the lane open either: when it has been closed and its calls have run, futures that are not done are dropped
-/// on its thread, before the object. A future that holds a handle of its own lane keeps it open as long as it lives; give it a
+/// Spawned futures do not keep the lane open. When the lane has been closed and its calls have run,
+/// it drops the futures that are not done, on its thread, before the object. A future that holds a
+/// handle of its own lane keeps the lane open as long as the future lives; give it a
 /// [`WeakSerialExecutor`](crate::WeakSerialExecutor).
 ///
-/// A future that blocks blocks the lane. One that asks for a [`session`](SerialExecutor::session) of its own lane, or whose end
-/// the holder of a session awaits, waits for ever, and the lane with it, until an [`abort`](SerialExecutor::abort).
+/// A future that blocks blocks the lane. In two cases a task waits for ever, and the lane with it,
+/// until an [`abort`](SerialExecutor::abort): a future asks for a
+/// [`session`](SerialExecutor::session) of its own lane; or the holder of a session awaits the end
+/// of a future that was spawned on the lane.
 ///
 /// # Errors
 ///
-/// [`SpawnError`] when the lane is closed. The future is dropped where it is, without having been polled.
+/// [`SpawnError`] if the lane is closed. The future is then dropped on the calling thread, without
+/// having been polled.
 impl<T: 'static> Spawn for SerialExecutor<T> {
     fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
         self.lane().queue.schedule(TaskEvent::Spawned(future), false).map_err(|refused| {

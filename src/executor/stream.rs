@@ -1,4 +1,4 @@
-//! Calls that give more than one value.
+//! Calls that give many values.
 
 use super::handle::SerialExecutor;
 use crate::lane::Job;
@@ -6,14 +6,15 @@ use crate::stream::{CallStream, Emitter, StreamJob};
 use crate::sync::Arc;
 
 impl<T: 'static> SerialExecutor<T> {
-    /// Queues a closure that emits items; what comes back is the stream of them.
+    /// Queues a closure that emits items, and returns the stream of these items.
     ///
-    /// The closure takes its turn like a [`call`](Self::call), and is one call in the [`stats`](Self::stats). While it
-    /// runs the lane is its own: calls behind it wait. Its items can be taken as soon as they are emitted. When
-    /// `bound` items wait (0 counts as 1), the next [`emit`](Emitter::emit) blocks the lane until one is taken, so a
-    /// slow consumer costs no memory.
+    /// The closure takes its turn like a [`call`](Self::call), and counts as one call in the
+    /// [`stats`](Self::stats). While it runs, later calls wait. An item can be taken as soon as the
+    /// closure has emitted it. When `bound` items wait to be taken (0 counts as 1), the next
+    /// [`emit`](Emitter::emit) blocks the lane until one is taken. So a slow consumer costs no
+    /// memory.
     ///
-    /// An iterator over the object, in one line:
+    /// An iterator over the object:
     ///
     /// ```
     /// use futures::StreamExt;
@@ -21,7 +22,9 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # pollster::block_on(async {
     /// let lane = SerialExecutor::new((1..=1000).collect::<Vec<u32>>());
-    /// let mut items = lane.stream(16, |list, out| { let _ = list.iter().try_for_each(|n| out.emit(*n)); });
+    /// let mut items = lane.stream(16, |list, out| {
+    ///     let _ = list.iter().try_for_each(|n| out.emit(*n));
+    /// });
     /// let mut sum = 0;
     /// while let Some(n) = items.next().await {
     ///     sum += n?;
@@ -31,7 +34,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// # }).unwrap();
     /// ```
     ///
-    /// The lines of a file, where each can fail by itself:
+    /// The lines of a file, where each line can fail by itself:
     ///
     /// ```
     /// use futures::TryStreamExt;
@@ -40,16 +43,21 @@ impl<T: 'static> SerialExecutor<T> {
     /// use std::io::{BufRead, BufReader};
     ///
     /// # pollster::block_on(async {
-    /// let lane = SerialExecutor::try_new_with(|| File::open("Cargo.toml").map(BufReader::new)).await?;
-    /// let lines = lane.stream(16, |file, out| { let _ = file.lines().try_for_each(|line| out.emit(line)); });
+    /// let open = || File::open("Cargo.toml").map(BufReader::new);
+    /// let lane = SerialExecutor::try_new_with(open).await?;
+    /// let lines = lane.stream(16, |file, out| {
+    ///     let _ = file.lines().try_for_each(|line| out.emit(line));
+    /// });
     ///
-    /// let lines: Vec<String> = lines.map_err(std::io::Error::from).and_then(std::future::ready).try_collect().await?;
+    /// let lines = lines.map_err(std::io::Error::from).and_then(std::future::ready);
+    /// let lines: Vec<String> = lines.try_collect().await?;
     /// assert_eq!(lines[0], "[package]");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// ```
     ///
-    /// What fails before the first item (a query that cannot be prepared) is an item, too: a closure inside gives it a `?`.
+    /// If something fails before the first item (a query that cannot be prepared, say), emit the
+    /// error as an item. A closure inside the closure makes `?` possible:
     ///
     /// ```
     /// use futures::StreamExt;
@@ -76,8 +84,8 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// The last item of the stream may be a [`CallError`](crate::CallError): the lane is closed or aborted, the object
-    /// poisoned, or the closure panicked. See [`CallStream`].
+    /// The last item of the stream may be a [`CallError`](crate::CallError): the lane is closed or
+    /// aborted, the object is poisoned, or the closure panicked. See [`CallStream`].
     ///
     /// # Cancel safety
     ///
@@ -85,7 +93,8 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Blocking
     ///
-    /// Neither this nor polling the stream blocks. A stream that nobody polls, and nobody drops, blocks the lane.
+    /// Neither this method nor polling the stream blocks. A stream that is neither polled nor
+    /// dropped blocks the lane.
     pub fn stream<I: Send + 'static>(
         &self,
         bound: usize,

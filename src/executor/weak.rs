@@ -6,9 +6,11 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Weak;
 
-/// A handle that does not keep its lane open: for whatever the lane itself owns, and for observers.
+/// A handle that does not keep its lane open. Made by [`SerialExecutor::downgrade`].
 ///
-/// An object (or a queued closure) that holds a [`SerialExecutor`] of its own lane would keep it open for ever.
+/// Use it in the object, in closures and futures of the lane, and in observers. An object that
+/// holds a [`SerialExecutor`] of its own lane keeps the lane open as long as it holds it, perhaps
+/// for ever. So does a queued closure until it has run.
 ///
 /// ```
 /// use serial_executor::{SerialExecutor, WeakSerialExecutor};
@@ -41,7 +43,7 @@ pub struct WeakSerialExecutor<T> {
 }
 
 impl<T> WeakSerialExecutor<T> {
-    /// A handle again, unless the last one is gone.
+    /// Returns a handle of the lane, or `None` if the last handle has been dropped.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
