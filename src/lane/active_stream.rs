@@ -1,4 +1,4 @@
-//! [`ActiveStream`]: what an abort of the lane must know of streams.
+//! [`ActiveStream`]: the stream that an abort of the lane has to end.
 
 use crate::sync::{Arc, Mutex};
 
@@ -10,8 +10,8 @@ pub(crate) trait Abortable: Send + Sync {
 
 /// The stream whose closure runs, if there is one.
 ///
-/// The abort and the closure's start may come in either order. An abort aborts the stream that it finds here; a stream that starts
-/// after an abort is aborted as it starts.
+/// The abort and the closure's start may come in either order. An abort aborts the stream that it
+/// finds here; a stream that starts after an abort is aborted as it starts.
 pub(crate) struct ActiveStream(Mutex<State>);
 
 enum State {
@@ -37,7 +37,8 @@ impl ActiveStream {
         }
     }
 
-    /// The closure has ended. The caller of `enter` still has the stream, so this drops nothing of it.
+    /// The closure has ended. The caller of `enter` still holds the stream, so this drops nothing
+    /// of it.
     pub(crate) fn leave(&self) {
         let mut state = self.0.lock();
         if let State::Running(_) = *state {

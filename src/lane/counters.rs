@@ -5,7 +5,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// What became of the jobs that the lane took from the queue.
 ///
-/// Only the lane writes it, before it publishes the result of the job; the publication orders the two.
+/// Only the lane writes the counters, before it publishes the result of the job. So a thread that
+/// has the result sees that it was counted.
 #[derive(Default)]
 pub(crate) struct Counters {
     completed: AtomicU64,

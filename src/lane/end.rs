@@ -1,8 +1,13 @@
 //! [`End`]: the outcome of a lane, and the futures that wait for it.
 //!
-//! A lane ends in this order. Nothing is queued any more (the thread that aborts takes the jobs out and drops them, perhaps still
-//! now). The object goes to the first waiter whose future is still there, or is dropped. The outcome is stored. The futures that
-//! wait are woken. The thread returns, and `Ended::wait` joins it.
+//! A lane ends in this order:
+//!
+//! 1. Nothing is queued any more. (After an abort, the aborting thread may still be dropping the
+//!    jobs that it took out.)
+//! 2. The lane drops the interrupter, then the spawned futures.
+//! 3. It gives the object to the first waiter whose future is still there, or drops it.
+//! 4. It stores the outcome and wakes the futures that wait.
+//! 5. The thread returns, and `Ended::wait` joins it.
 
 use super::id::LaneId;
 use crate::panic::{Panic, drop_quietly};
@@ -15,12 +20,13 @@ use std::task::{Context, Poll, Waker};
 /// The outcome of a lane, and the futures that wait for it.
 pub(crate) struct End {
     state: Mutex<State>,
-    /// Locked while a thread joins it, so that a second one also waits until the thread is gone.
+    /// A thread that joins it holds the lock meanwhile, so a second one also waits until the lane's
+    /// thread is gone.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 enum State {
-    /// The lane lives. The wakers are those of the futures that wait, by the number of the future.
+    /// The lane has not ended. The wakers of the futures that wait, by the number of the future.
     Ahead {
         wakers: BTreeMap<u64, Option<Waker>>,
         next: u64,
@@ -36,12 +42,13 @@ impl End {
         }
     }
 
-    /// Takes charge of the lane's thread. Called once, before there is a handle.
+    /// Stores the lane's thread, to be joined. Called once, before there is a handle.
     pub(crate) fn set_thread(&self, thread: JoinHandle<()>) {
         *self.thread.lock() = Some(thread);
     }
 
-    /// Stores the outcome and wakes the futures that wait. Called once, as the last thing that the lane does.
+    /// Stores the outcome and wakes the futures that wait. Called once, as the last thing that the
+    /// lane does.
     pub(crate) fn finish(&self, outcome: Result<(), Panic>) {
         let before = std::mem::replace(&mut *self.state.lock(), State::Over(outcome));
         if let State::Ahead { wakers, .. } = before {
@@ -49,7 +56,8 @@ impl End {
         }
     }
 
-    /// The outcome. Registers the waker of `cx` under `key`, the number of the future, if the lane has not ended.
+    /// Returns the outcome if the lane has ended. Otherwise registers the waker of `cx` under
+    /// `key`, the number of the future, which the first poll assigns.
     pub(crate) fn poll(&self, key: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<Result<(), Panic>> {
         poll_or_register(&self.state, cx, |state| match state {
             State::Over(outcome) => Ok(Poll::Ready(outcome.as_ref().map_err(Panic::share).copied())),
@@ -79,7 +87,8 @@ impl End {
         matches!(&*self.state.lock(), State::Over(_))
     }
 
-    /// Waits until the thread is gone, unless this is that thread, in the destructor of a thread-local.
+    /// Waits until the lane's thread is gone. On that thread itself, in the destructor of a
+    /// thread-local, returns at once.
     pub(crate) fn join(&self, lane: LaneId) {
         if lane.is_current() {
             return;

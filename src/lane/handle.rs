@@ -18,7 +18,7 @@ impl<T> Drop for Handle<T> {
     }
 }
 
-/// Of the public handle.
+/// The text of the public handle.
 impl<T> fmt::Debug for Handle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stats = self.lane.stats();

@@ -8,7 +8,8 @@ use std::cell::Cell;
 pub(crate) struct LaneId(usize);
 
 per_thread! {
-    /// The lane that this thread serves. It is never reset: the destructors of other thread-locals run later, and may ask.
+    /// The lane that this thread serves. It is never reset, because destructors of other
+    /// thread-locals run later and may ask.
     static SERVED: Cell<Option<LaneId>> = Cell::new(None);
 }
 

@@ -1,24 +1,28 @@
 //! [`Interrupter`]: makes the running call return early, and no other.
 //!
-//! The user's function is called on the thread that drops the running call, aborts or interrupts. One atomic word says for which
-//! job that may happen, if for any. It holds the job's sequence number and one of these states:
+//! The thread that drops the running call, aborts or interrupts calls the user's function. One
+//! atomic word says which job may be interrupted, if any. It holds the job's sequence number and
+//! one of these states:
 //!
-//! | state     | set by                             | `fire`                             | `finish` (the lane, after the job)                       |
-//! |-----------|------------------------------------|------------------------------------|----------------------------------------------------------|
-//! | `STOPPED` | `finish`, `disarm`                 | nothing                            | nothing                                                  |
-//! | `RUNNING` | the lane, as it takes a call       | goes to `FIRING`, then calls       | goes to `STOPPED`                                        |
-//! | `FIRING`  | `fire`                             | nothing: the call is being told    | waits until the word is `FIRED`, then goes to `STOPPED`  |
-//! | `FIRED`   | `fire`, when the function returns  | nothing: the call has been told    | goes to `STOPPED`                                        |
+//! | state     | set by                 | `fire`                  | `finish`, after the job |
+//! |-----------|------------------------|-------------------------|-------------------------|
+//! | `STOPPED` | `finish`, `disarm`     | nothing                 | nothing                 |
+//! | `RUNNING` | the lane, taking a job | to `FIRING`, then calls | to `STOPPED`            |
+//! | `FIRING`  | `fire`                 | nothing (in progress)   | waits for `FIRED`       |
+//! | `FIRED`   | `fire`, having called  | nothing (done)          | to `STOPPED`            |
 //!
-//! The thread whose compare-exchange moves the word from `RUNNING` to `FIRING` calls the function, so each call is interrupted
-//! once at most. An interrupt cannot hit the next job, because the lane does not go on from a job in `FIRING`. It cannot miss
-//! its own job either: the lane sets `RUNNING` under the lock under which it takes the job out of the queue, so a thread that no
+//! The thread whose compare-exchange moves the word from `RUNNING` to `FIRING` calls the function,
+//! so each call is interrupted at most once. An interrupt cannot hit the next job, because the lane
+//! does not go on from a job in `FIRING`. It cannot miss its own job either: the lane sets
+//! `RUNNING` under the lock under which it takes the job out of the queue, so a thread that no
 //! longer finds the job in the queue finds it running.
 //!
-//! A job in which no user code runs (the lane opens a session, or refuses a call) is not `RUNNING`: to fire would hurt the object
-//! and stop nothing.
+//! A job in which no user code runs is not to be interrupted: that would harm the object and stop
+//! nothing. So the word stays `STOPPED` while the lane opens a session, and the lane calls `finish`
+//! before it drops the closure of a call that it refuses.
 //!
-//! Without a function the word stays `STOPPED`. All that a job then pays is one load of a flag that only the lane writes.
+//! Without a function the word stays `STOPPED`. A job then pays for one load of a flag that only
+//! the lane writes.
 
 use crate::panic::{drop_quietly, quietly};
 use crate::sync::thread::{self, Thread};
@@ -37,7 +41,7 @@ pub(crate) struct Interrupter {
     /// Whether there is a function. Only the lane writes and reads it.
     armed: AtomicBool,
     word: AtomicU64,
-    /// The lane exchanges it, and only while the word is `STOPPED`.
+    /// Only the lane exchanges it, and only while the word is `STOPPED`.
     function: Mutex<Option<Armed>>,
 }
 
@@ -59,7 +63,8 @@ impl Interrupter {
         }
     }
 
-    /// The job is over: from here on nothing fires for it. Waits for a function that is being called.
+    /// The job is over: from here on nothing fires for it. Waits for a function that is being
+    /// called.
     pub(crate) fn finish(&self) {
         if self.armed.load(Ordering::Relaxed) {
             self.wait_idle();
@@ -72,7 +77,8 @@ impl Interrupter {
             let word = self.word.load(Ordering::Acquire);
             match word & STATE {
                 STOPPED => return,
-                // The thread that fires unparks this one afterwards. After any other unpark this thread checks again.
+                // The thread that fires unparks this one afterwards. After any other unpark this
+                // thread checks again.
                 FIRING => thread::park(),
                 _ => {
                     if self.word.compare_exchange(word, STOPPED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -84,14 +90,15 @@ impl Interrupter {
         }
     }
 
-    /// Exchanges the function. Called by the lane, in a job that is not interrupted any more after this.
+    /// Exchanges the function. Called by the lane, in a job that is not interrupted after this.
     pub(crate) fn arm(&self, function: Function) {
         self.disarm();
         *self.function.lock() = Some(Armed { function, thread: thread::current() });
         self.armed.store(true, Ordering::Relaxed);
     }
 
-    /// Drops the function. Called by the lane, before it drops the object that the function is about.
+    /// Drops the function. Called by the lane, before it drops the object that the function is
+    /// about.
     pub(crate) fn disarm(&self) {
         self.finish();
         self.armed.store(false, Ordering::Relaxed);
@@ -99,7 +106,8 @@ impl Interrupter {
         drop_quietly(function);
     }
 
-    /// Calls the function, if the job with this number (`None`: any) is running, and if it is the first time for it.
+    /// Calls the function if the job with this number (`None`: any job) is running and has not been
+    /// interrupted before. Returns whether it did.
     pub(crate) fn fire(&self, job: Option<u64>) -> bool {
         let word = self.word.load(Ordering::Acquire);
         if word & STATE != RUNNING || job.is_some_and(|job| job != word >> 2) {
@@ -116,7 +124,7 @@ impl Interrupter {
             unreachable!("the lane takes the function away only while no thread calls it");
         };
         quietly(|| function());
-        // Before the lane goes on, because the lane is to drop the last reference.
+        // Before the lane goes on, so that the lane drops the last reference.
         drop(function);
         self.word.store(word & !STATE | FIRED, Ordering::Release);
         thread.unpark();

@@ -1,7 +1,8 @@
 //! A call inside the crate: the closure and the result that it leaves, in one allocation.
 //!
-//! The queue holds the allocation as `dyn Job<T>`, which does not know `R`. The future of the call holds the same one as
-//! `dyn HasSlot<..>`, which does not know `T`. Its two halves are two state machines:
+//! The queue holds the allocation as `dyn Job<T>`, which does not know `R`. The future of the call
+//! holds the same allocation as `dyn HasSlot<..>`, which does not know `T`. The two halves of a job
+//! are two state machines:
 //!
 //! | work   | slot     | the call is                                |
 //! |--------|----------|--------------------------------------------|
@@ -12,11 +13,11 @@
 //! | `None` | `Filled` | finished or discarded, its result not read |
 //! | `None` | `Closed` | running and abandoned, or finished         |
 //!
-//! A post has the first half only, because its future waits for the queue and not for the closure. So has a stream, whose
-//! closure leaves its items in a channel.
+//! A post has only the first half, because its future waits for the queue and not for the closure.
+//! A stream also has only the first half, because its closure leaves the items in a channel.
 //!
-//! Exactly-once rests on the queue: a job can be taken out of it only once, and the thread that takes it out calls one of `run`,
-//! `cancel` and `discard`.
+//! Exactly-once rests on the queue: a job can be taken out of it only once, and the thread that
+//! takes it out calls one of `run`, `cancel` and `discard`.
 
 use super::object::Object;
 use crate::error::CallError;
@@ -28,7 +29,7 @@ use crate::take_once::TakeOnce;
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterRun {
-    /// Nothing else refers to it, and nothing foreign is left in it: a caller may free it.
+    /// Nothing else refers to it, and nothing foreign is left in it. A caller may free it.
     Retire,
     /// Its future may still refer to it.
     Release,
@@ -39,7 +40,7 @@ pub(crate) trait Job<T>: Send + Sync {
     /// Runs the closure and publishes its result. Called on the lane.
     fn run(&self, object: &mut Object<'_, T>) -> AfterRun;
 
-    /// Whether user code runs in it, which an interrupt could be meant for.
+    /// Whether user code runs in it, for which an interrupt could be meant.
     fn is_interruptible(&self) -> bool;
 
     /// Drops the closure without running it.
@@ -53,7 +54,7 @@ pub(crate) trait Job<T>: Send + Sync {
 pub(crate) trait Work<T>: Send {
     type Output: Send;
 
-    /// False where no user code runs: an interrupt would hit the object, and no call.
+    /// False where no user code runs: an interrupt would hit the object, and stop no call.
     const IS_INTERRUPTIBLE: bool = true;
 
     fn run(self, object: &mut Object<'_, T>) -> Result<Self::Output, CallError>;
@@ -114,7 +115,8 @@ where
     fn run(&self, object: &mut Object<'_, T>) -> AfterRun {
         let Some(work) = self.work.take() else { return AfterRun::Release };
         let result = work.run(object);
-        // Before the slot is filled: a caller that sees the result finds it counted, and one that drops it interrupts nothing.
+        // Before the slot is filled. So a caller that sees the result finds it counted, and a
+        // caller that drops it interrupts nothing.
         object.finish(&result);
         let unread = self.slot.fill(result);
         let after = if unread.is_some() { AfterRun::Retire } else { AfterRun::Release };

@@ -1,7 +1,8 @@
-//! The lane: the object, the jobs that are done to it, and the worker that does them.
+//! The lane: the object, the jobs that run on it, and the worker that runs them.
 //!
-//! [`object`] is what only the lane's thread has, and [`shared`] what handles, futures and thread have in common. A [`job`] is a call
-//! inside the crate. The [`worker`] takes jobs from the queue and runs them on the object, on the thread that it makes its own.
+//! [`object`] has what only the lane's thread can reach, and [`shared`] what handles, futures and
+//! that thread have in common. A [`job`] is a call inside the crate. The [`worker`] makes its
+//! thread the lane's thread, takes jobs from the queue and runs them on the object.
 
 mod id;
 mod poison;

@@ -1,7 +1,8 @@
-//! [`Object`]: the user's value, which only the lane's thread has, and [`ObjectState`], what every thread may know of it.
+//! [`Object`]: the user's value, which only the lane's thread can reach; and [`ObjectState`]: what
+//! every thread may know about it.
 //!
-//! The value is a local variable of the lane's thread. Nothing else can reach it. That is how an object that is neither
-//! `Send` nor `Sync` can serve the whole program.
+//! The value is a local variable of the lane's thread. Nothing else can reach it. That is how an
+//! object that is neither `Send` nor `Sync` can serve the whole program.
 
 use super::active_stream::ActiveStream;
 use super::counters::Counters;
@@ -11,7 +12,7 @@ use crate::error::CallError;
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::sync::Arc;
 
-/// What handles, futures and the lane share of the object.
+/// What handles, futures and the lane's thread share about the object.
 pub(crate) struct ObjectState {
     pub(crate) poison: Poison,
     pub(crate) interrupter: Interrupter,
@@ -85,7 +86,8 @@ impl<'lane, T> Object<'lane, T> {
                 CallError::Panicked(panic)
             }),
             _ => {
-                // The closure does not run. An interrupt is not for what the destructors of its captures do.
+                // The closure does not run, so there is nothing to interrupt while the destructors
+                // of its captures run.
                 self.state.interrupter.finish();
                 drop_quietly(Some(f));
                 Err(CallError::Poisoned)
@@ -103,7 +105,8 @@ impl<'lane, T> Object<'lane, T> {
         Ok(())
     }
 
-    /// The job that runs is over, but for its result: it is not interrupted any more, and it counts.
+    /// The job has run, but its result is not published. From here on the job is not interrupted,
+    /// and it counts.
     pub(crate) fn finish<R>(&self, result: &Result<R, CallError>) {
         self.state.interrupter.finish();
         self.state.counters.count(result);

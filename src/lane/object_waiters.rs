@@ -4,10 +4,12 @@ use crate::error::IntoInnerError;
 use crate::slot::{Slot, SlotReceiver};
 use crate::sync::{Arc, Mutex};
 
-/// A future that waits for the object. The lane sees it through this trait because its object may be one that cannot leave the
-/// thread; then nothing ever waits.
+/// A future that waits for the object. Only an object that is `Send` can be waited for, but a lane
+/// may have any object. So the lane sees the futures through this trait; if the object is not
+/// `Send`, there are none.
 trait Waiter<T>: Send + Sync {
-    /// Gives the object, or the reason why there is none. It comes back if the future was dropped.
+    /// Gives the future the object, or the reason why there is none. Returns it if the future was
+    /// dropped.
     fn offer(&self, object: Result<T, IntoInnerError<T>>) -> Option<Result<T, IntoInnerError<T>>>;
 
     fn is_dropped(&self) -> bool;
@@ -31,7 +33,7 @@ impl<T> ObjectWaiters<T> {
         Self(Mutex::new(Some(Vec::new())))
     }
 
-    /// Asks for the object. The lane is to be closed after this.
+    /// Adds a future that waits for the object. The caller closes the lane after this.
     pub(crate) fn add(&self) -> SlotReceiver<Result<T, IntoInnerError<T>>>
     where
         T: Send + 'static,
@@ -49,8 +51,8 @@ impl<T> ObjectWaiters<T> {
         SlotReceiver::new(slot)
     }
 
-    /// Gives the object to the first future that still waits, and the reason to the others. Returns an object that no future
-    /// took.
+    /// Gives the object to the first future that still waits, and an error to the others. Returns
+    /// an object that no future took.
     #[must_use = "the caller drops what no future took, while it holds no lock"]
     pub(super) fn hand_over(
         &self,

@@ -1,15 +1,15 @@
 //! [`Poison`]: whether the object may be called. [`OnPanic`]: what a panic makes of it.
 //!
-//! | state      | set by                                                   | a call     | `clear`           |
-//! |------------|----------------------------------------------------------|------------|-------------------|
-//! | `CALLABLE` | the lane, when it has an object; `clear`                 | runs       | nothing           |
-//! | `POISONED` | the lane, when a call panics                             | is refused | goes to `CALLABLE` |
-//! | `EMPTY`    | the lane, when a factory panics, and while it replaces   | is refused | nothing           |
+//! | state      | set by                                           | a call     | `clear`       |
+//! |------------|--------------------------------------------------|------------|---------------|
+//! | `CALLABLE` | the lane, when it has an object; `clear`         | runs       | nothing       |
+//! | `POISONED` | the lane, when a call panics                     | is refused | to `CALLABLE` |
+//! | `EMPTY`    | the lane, when a factory panics and in `replace` | is refused | nothing       |
 //!
-//! The lane alone decides whether a closure touches the object, on its own thread, and no thread reaches the object through
-//! this value. So it needs no ordering but its own. The state shares one atomic word with the number of `replace` calls that
-//! are queued or running, so that one load tells both. Two loads could pair a state from the middle of a `replace` with a
-//! number from before or after it.
+//! Only the lane decides, on its own thread, whether a closure touches the object, and no thread
+//! reaches the object through this word. So relaxed ordering is enough. The state shares the word
+//! with the number of `replace` calls that are queued or running, so that one load tells both. Two
+//! loads could pair a state from the middle of a `replace` with a number from before or after it.
 
 use crate::sync::{AtomicUsize, Ordering};
 
@@ -24,11 +24,14 @@ use crate::sync::{AtomicUsize, Ordering};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnPanic {
-    /// The object counts as half changed: later calls resolve [`Poisoned`](crate::CallError::Poisoned) and do not touch it,
-    /// until [`clear_poison`](crate::SerialExecutor::clear_poison) or [`replace`](crate::SerialExecutor::replace).
+    /// The object counts as half changed. Later calls resolve to
+    /// [`Poisoned`](crate::CallError::Poisoned) and do not touch it, until
+    /// [`clear_poison`](crate::SerialExecutor::clear_poison) or
+    /// [`replace`](crate::SerialExecutor::replace).
     #[default]
     Poison,
-    /// Nothing: later calls find the object as the panic left it. For objects that no panic can leave half changed.
+    /// Nothing. Later calls find the object as the panic left it. Use this for objects that no
+    /// panic can leave half changed.
     Continue,
 }
 
@@ -51,7 +54,8 @@ impl Poison {
         self.word.load(Ordering::Relaxed) & STATE == CALLABLE
     }
 
-    /// Whether the object is not callable, and no replacement is pending that would change this for a call made now.
+    /// Whether the object is not callable, and no replacement is pending that would change this for
+    /// a call made now.
     pub(crate) fn rejects_calls(&self) -> bool {
         let word = self.word.load(Ordering::Relaxed);
         word & STATE != CALLABLE && word < ONE_REPLACE
@@ -78,7 +82,7 @@ impl Poison {
     }
 
     fn set(&self, to: usize, from: impl Fn(usize) -> bool) {
-        // An error means that the state is another one.
+        // An error means that `from` rejects the present state, which then stays.
         let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
             from(word & STATE).then_some(word & !STATE | to)
         });

@@ -36,8 +36,9 @@ impl<T> Lane<T> {
 
     /// What has become of the calls.
     ///
-    /// While the queue is locked the lane takes no job, so at most the job that runs can finish and be counted. The difference
-    /// between the jobs that were taken and those that were counted is that one job.
+    /// While the queue is locked the lane takes no job, so at most the running job can finish and
+    /// be counted. The difference between the jobs that were taken and the jobs that were counted
+    /// is that one job.
     pub(crate) fn stats(&self) -> Stats {
         let (counts, finished) = self.queue.counts_and(|| self.object.counters.read());
         let taken = counts.accepted - counts.pending as u64 - counts.cancelled - counts.discarded;
@@ -53,21 +54,23 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Refuses new calls, drops those that have not started, on this thread, and interrupts the one that runs.
+    /// Refuses new calls, drops those that have not started, on this thread, and interrupts the
+    /// running one.
     ///
-    /// Each call resolves when its closure is gone, so that a caller that sees `Closed` has its captures back. The price is that
-    /// a slow destructor delays the calls behind it.
+    /// Each call resolves after its closure is dropped, so a caller that sees `Closed` knows that
+    /// its captures are gone. The price is that a slow destructor delays the calls behind it.
     ///
-    /// A stream that runs is aborted before the first destructor, which could hold that up, and after the calls behind it are
-    /// taken out, of which none may find the object as the aborted stream leaves it.
+    /// A running stream is aborted after the calls behind it were taken out, because none of them
+    /// may find the object as the aborted stream leaves it; and before the first destructor runs,
+    /// because a slow one would delay it.
     pub(crate) fn abort(&self) {
         self.queue.abort(|| self.object.active_stream.abort(), |job| job.discard(CallError::Closed));
         self.object.interrupter.fire(None);
     }
 }
 
-/// A `replace` that is queued or running. It belongs to the closure of the call, so it ends when the closure does, whether that
-/// ran, panicked, was cancelled or was discarded.
+/// A `replace` that is queued or running. The closure of the call owns it, so it ends when the
+/// closure does, whether the closure ran, panicked, was cancelled or was discarded.
 pub(crate) struct PendingReplace<T>(Arc<Lane<T>>);
 
 impl<T> PendingReplace<T> {
@@ -83,7 +86,7 @@ impl<T> Drop for PendingReplace<T> {
     }
 }
 
-/// A lane as its futures see it, which do not know the type of the object.
+/// A lane as its futures see it: without the type of the object.
 pub(crate) trait AnyLane: Send + Sync {
     fn id(&self) -> LaneId;
 
@@ -91,7 +94,8 @@ pub(crate) trait AnyLane: Send + Sync {
 
     fn caller_spin(&self) -> &CallerSpin;
 
-    /// Takes a call out of the queue and drops its closure here, or interrupts it if it is running.
+    /// Takes the call out of the queue and drops its closure on this thread; or interrupts the call
+    /// if it is running.
     fn cancel(&self, sequence: u64);
 
     fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
@@ -130,7 +134,7 @@ impl<T> AnyLane for Lane<T> {
 
 impl<T> Schedule for Lane<T> {
     fn schedule(&self, event: TaskEvent) {
-        // A lane that polls no more has dropped the future, so the event is not needed.
+        // A lane that no longer polls has dropped the future, so the event is not needed.
         let _ = self.queue.schedule(event, true);
     }
 }

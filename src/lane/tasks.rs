@@ -1,8 +1,9 @@
 //! [`Tasks`]: the spawned futures of a lane.
 //!
-//! A future lives on the lane's thread, beside the object and apart from it. Other threads have only its number, in a waker.
-//! Spawning and waking are events in the lane's queue, which the lane takes in turn with the jobs. So a future is polled and
-//! dropped on the lane by construction, and a waker that outlives the lane holds nothing of it.
+//! A future lives on the lane's thread, beside the object and apart from it. Other threads have
+//! only its number, in a waker. Spawning and waking are events in the lane's queue, which the lane
+//! takes in turn with the jobs. So the lane's thread alone polls and drops the future, and a waker
+//! that outlives the lane holds nothing of it.
 
 use crate::memory::shrink_to;
 use crate::panic::{catch, drop_quietly};
@@ -15,10 +16,10 @@ use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll, Wake, Waker};
 
-/// For how many futures memory is kept.
+/// Memory for this many futures is kept.
 const KEPT: usize = 64;
 
-/// Where the waker of a future puts its event: a lane of any type.
+/// Where the waker of a future puts its event: a lane with any type of object.
 pub(crate) trait Schedule: Send + Sync {
     /// Queues the event if the lane still works.
     fn schedule(&self, event: TaskEvent);
@@ -40,8 +41,8 @@ struct Task {
 struct TaskWaker {
     lane: Weak<dyn Schedule>,
     task: u64,
-    /// Whether there is an event for the future already. Cleared before each poll, so that a wake-up during the poll makes a
-    /// new event.
+    /// Whether an event for the future is queued already. Cleared before each poll, so that a
+    /// wake-up during the poll makes a new event.
     scheduled: AtomicBool,
 }
 
@@ -51,7 +52,8 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // What the waking thread did before becomes visible to the poll through this, and through the lock of the queue.
+        // This, and the lock of the queue, make what the waking thread did before visible to the
+        // poll.
         if !self.scheduled.swap(true, Ordering::AcqRel) {
             if let Some(lane) = self.lane.upgrade() {
                 lane.schedule(TaskEvent::Woken(self.task));
@@ -84,7 +86,7 @@ impl Tasks {
         task.signal.scheduled.swap(false, Ordering::AcqRel);
         let polled = catch(|| Pin::new(&mut task.future).poll(&mut Context::from_waker(&task.waker)));
         if !matches!(polled, Ok(Poll::Pending)) {
-            // The panic hook has reported a panic, which has no caller to receive it.
+            // The panic hook has reported the panic, which has no caller to receive it.
             drop_quietly(polled.err());
             drop_quietly(self.tasks.remove(&number));
             if let Some(capacity) = shrink_to(self.tasks.len(), self.tasks.capacity(), KEPT) {

@@ -1,4 +1,4 @@
-//! [`Worker`]: serves a lane on the thread that it makes the lane's thread.
+//! [`Worker`]: serves a lane. The thread that makes the worker becomes the lane's thread.
 
 use super::job::AfterRun;
 use super::object::Object;
@@ -12,8 +12,9 @@ use std::sync::Weak;
 
 /// The user's value, the spawned futures, and what it takes to serve the lane.
 ///
-/// Dropping the worker ends the lane, however the thread leaves its work: what is still queued resolves `Closed`, the object goes
-/// to a caller that waits for it or is dropped, and the futures that wait for the end resolve.
+/// Dropping the worker ends the lane, whatever made the thread leave its work: calls that are still
+/// queued resolve to `Closed`, the object goes to a caller that waits for it or is dropped, and the
+/// futures that wait for the end resolve.
 pub(crate) struct Worker<T> {
     value: Option<T>,
     tasks: Tasks,
@@ -31,7 +32,7 @@ impl<T> Worker<T> {
         Object::new(&mut self.value, &self.lane.object)
     }
 
-    /// Runs the calls, one after another, until the lane is closed and they are done.
+    /// Runs the calls, one after another, until the lane is closed and none is left.
     pub(crate) fn run(mut self, spin: LaneSpin)
     where
         T: 'static,
