@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example redis` (it starts a `redis-server` of its own, which must be installed)
 
-#[path = "support/redis_server.rs"]
+#[path = "../tests/support/redis_server.rs"]
 mod redis_server;
 
 use futures::future::try_join_all;

@@ -1,8 +1,6 @@
 //! What a call costs in memory, and that a lane gives back what it no longer needs. In a program of its own, since
 //! every allocation of the process is counted.
 
-#[allow(dead_code)]
-#[path = "it/support.rs"]
 mod support;
 
 use dhat::HeapStats;

@@ -2,8 +2,6 @@
 //! counted.
 #![cfg(target_os = "linux")]
 
-#[allow(dead_code)]
-#[path = "it/support.rs"]
 mod support;
 
 use serial_executor::{OpenError, SerialExecutor, ThreadError, WaitError};

@@ -1,10 +1,9 @@
 //! The promises, kept to blocking clients that people use: one module each. The server of `redis` must be installed.
 
-#[allow(dead_code)]
-#[path = "../it/support.rs"]
+#[path = "../support/mod.rs"]
 mod support;
 
-#[path = "../../examples/support/redis_server.rs"]
+#[path = "../support/redis_server.rs"]
 mod redis_server;
 
 mod faults;

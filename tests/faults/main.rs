@@ -2,8 +2,7 @@
 //! runtimes and processes that end. `reentrance` is the table of every place where foreign code runs against everything
 //! that it may do there.
 
-#[allow(dead_code)]
-#[path = "../it/support.rs"]
+#[path = "../support/mod.rs"]
 mod support;
 
 mod child;

@@ -1,5 +1,6 @@
 //! The promises of the crate, one module each. `support` has the gates, wakers and runtimes they share.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 mod one_thread;

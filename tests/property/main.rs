@@ -60,8 +60,7 @@
 //! its last call between two looks of the lane, a call that ends as it is dropped, between being given up and interrupted.
 //! The first is in the queue's own tests.
 
-#[allow(dead_code)]
-#[path = "../it/support.rs"]
+#[path = "../support/mod.rs"]
 mod support;
 
 mod program;

@@ -1,0 +1,33 @@
+//! What the tests share. Each test program includes all of it, and uses a part:
+//!
+//! | file | has |
+//! |---|---|
+//! | `watchdog` | a time limit for a test, and for what another thread does without telling anybody |
+//! | `gate`, `stuck` | gates, where threads wait instead of sleeping; a lane that waits at one |
+//! | `tracked`, `destructors` | values that report their end; values whose destructors panic or block |
+//! | `wakers` | wakers that count, observe or panic |
+//! | `runtimes` | every runtime under which a lane must work |
+//! | `dice`, `race` | random numbers; two or more threads that do something at the same moment, many times |
+//!
+//! One file here is not a module of this one: `redis_server`, for the tests and the example that start one.
+#![allow(dead_code, unused_imports, reason = "each program uses a part")]
+
+mod watchdog;
+mod gate;
+mod stuck;
+mod tracked;
+mod destructors;
+mod wakers;
+mod runtimes;
+mod dice;
+mod race;
+
+pub(crate) use destructors::{BlockOnDrop, PanicOnDrop};
+pub(crate) use dice::Dice;
+pub(crate) use gate::Gate;
+pub(crate) use race::race;
+pub(crate) use runtimes::{RUNTIMES, under_every_runtime};
+pub(crate) use stuck::Stuck;
+pub(crate) use tracked::{Tracked, Tracker};
+pub(crate) use wakers::{PanicOnWake, PanicOnWakerDrop, WakeCounter, Witness, poll_once};
+pub(crate) use watchdog::{LIMIT, eventually, guarded};
