@@ -1,14 +1,16 @@
 //! Redis: many tasks share one blocking connection, which is made anew when the server has been away.
 //!
-//! `cargo run --example redis` (it starts a `redis-server` of its own, which must be installed)
+//! `cargo run --example redis` (it starts a `redis-server` of its own, which must be installed; if there is none, it says so
+//! and fails)
 
 #[path = "../tests/support/redis_server.rs"]
 mod redis_server;
 
 use futures::future::try_join_all;
 use redis::{Client, Commands, Connection, ConnectionLike, RedisError, RedisResult, pipe};
-use redis_server::{RedisServer, StartError};
+use redis_server::RedisServer;
 use serial_executor::{CallError, SerialExecutor};
+use std::process;
 use thiserror::Error;
 
 #[derive(Debug, Error)]
@@ -74,13 +76,10 @@ async fn show(server: &mut RedisServer) -> Result<(), Box<dyn std::error::Error>
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut server = match RedisServer::start() {
-        Err(missing @ StartError::NotInstalled) => {
-            println!("nothing shown: {missing}");
-            return Ok(());
-        }
-        server => server?,
-    };
+    let mut server = RedisServer::start().unwrap_or_else(|error| {
+        eprintln!("{error}");
+        process::exit(1)
+    });
     println!("under smol:");
     smol::block_on(show(&mut server))?;
     println!("under tokio:");

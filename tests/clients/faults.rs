@@ -65,6 +65,7 @@ trait Client: 'static {
 mod storms {
     //! Each of them would say nothing if what it is about did not happen: so that is counted.
 
+    #[expect(clippy::enum_glob_use, reason = "lists of variants")]
     use super::fault::Fault::{self, *};
     use super::framed::world;
     use super::storm::{Weather, storm};
@@ -84,14 +85,14 @@ mod storms {
         Die,
     ];
 
-    #[test]
+    #[apply(test)]
     fn however_callers_leave_each_gets_its_own_answer_or_an_error_and_no_interrupt_hits_another() {
         let weather = Weather { faults: FAULTS, interrupts: false, ends: false };
         let summary = storm(150, weather, world);
         assert!(summary.answered > 0 && summary.failed > 0 && summary.unmade > 0 && summary.hit > 0);
     }
 
-    #[test]
+    #[apply(test)]
     fn a_parser_that_panics_is_replaced_and_takes_no_other_request_with_it() {
         const WITH_PANICS: &[Fault] = &[
             Poisonous,
@@ -111,7 +112,7 @@ mod storms {
         assert!(summary.answered > 0 && summary.panicked > 0 && summary.hit > 0);
     }
 
-    #[test]
+    #[apply(test)]
     fn interrupts_at_any_moment_cost_no_request_but_the_one_that_they_hit() {
         // A stall could be hit before it has begun, and then never again.
         const WITHOUT_STALLS: &[Fault] =
@@ -121,7 +122,7 @@ mod storms {
         assert!(summary.answered > 0 && summary.failed > 0 && summary.hit > 0);
     }
 
-    #[test]
+    #[apply(test)]
     fn a_lane_that_is_closed_or_aborted_in_the_middle_ends_and_leaves_nobody_waiting() {
         let weather = Weather { faults: &Fault::ALL, interrupts: false, ends: true };
         let summary = storm(200, weather, world);

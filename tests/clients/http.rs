@@ -103,7 +103,7 @@ fn fetch(agent: &Agent, url: &str) -> Result<String, Error> {
     Ok(agent.get(url).call()?.body_mut().read_to_string()?)
 }
 
-#[test]
+#[apply(test)]
 fn concurrent_requests_share_a_connection_in_order_and_each_gets_its_own_page() {
     under_every_runtime(|| async {
         let web = Web::start();
@@ -125,7 +125,7 @@ fn concurrent_requests_share_a_connection_in_order_and_each_gets_its_own_page() 
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_request_that_is_dropped_runs_to_its_end_and_the_next_gets_its_own_page_over_the_same_connection() {
     under_every_runtime(|| async {
         let web = Web::start();
@@ -145,7 +145,7 @@ fn a_request_that_is_dropped_runs_to_its_end_and_the_next_gets_its_own_page_over
     });
 }
 
-#[test]
+#[apply(test)]
 fn an_error_of_the_server_is_its_callers_alone() {
     under_every_runtime(|| async {
         let web = Web::start();
@@ -163,7 +163,7 @@ fn an_error_of_the_server_is_its_callers_alone() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn when_the_server_is_gone_calls_fail_and_the_lane_lives() {
     under_every_runtime(|| async {
         let (gone, web) = (Web::start(), Web::start());

@@ -62,7 +62,7 @@ async fn eval<V: Clone + Send + 'static>(lane: &Lane, script: impl Into<String>)
     lane.call(move |interpreter| interpreter.eval(&script)).flatten().await
 }
 
-#[test]
+#[apply(test)]
 fn what_a_script_has_set_is_there_for_the_next() {
     under_every_runtime(|| async {
         let lane = lane(&Tracker::new());
@@ -77,7 +77,7 @@ fn what_a_script_has_set_is_there_for_the_next() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn it_is_made_used_and_dropped_on_one_thread() {
     under_every_runtime(|| async {
         let tracker = Tracker::new();
@@ -91,7 +91,7 @@ fn it_is_made_used_and_dropped_on_one_thread() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn an_error_of_a_script_is_its_callers_alone() {
     under_every_runtime(|| async {
         let lane = lane(&Tracker::new());
@@ -105,7 +105,7 @@ fn an_error_of_a_script_is_its_callers_alone() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_panic_in_a_native_function_poisons_and_replace_cures() {
     under_every_runtime(|| async {
         let tracker = Tracker::new();

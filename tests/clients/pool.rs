@@ -65,7 +65,7 @@ async fn close(pool: unmanaged::Pool<Lane>) {
     assert_eq!(pool.status().size, 0);
 }
 
-#[test]
+#[apply(test)]
 fn a_lane_that_is_lent_serves_no_other_task_on_one_thread_until_it_is_given_back() {
     under_every_runtime(|| async {
         let dir = tempfile::tempdir().unwrap();
@@ -90,7 +90,7 @@ fn a_lane_that_is_lent_serves_no_other_task_on_one_thread_until_it_is_given_back
     });
 }
 
-#[test]
+#[apply(test)]
 fn the_lanes_of_a_pool_work_at_the_same_time() {
     under_every_runtime(|| async {
         let pool = pool_of(LANES, Path::new(":memory:")).await;
@@ -112,7 +112,7 @@ fn the_lanes_of_a_pool_work_at_the_same_time() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_task_that_is_cancelled_gives_its_lane_back_and_the_next_one_waits_for_what_still_runs() {
     under_every_runtime(|| async {
         let pool = pool_of(1, Path::new(":memory:")).await;
@@ -189,14 +189,14 @@ async fn is_replaced_after(something: impl AsyncFnOnce(&Lane)) -> bool {
     is_replaced
 }
 
-#[test]
+#[apply(test)]
 fn a_managed_pool_lends_a_sound_lane_again() {
     under_every_runtime(|| async {
         assert!(!is_replaced_after(async |_: &Lane| ()).await);
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_managed_pool_replaces_a_lane_that_is_poisoned() {
     under_every_runtime(|| async {
         let poison = async |lane: &Lane| {
@@ -207,7 +207,7 @@ fn a_managed_pool_replaces_a_lane_that_is_poisoned() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_managed_pool_replaces_a_lane_that_is_closed() {
     under_every_runtime(|| async {
         assert!(is_replaced_after(async |lane: &Lane| lane.close().await.unwrap()).await);

@@ -65,7 +65,7 @@ async fn count_to_ten(lane: Lane, key: String) -> Result<Vec<u64>, Error> {
     Ok(ids)
 }
 
-#[test]
+#[apply(redis_test)]
 fn many_tasks_share_one_connection_and_each_reads_its_own_replies() {
     under_every_runtime(|| async {
         let server = server();
@@ -80,7 +80,7 @@ fn many_tasks_share_one_connection_and_each_reads_its_own_replies() {
     });
 }
 
-#[test]
+#[apply(redis_test)]
 fn tasks_of_two_runtimes_share_one_connection() {
     guarded(|| {
         let server = server();
@@ -105,7 +105,7 @@ fn tasks_of_two_runtimes_share_one_connection() {
     });
 }
 
-#[test]
+#[apply(redis_test)]
 fn nothing_gets_in_between_what_one_call_does() {
     under_every_runtime(|| async {
         let server = server();
@@ -123,7 +123,7 @@ fn nothing_gets_in_between_what_one_call_does() {
     });
 }
 
-#[test]
+#[apply(redis_test)]
 fn a_transaction_goes_through_whole_or_not_at_all() {
     under_every_runtime(|| async {
         let server = server();
@@ -152,7 +152,7 @@ fn a_transaction_goes_through_whole_or_not_at_all() {
     });
 }
 
-#[test]
+#[apply(redis_test)]
 fn an_error_of_the_server_is_its_callers_alone() {
     under_every_runtime(|| async {
         let server = server();
@@ -218,17 +218,17 @@ async fn a_dropped_blpop_takes_its_own_reply(answer: Answer) {
     other.close().await.unwrap();
 }
 
-#[test]
+#[apply(redis_test)]
 fn when_a_blpop_is_dropped_while_it_waits_the_next_caller_reads_its_own_reply() {
     under_every_runtime(|| a_dropped_blpop_takes_its_own_reply(Answer::Item));
 }
 
-#[test]
+#[apply(redis_test)]
 fn when_a_blpop_is_dropped_and_its_time_is_up_the_next_caller_reads_its_own_reply() {
     under_every_runtime(|| a_dropped_blpop_takes_its_own_reply(Answer::TimeIsUp));
 }
 
-#[test]
+#[apply(redis_test)]
 fn a_queued_write_that_is_dropped_never_reaches_the_server() {
     under_every_runtime(|| async {
         let server = server();
@@ -270,7 +270,7 @@ async fn request_or_reconnect<R: Send + 'static>(
     call.flatten().await
 }
 
-#[test]
+#[apply(redis_test)]
 fn when_the_server_has_died_and_come_back_one_call_fails_and_one_connects() {
     under_every_runtime(|| async {
         let mut server = server();
@@ -293,7 +293,7 @@ fn when_the_server_has_died_and_come_back_one_call_fails_and_one_connects() {
     });
 }
 
-#[test]
+#[apply(redis_test)]
 fn while_the_server_is_down_calls_fail_and_the_lane_lives() {
     under_every_runtime(|| async {
         let mut server = server();
@@ -312,7 +312,7 @@ fn while_the_server_is_down_calls_fail_and_the_lane_lives() {
     });
 }
 
-#[test]
+#[apply(redis_test)]
 fn close_sends_what_was_accepted_and_then_disconnects() {
     under_every_runtime(|| async {
         let server = server();

@@ -79,7 +79,7 @@ async fn two_accounts() -> Lane {
     lane
 }
 
-#[test]
+#[apply(test)]
 fn concurrent_calls_share_a_connection_and_its_prepared_statement() {
     under_every_runtime(|| async {
         let dir = temporary();
@@ -101,7 +101,7 @@ fn concurrent_calls_share_a_connection_and_its_prepared_statement() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn an_error_of_sql_is_its_callers_alone() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
@@ -126,7 +126,7 @@ fn an_error_of_sql_is_its_callers_alone() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_database_that_cannot_be_opened_is_an_error_of_the_factory() {
     under_every_runtime(|| async {
         let dir = temporary();
@@ -138,7 +138,7 @@ fn a_database_that_cannot_be_opened_is_an_error_of_the_factory() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_transaction_in_one_call_is_not_cut_by_other_calls() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
@@ -154,7 +154,7 @@ fn a_transaction_in_one_call_is_not_cut_by_other_calls() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_panic_in_a_transaction_poisons_and_rolls_back() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
@@ -175,7 +175,7 @@ fn a_panic_in_a_transaction_poisons_and_rolls_back() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn when_close_resolves_what_was_accepted_is_in_the_file_and_the_file_is_free() {
     under_every_runtime(|| async {
         let dir = temporary();
@@ -206,7 +206,7 @@ fn when_close_resolves_what_was_accepted_is_in_the_file_and_the_file_is_free() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn into_inner_gives_the_connection_back_to_synchronous_code() {
     guarded(|| {
         let lane = SerialExecutor::new(Connection::open_in_memory().unwrap());

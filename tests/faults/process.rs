@@ -220,7 +220,8 @@ fn a_lane_may_keep_a_process_and_end_it_when_it_is_interrupted() {
         };
         lane.on_interrupt(|child| {
             let id = child.id().to_string();
-            move || assert!(Command::new("kill").arg(&id).status().unwrap().success())
+            // The shell's own `kill`: the program of that name is not everywhere.
+            move || assert!(Command::new("sh").args(["-c", "kill $0", &id]).status().unwrap().success())
         })
         .wait()
         .unwrap();

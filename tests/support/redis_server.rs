@@ -20,6 +20,10 @@ const PORTS: Range<u16> = 10_000..30_000;
 /// How many ports are tried: some may be taken.
 const TRIES: usize = 20;
 
+/// What to do where there is none.
+pub(crate) const INSTALL: &str =
+    "install it: `apt-get install redis-server` on Debian and Ubuntu, `brew install redis` on macOS";
+
 pub(crate) struct RedisServer {
     process: Child,
     port: u16,
@@ -28,10 +32,7 @@ pub(crate) struct RedisServer {
 
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
-    #[error(
-        "there is no `redis-server` to talk to; install it: `apt-get install redis-server` on Debian and Ubuntu, \
-         `brew install redis` on macOS"
-    )]
+    #[error("there is no `redis-server` to talk to; {INSTALL}")]
     NotInstalled,
     /// As when somebody else has the port.
     #[error("`redis-server` on port {port} has ended; it said:\n{said}")]

@@ -20,7 +20,7 @@ async fn is_answered(world: &World<Framed>) {
     assert!(matches!(told, Told::Answer(_)), "{told:?}");
 }
 
-#[test]
+#[apply(test)]
 fn a_request_that_gets_no_answer_fails_alone_and_the_next_has_a_connection_of_its_own() {
     under_every_runtime(|| async {
         let faults =
@@ -45,7 +45,7 @@ fn a_request_that_gets_no_answer_fails_alone_and_the_next_has_a_connection_of_it
     });
 }
 
-#[test]
+#[apply(test)]
 fn what_the_server_leaves_behind_an_answer_is_no_answer_to_the_next_request() {
     under_every_runtime(|| async {
         let world = world();
@@ -64,7 +64,7 @@ fn what_the_server_leaves_behind_an_answer_is_no_answer_to_the_next_request() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn while_the_server_is_away_calls_fail_and_when_it_is_back_the_next_is_answered() {
     under_every_runtime(|| async {
         let world = world();
@@ -87,7 +87,7 @@ fn while_the_server_is_away_calls_fail_and_when_it_is_back_the_next_is_answered(
     });
 }
 
-#[test]
+#[apply(test)]
 fn calls_that_are_dropped_behind_a_stall_never_reach_the_server_and_the_others_do() {
     under_every_runtime(|| async {
         let world = world();
@@ -116,7 +116,7 @@ fn calls_that_are_dropped_behind_a_stall_never_reach_the_server_and_the_others_d
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_stall_that_is_interrupted_fails_once_and_the_next_call_is_answered() {
     under_every_runtime(|| async {
         let world = world();
@@ -133,7 +133,7 @@ fn a_stall_that_is_interrupted_fails_once_and_the_next_call_is_answered() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn an_abort_in_a_stall_ends_the_lane_and_its_connection() {
     under_every_runtime(|| async {
         let world = world();
@@ -148,7 +148,7 @@ fn an_abort_in_a_stall_ends_the_lane_and_its_connection() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn after_a_panic_in_the_parser_no_request_is_sent_until_another_client_is_there() {
     under_every_runtime(|| async {
         let world = world();

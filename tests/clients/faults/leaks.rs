@@ -16,7 +16,7 @@ fn count(what: &str) -> usize {
     std::fs::read_dir(format!("/proc/self/{what}")).unwrap().count()
 }
 
-#[test]
+#[apply(test)]
 fn no_thread_and_no_connection_is_left_of_lanes_that_have_ended() {
     if env::var_os(CHILD).is_none() {
         let thread = thread::current();

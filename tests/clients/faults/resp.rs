@@ -180,6 +180,7 @@ fn world(server: &RedisServer) -> World<Resp> {
 
 mod storms {
     use super::super::storm::{Weather, storm};
+    #[expect(clippy::enum_glob_use, reason = "lists of variants")]
     use super::Fault::{self, *};
     use super::{RedisServer, world};
 
@@ -190,14 +191,14 @@ mod storms {
         RedisServer::start().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    #[test]
+    #[apply(redis_test)]
     fn however_callers_leave_an_echo_is_the_callers_own_or_an_error_and_no_interrupt_hits_another() {
         let (server, weather) = (server(), Weather { faults: FAULTS, interrupts: false, ends: false });
         let summary = storm(60, weather, move || world(&server));
         assert!(summary.answered > 0 && summary.failed > 0 && summary.unmade > 0 && summary.hit > 0);
     }
 
-    #[test]
+    #[apply(redis_test)]
     fn interrupts_at_any_moment_cost_no_request_but_the_one_that_they_hit() {
         const WITHOUT_STALLS: &[Fault] =
             &[ThenClose, ThenHalfClose, ThenAgain, Reset, HalfClose, Cut, Garbage, Stranger, Die];
@@ -206,7 +207,7 @@ mod storms {
         assert!(summary.answered > 0 && summary.failed > 0 && summary.hit > 0);
     }
 
-    #[test]
+    #[apply(redis_test)]
     fn a_lane_that_is_closed_or_aborted_in_the_middle_ends_and_leaves_nobody_waiting() {
         let (server, weather) = (server(), Weather { faults: FAULTS, interrupts: false, ends: true });
         let summary = storm(60, weather, move || world(&server));

@@ -30,7 +30,7 @@ fn pop(redis: &mut Connection, list: &str) -> RedisResult<Item> {
     redis.blpop(list, 0.0)
 }
 
-#[test]
+#[apply(redis_test)]
 fn a_blpop_for_ever_is_interrupted_by_dropping_its_call_and_the_connection_goes_on() {
     under_every_runtime(|| async {
         let server = server();
@@ -59,7 +59,7 @@ fn a_blpop_for_ever_is_interrupted_by_dropping_its_call_and_the_connection_goes_
     });
 }
 
-#[test]
+#[apply(redis_test)]
 fn abort_ends_a_blpop_for_ever() {
     under_every_runtime(|| async {
         let server = server();
@@ -74,7 +74,7 @@ fn abort_ends_a_blpop_for_ever() {
     });
 }
 
-#[test]
+#[apply(redis_test)]
 fn an_interrupt_never_hits_the_next_request() {
     under_every_runtime(|| async {
         let server = server();

@@ -33,7 +33,7 @@ async fn publish_to_one(lane: &Lane, message: &str) {
     while publish(lane, message.to_owned()).await == 0 {}
 }
 
-#[test]
+#[apply(redis_test)]
 fn a_stream_has_every_message_in_order_and_its_connection_is_usable_after_it() {
     under_every_runtime(|| async {
         let server = server();
@@ -66,7 +66,7 @@ fn a_stream_has_every_message_in_order_and_its_connection_is_usable_after_it() {
     });
 }
 
-#[test]
+#[apply(redis_test)]
 fn a_stream_whose_connection_the_interrupt_kills_ends_at_whatever_moment_it_is_dropped() {
     under_every_runtime(|| async {
         let server = server();

@@ -61,7 +61,7 @@ async fn endless(lane: &Lane) -> (Call<Ended>, mpsc::Receiver<Ended>) {
     (call, ended)
 }
 
-#[test]
+#[apply(test)]
 fn an_endless_query_is_interrupted_by_dropping_its_call() {
     under_every_runtime(|| async {
         let lane = interruptible().await;
@@ -76,7 +76,7 @@ fn an_endless_query_is_interrupted_by_dropping_its_call() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn an_endless_query_is_interrupted_by_a_handle_and_its_caller_has_the_error() {
     under_every_runtime(|| async {
         let lane = interruptible().await;
@@ -92,7 +92,7 @@ fn an_endless_query_is_interrupted_by_a_handle_and_its_caller_has_the_error() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn an_endless_query_is_interrupted_by_abort_and_the_connection_is_closed() {
     under_every_runtime(|| async {
         let lane = interruptible().await;
@@ -104,7 +104,7 @@ fn an_endless_query_is_interrupted_by_abort_and_the_connection_is_closed() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn an_endless_stream_is_interrupted_by_dropping_it() {
     under_every_runtime(|| async {
         let lane = interruptible().await;
@@ -119,7 +119,7 @@ fn an_endless_stream_is_interrupted_by_dropping_it() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_detached_query_is_not_interrupted() {
     under_every_runtime(|| async {
         let lane = interruptible().await;
@@ -134,7 +134,7 @@ fn a_detached_query_is_not_interrupted() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_transaction_whose_running_call_is_dropped_with_it_is_interrupted_and_rolled_back() {
     under_every_runtime(|| async {
         let lane = interruptible().await;
@@ -157,7 +157,7 @@ fn a_transaction_whose_running_call_is_dropped_with_it_is_interrupted_and_rolled
     });
 }
 
-#[test]
+#[apply(test)]
 fn an_interrupt_never_hits_the_next_query() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;

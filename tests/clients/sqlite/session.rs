@@ -68,7 +68,7 @@ async fn give_way() {
     }
 }
 
-#[test]
+#[apply(test)]
 fn nobody_sees_half_of_a_transaction_across_awaits() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
@@ -86,7 +86,7 @@ fn nobody_sees_half_of_a_transaction_across_awaits() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_transaction_that_is_dropped_in_the_middle_leaves_nothing() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;

@@ -41,7 +41,7 @@ pub(super) fn rows(lane: &Lane, query: &'static str) -> CallStream<Result<i64>> 
     lane.stream(BOUND, move |connection, out| emit(connection, out, query, |row| row.get(0)))
 }
 
-#[test]
+#[apply(test)]
 fn a_stream_yields_all_rows_in_order() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
@@ -54,7 +54,7 @@ fn a_stream_yields_all_rows_in_order() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn rows_are_taken_while_more_are_read_and_no_more_than_the_bound_are_read_ahead() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
@@ -81,7 +81,7 @@ fn rows_are_taken_while_more_are_read_and_no_more_than_the_bound_are_read_ahead(
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_stream_that_is_dropped_ends_its_statement_and_with_it_the_lock_on_the_file() {
     under_every_runtime(|| async {
         let dir = super::temporary();
@@ -103,7 +103,7 @@ fn a_stream_that_is_dropped_ends_its_statement_and_with_it_the_lock_on_the_file(
     });
 }
 
-#[test]
+#[apply(test)]
 fn an_error_of_a_row_is_an_item_and_the_last() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
@@ -124,7 +124,7 @@ fn an_error_of_a_row_is_an_item_and_the_last() {
     });
 }
 
-#[test]
+#[apply(test)]
 fn a_stream_that_waits_for_its_turn_never_reads() {
     guarded(|| {
         let lane = pollster::block_on(two_accounts());
