@@ -1,5 +1,5 @@
-//! What a call costs in memory, and that a lane gives back what it no longer needs. In a program of its own, since
-//! every allocation of the process is counted.
+//! How many allocations a call makes, and that a lane frees what it no longer needs. A program of
+//! its own, since it counts every allocation of the process.
 
 mod support;
 
@@ -19,7 +19,8 @@ static HEAP: Mutex<()> = Mutex::new(());
 const WARM_UP: usize = 1_000;
 const COUNTED: usize = 5_000;
 
-/// What the harness may allocate meanwhile, in blocks and in bytes: it reports the test before.
+/// What the harness may allocate meanwhile, in blocks and in bytes: it prints the result of the
+/// test before.
 const NOISE: u64 = 100;
 const NOISE_BYTES: usize = 32 * 1024;
 
@@ -119,7 +120,7 @@ fn try_call_post_and_detached_calls_allocate_once() {
             unbounded.call(|n| *n += 1).detach();
             queued += 1;
             if queued % 32 == 0 {
-                // Or the queue would grow, which is not what is counted here.
+                // Otherwise the queue would grow, and this test does not count that.
                 while unbounded.pending() > 0 {
                     std::thread::yield_now();
                 }

@@ -1,5 +1,5 @@
-//! What becomes of the threads. In a program of its own with a single test, since every thread of the process is
-//! counted.
+//! What becomes of the threads. A program of its own with a single test, since it counts every
+//! thread of the process.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -14,8 +14,8 @@ use support::{Gate, PanicOnDrop, Stuck, Tracker, eventually, guarded};
 /// Set in the child process, which has little address space.
 const CHILD: &str = "SERIAL_EXECUTOR_TEST_CHILD";
 
-/// Of address space: room for five threads (two of them the harness's and the watchdog's), and enough to spare
-/// for whatever else needs memory when there is no room for a sixth.
+/// The address space, in bytes: room for the stacks of five threads (of which the harness and the
+/// watchdog have one each), and not for a sixth. What is left is enough for everything else.
 const SPACE: u64 = 4 << 30;
 const STACK: u64 = 700 << 20;
 const LANES: usize = 3;
@@ -49,12 +49,13 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// Fails unless, in the end, there are as many threads as there were before.
+/// Fails unless, in the end, there are as many threads as before.
 #[track_caller]
 fn leaves_no_thread(what: &str, test: impl FnOnce()) {
     let before = threads();
     test();
-    // The kernel tells those who join, and the lane those who await its end, before the thread is gone for good.
+    // A join returns, and the future of the end resolves, a moment before the kernel removes the
+    // thread.
     eventually(&format!("the thread is gone: {what}"), || threads() == before);
 }
 

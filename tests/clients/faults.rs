@@ -1,6 +1,6 @@
-//! Blocking clients whose server does whatever servers do: stalls, resets, sends garbage, answers somebody else's
-//! request, is gone. Each call resolves, no answer reaches the wrong caller, and the calls after it have a client that
-//! works or that says why not.
+//! Blocking clients whose server does whatever servers do: stalls, resets, sends garbage, answers
+//! somebody else's request, is gone. Each call resolves, no answer reaches the wrong caller, and
+//! the calls after it have a client that works or that says why not.
 
 mod each;
 mod fault;

@@ -26,8 +26,8 @@ struct Seen {
     by: SocketAddr,
 }
 
-/// Answers with the path that it was asked for, one request after the other; `/nothing` is not there, and `/slow` waits
-/// at a gate.
+/// Answers with the path that it was asked for, one request after the other; `/nothing` is not
+/// there, and `/slow` waits at a gate.
 struct Web {
     server: Arc<Server>,
     address: SocketAddr,

@@ -1,4 +1,5 @@
-//! A script engine full of `Rc`: it can neither be sent to another thread nor shared, and a lane serves it all the same.
+//! A script engine full of `Rc`: it can neither be sent to another thread nor shared, and a lane
+//! serves it all the same.
 
 use crate::support::{Tracker, under_every_runtime};
 use futures::future::try_join_all;
@@ -31,7 +32,8 @@ enum Error {
 }
 
 impl Interpreter {
-    /// With a variable `list`, and a function that panics. The tracker tells of the end of the engine.
+    /// With a variable `list`, and a function that panics. The tracker tells of the end of the
+    /// engine.
     fn new(tracker: &Tracker) -> Self {
         let mut engine = Engine::new();
         let (made_on, tracked) = (thread::current().id(), Rc::new(tracker.track()));

@@ -1,7 +1,8 @@
 //! The promises, kept to blocking clients that people use: one module each.
 //!
-//! Some tests need a `redis-server`. They are ignored where there is none (and fail if `CI` is set): so this program has
-//! a [`harness`] that can decide that at run time, and `#[apply(test)]` where others have `#[test]`.
+//! Some tests need a `redis-server`. They are ignored where there is none (and fail if `CI` is
+//! set): so this program has a [`harness`] that can decide that at run time, and `#[apply(test)]`
+//! where others have `#[test]`.
 #![deny(dead_code, reason = "a test that is not registered")]
 
 #[macro_use]

@@ -1,4 +1,5 @@
-//! Lanes in a pool of `deadpool`: several connections, a thread each, and each lent to one task at a time.
+//! Lanes in a pool of `deadpool`: several connections, a thread each, and each lent to one task at
+//! a time.
 
 use crate::support::{Gate, under_every_runtime};
 use deadpool::{managed, unmanaged};
@@ -70,7 +71,8 @@ fn a_lane_that_is_lent_serves_no_other_task_on_one_thread_until_it_is_given_back
     under_every_runtime(|| async {
         let dir = tempfile::tempdir().unwrap();
         let pool = pool_of(LANES, &dir.path().join("steps.db")).await;
-        // A transaction of several calls: a second one on the same connection meanwhile would be an error.
+        // A transaction of several calls: a second one on the same connection meanwhile would be an
+        // error.
         let tasks = (0..24).map(|task| {
             let pool = &pool;
             async move {
@@ -170,7 +172,8 @@ impl managed::Manager for Manager {
     }
 }
 
-/// Borrows the only lane, does something to it, and gives it back. Is it another one that is lent next?
+/// Borrows the only lane, does something to it, and gives it back. Is it another one that is lent
+/// next?
 async fn is_replaced_after(something: impl AsyncFnOnce(&Lane)) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let manager = Manager { path: dir.path().join("steps.db"), made: AtomicUsize::new(0) };

@@ -1,5 +1,5 @@
-//! Redis through the blocking `redis` client, which must not be used by two at once: replies have no numbers, each
-//! belongs to the request that comes before it. The server is a real one.
+//! Redis through the blocking `redis` client, which must not be used by two at once: replies have
+//! no numbers, each belongs to the request that comes before it. The server is a real one.
 
 mod interrupt;
 mod subscription;
@@ -52,7 +52,8 @@ fn figure(redis: &mut Connection, section: &str, name: &str) -> RedisResult<u64>
     Ok(report.get(name).unwrap_or_else(|| panic!("the server does not report {name}")))
 }
 
-/// Counts to ten under a key of its own, and returns the ids that the server knows the connection by.
+/// Counts to ten under a key of its own, and returns the ids that the server knows the connection
+/// by.
 async fn count_to_ten(lane: Lane, key: String) -> Result<Vec<u64>, Error> {
     let mut ids = Vec::new();
     for n in 1..=10 {
@@ -172,7 +173,8 @@ fn an_error_of_the_server_is_its_callers_alone() {
     });
 }
 
-/// How the server answers a `BLPOP` at last: with an item that is pushed, or with none, when its time is up.
+/// How the server answers a `BLPOP` at last: with an item that is pushed, or with none, when its
+/// time is up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Item,

@@ -93,7 +93,8 @@ fn concurrent_calls_share_a_connection_and_its_prepared_statement() {
         });
         let done = try_join_all(inserts).await.unwrap();
         for (n, (runs, row, thread)) in (1..).zip(done) {
-            // The same statement, and not prepared anew; the row in the order of the calls; the lane's thread.
+            // The same statement, and not prepared anew; the row in the order of the calls; the
+            // lane's thread.
             assert_eq!((runs, row, thread), (n, i64::from(n), lane.thread().unwrap().id()));
         }
         assert_eq!(lane.call(|connection| balance(connection, "number 7")).flatten().await.unwrap(), 7);

@@ -1,4 +1,5 @@
-//! Programs that end, or are ended, in child processes: this program again, told which part to play.
+//! Programs that end, or are ended, in child processes: this program again, told which part to
+//! play.
 
 use std::env;
 use std::io::Read;

@@ -1,5 +1,6 @@
-//! Two panics at once. The crate adds none of its own to one that unwinds: what it drops, wakes or calls during that is
-//! caught, one by one. Where the language itself aborts, the documentation says so, and here is what it does.
+//! Two panics at once. The crate adds none of its own to one that unwinds: what it drops, wakes or
+//! calls during that is caught, one by one. Where the language itself aborts, the documentation
+//! says so, and here is what it does.
 
 #[cfg(unix)]
 use crate::child::{Part, is_played, play};
@@ -31,7 +32,8 @@ fn poll(future: impl Future) {
 
 type Make = fn(&Lane) -> Box<dyn Any>;
 
-/// Things whose drop runs foreign code that panics, in most of them more than one piece. The lane is stuck.
+/// Things whose drop runs foreign code that panics, in most of them more than one piece. The lane
+/// is stuck.
 const BOMBS: [(&str, Make); 16] = [
     ("a queued call", |lane| {
         let bomb = PanicOnDrop("capture");

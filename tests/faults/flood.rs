@@ -1,5 +1,5 @@
-//! Floods: more calls than anybody can use, behind a lane that is stuck. In child processes, since every allocation
-//! of the process is counted.
+//! Floods: more calls than anybody can use, behind a lane that is stuck. In child processes, since
+//! every allocation of the process is counted.
 
 use crate::child::{Part, is_played, play};
 use crate::support::{Stuck, eventually, guarded, poll_once};
@@ -13,7 +13,8 @@ use std::task::Waker;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// What may be held afterwards that was not held before, in bytes: the lane's lists keep memory for some calls.
+/// What may be held afterwards that was not held before, in bytes: the lane's lists keep memory for
+/// some calls.
 const LITTLE: usize = 64 * 1024;
 
 fn held() -> usize {
@@ -112,7 +113,8 @@ fn large_captures_that_are_held() {
     assert_eq!(lane.into_inner().wait().unwrap(), MANY * LARGE);
 }
 
-/// Callers that hold their calls and never poll them hold up nobody, and hold what is theirs: one result each.
+/// Callers that hold their calls and never poll them hold up nobody, and hold what is theirs: one
+/// result each.
 fn calls_that_are_held_and_never_polled() {
     let lane = SerialExecutor::builder().capacity(4).spawn(0_usize).unwrap();
     let results = Arc::new(());

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 const CODE: i32 = 7;
 
-/// Fails loudly when it is dropped or called: at the end of a process nothing of a lane is run any more.
+/// Fails loudly when it is dropped or called: at the end of a process nothing of a lane is run any
+/// more.
 struct Loud;
 
 impl Drop for Loud {
@@ -25,8 +26,8 @@ impl Drop for Loud {
     }
 }
 
-/// Lanes in every state: idle, stuck, with a long queue, in a session, with a stream that is full, with a future. They
-/// are kept by nobody but themselves.
+/// Lanes in every state: idle, stuck, with a long queue, in a session, with a stream that is full,
+/// with a future. They are kept by nobody but themselves.
 fn lanes_in_every_state() {
     mem::forget(SerialExecutor::new(Loud));
     let stuck = SerialExecutor::new(Loud);

@@ -1,4 +1,5 @@
-//! Runtimes that are dropped while their tasks wait for lanes, in every way in which one can wait for a lane.
+//! Runtimes that are dropped while their tasks wait for lanes, in every way in which one can wait
+//! for a lane.
 
 use crate::support::{Gate, Stuck, Tracker, eventually, guarded};
 use futures::future::{FutureExt, pending, poll_fn};
@@ -14,7 +15,8 @@ use std::thread;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs the tasks until they have got as far as they can, and then drops the runtime and the tasks with it.
+/// Runs the tasks until they have got as far as they can, and then drops the runtime and the tasks
+/// with it.
 type DropInTheMiddle = fn(Vec<Task>, &dyn Fn() -> bool);
 
 fn turns(is_far: &dyn Fn() -> bool, turn: impl Fn()) {
@@ -261,7 +263,8 @@ fn an_object_may_be_a_runtime_whose_tasks_wait_for_their_own_lane() {
     });
 }
 
-/// A lane's thread may drop the last thing that keeps a runtime, and a runtime the last handle of a lane.
+/// A lane's thread may drop the last thing that keeps a runtime, and a runtime the last handle of a
+/// lane.
 #[test]
 fn lanes_and_runtimes_may_end_each_other() {
     guarded(|| {
@@ -275,7 +278,8 @@ fn lanes_and_runtimes_may_end_each_other() {
             own.call(|n| *n += 1).await.unwrap();
             pending::<()>().await;
         });
-        // Runs on the lane: the drop of the runtime drops the task, which has the last handle of the lane.
+        // Runs on the lane: the drop of the runtime drops the task, which has the last handle of
+        // the lane.
         lane.call(move |_| drop(runtime)).detach();
         drop(lane);
         ended.wait().unwrap();

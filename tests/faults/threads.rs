@@ -1,4 +1,5 @@
-//! The operating system refuses a thread. (What becomes of threads otherwise is in `tests/threads.rs`.)
+//! The operating system refuses a thread. (What becomes of threads otherwise is in
+//! `tests/threads.rs`.)
 #![cfg(target_os = "linux")]
 
 use crate::child::{is_played, play_after};
@@ -10,8 +11,8 @@ use std::fs;
 const LANES: usize = 999;
 /// The address space of the child, in KiB.
 const SPACE: usize = 8 << 20;
-/// What is left of it when they are there, in bytes: enough for whatever else needs memory, and not enough for the stack of
-/// one that wants twice as much.
+/// What is left of it when they are there, in bytes: enough for whatever else needs memory, and not
+/// enough for the stack of one that wants twice as much.
 const LEFT: usize = 64 << 20;
 
 #[test]

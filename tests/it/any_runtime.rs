@@ -1,4 +1,4 @@
-//! The promise: any runtime, none needed; and what a future owes to whatever polls it.
+//! The promise: any runtime, none needed. And what a future owes to the executor that polls it.
 
 use crate::support::{
     Gate, RUNTIMES, Stuck, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,
@@ -30,7 +30,7 @@ fn a_call_made_under_one_runtime_is_awaited_under_another_after_the_first_is_gon
                 make_under(Box::pin(async move {
                     let fresh = made_on.call(|n| *n + 1);
                     let mut polled = made_on.call(|n| *n + 2);
-                    // It has a waker of this runtime.
+                    // This call keeps a waker of this runtime.
                     assert!(future::poll_fn(|cx| Poll::Ready(polled.poll_unpin(cx))).await.is_pending());
                     send.send((fresh, polled)).unwrap();
                 }));
@@ -56,10 +56,10 @@ fn no_runtime_is_needed() {
     });
 }
 
-/// What a runtime is given before it is dropped in the middle of it all.
+/// A task of a runtime that is dropped while the task is pending.
 type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs the tasks until each has been polled once, and then drops the runtime and the tasks with it.
+/// Runs the tasks until each has been polled once. Then drops the runtime, and the tasks with it.
 type DropInTheMiddle = fn(Vec<Task>);
 
 /// Runtimes that can be dropped while tasks are pending.
@@ -122,7 +122,7 @@ fn a_runtime_that_is_dropped_in_the_middle_loses_nothing() {
                     let (lane, captures, saved) = (lane.clone(), captures.clone(), Arc::clone(&saved));
                     let (started, gate) = (started.clone(), gate.clone());
                     if n == 0 {
-                        // The running call is abandoned, and runs to its end.
+                        // The runtime drops the running call, which runs to its end.
                         let running = lane.call(move |list: &mut Vec<u32>| {
                             started.open();
                             gate.pass();
@@ -131,7 +131,7 @@ fn a_runtime_that_is_dropped_in_the_middle_loses_nothing() {
                         return Box::pin(async move { running.await.unwrap() });
                     }
                     if n == 1 {
-                        // Somebody else has the call when the runtime goes.
+                        // The call lives outside the task: the runtime does not drop it.
                         *saved.lock().unwrap() = Some(lane.call(|_| "saved"));
                         return Box::pin(future::poll_fn(move |cx| match saved.lock().unwrap().as_mut() {
                             Some(call) => call.poll_unpin(cx).map(drop),
@@ -140,7 +140,7 @@ fn a_runtime_that_is_dropped_in_the_middle_loses_nothing() {
                     }
                     let tracked = captures.track();
                     if n % 2 == 0 {
-                        // A post goes with the task, and runs all the same.
+                        // The runtime drops the post with the task. It runs all the same.
                         let post = lane.post(move |list| {
                             drop(tracked);
                             list.push(n);
@@ -156,7 +156,7 @@ fn a_runtime_that_is_dropped_in_the_middle_loses_nothing() {
                 .collect();
             started.pass();
             drop_in_the_middle(tasks);
-            // A shut-down in the background may take a moment.
+            // A runtime that shuts down in the background takes a moment.
             eventually("the queued calls are cancelled and freed", || captures.alive() == 9);
             assert_eq!(lane.stats().cancelled, 9);
             gate.open();
@@ -203,7 +203,7 @@ fn a_call_can_be_selected_by_reference_again_and_again() {
         let mut call = lane.call(|n| *n);
         let mut ended = other.ended();
         let mut rounds = 0;
-        // Each macro wants futures that know when they are over.
+        // The macro needs futures with `is_terminated`.
         loop {
             let mut tick = other.call(|()| ());
             futures::select_biased! {
@@ -301,7 +301,7 @@ where
     let (first, first_waker) = WakeCounter::new();
     let (last, last_waker) = WakeCounter::new();
     assert!(!future.is_terminated());
-    // However often it is polled, it keeps one clone of one waker.
+    // However often the future is polled, it keeps one clone of one waker.
     for _ in 0..100 {
         assert!(poll_once(&mut future, &first_waker).is_pending());
         assert_eq!(Arc::strong_count(&first), 3);

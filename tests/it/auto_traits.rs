@@ -1,4 +1,5 @@
-//! What every public type is, also for an object that is neither `Send` nor `Sync` nor unwind safe.
+//! Which auto traits every public type has: even if the object is neither `Send` nor `Sync` nor
+//! unwind safe.
 
 use futures::future::FusedFuture;
 use futures::stream::FusedStream;
@@ -33,7 +34,7 @@ macro_rules! assert_handles {
         assert_impl_all!(WeakSerialExecutor<$object>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, Debug);
         assert_impl_all!(LaneIo<$object>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
         assert_impl_all!(Session<$object>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
-        // Two of it could each think that they have the object for themselves.
+        // A session is exclusive.
         assert_not_impl_any!(Session<$object>: Clone);
     )* };
 }
@@ -75,7 +76,7 @@ assert_not_impl_any!(Emitter<Local>: Send, Sync);
 
 assert_impl_all!(CallError: Error, Send, Sync, Unpin, Debug, Display);
 assert_impl_all!(TryCallError<()>: Error, Send, Sync, Unpin, Debug, Display);
-// The parameter of an error need not be anything, so that `?` and `unwrap` work with every closure and object.
+// No bound on the parameter of an error: `?` and `unwrap` work with every closure and object.
 assert_impl_all!(TryCallError<fn(&mut Local)>: Error, Send, Sync);
 assert_impl_all!(TryCallError<Local>: Error);
 assert_impl_all!(WaitError: Error, Send, Sync, Unpin, Debug, Display);
@@ -105,7 +106,7 @@ assert_impl_all!(Builder: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, D
 assert_impl_all!(OnPanic: Send, Sync, Copy, Debug, Default, Eq, Hash);
 assert_impl_all!(Stats: Send, Sync, Copy, Debug, Default, Eq);
 
-/// Handles and futures go into structs without bounds on what they are handles and futures of.
+/// A struct with handles and futures in it needs no bounds on its parameters.
 #[derive(Clone, Debug)]
 struct Client<T> {
     lane: SerialExecutor<T>,

@@ -1,4 +1,4 @@
-//! How lanes are made: names, stack sizes, and every way in which it fails.
+//! How lanes are made: names, stack sizes, factories, and each way in which that fails.
 
 use crate::support::{Gate, PanicOnDrop, Stuck, Tracker, eventually, guarded, under_every_runtime};
 use serial_executor::{Builder, OnPanic, OpenError, SerialExecutor, ThreadError, TryCallError, WaitError};
@@ -354,7 +354,8 @@ fn formatting_a_future_holds_up_nobody() {
                 Ok::<_, ()>(())
             }
         });
-        // The formatter waits for the factory, which must not wait for the formatter.
+        // The formatter waits for the factory. If the factory waited for the formatter, this would
+        // hang.
         let waits = move || {
             gate.open();
             started.pass();

@@ -14,7 +14,7 @@ fn bounded<T: Send + 'static>(capacity: usize, object: T) -> SerialExecutor<T> {
     SerialExecutor::builder().capacity(capacity).spawn(object).unwrap()
 }
 
-/// Whether `try_call` refuses with `Full`. A call that is not refused is cancelled.
+/// Whether `try_call` refuses with `Full`. A call that it accepts is dropped at once.
 fn is_full<T: 'static>(lane: &SerialExecutor<T>) -> bool {
     match lane.try_call(|_: &mut T| ()) {
         Ok(_cancelled) => false,
@@ -144,7 +144,7 @@ fn call_and_replace_are_never_refused_and_take_a_slot() {
         let replaced = lane.replace(|| 1000);
         assert_eq!(lane.pending(), 101);
         assert!(is_full(&lane));
-        // Back within the bound, not before.
+        // Not full any more once the queue is within the bound, and not before.
         let mut calls = calls.into_iter();
         for _ in 0..99 {
             assert!(is_full(&lane));
@@ -199,7 +199,7 @@ fn refusals_are_judged_closed_first_then_poisoned_then_full() {
         lane.call(move |()| drop(block)).detach();
         stuck.release();
         reached.pass();
-        // The object is poisoned, and the lane is held up in the destructor of a call that it refuses.
+        // The object is poisoned, and the lane refuses a call whose destructor blocks it.
         assert!(lane.is_poisoned());
         let queued = lane.call(|()| ());
         let refusal = || lane.try_call(|()| ()).map(drop).unwrap_err().without_closure();
@@ -439,11 +439,11 @@ fn a_producer_that_awaits_its_posts_is_never_further_ahead_than_the_capacity() {
 /// A job of the model and the future of the real one.
 enum Job {
     Call(Option<Call<()>>),
-    /// With whether it was seen admitted. `None` once the future was dropped; the job stays.
+    /// The future (`None` once it was dropped: the job stays), and whether it has resolved.
     Post(Option<Post>, bool),
 }
 
-/// A lane that starts its next job only when it is told to, and the jobs that are queued in front of it.
+/// A lane that starts its next job only when the test tells it to, and the jobs in its queue.
 struct Stepped {
     lane: SerialExecutor<()>,
     capacity: usize,
@@ -452,7 +452,7 @@ struct Stepped {
     /// Where the running job waits.
     running: Gate,
     queued: Vec<(u32, Gate, Job)>,
-    /// Posts that have started; they must be admitted.
+    /// Posts that have started: their futures must resolve.
     gone: Vec<Job>,
     next: u32,
 }
@@ -515,7 +515,8 @@ impl Stepped {
         }
     }
 
-    /// Drops the future of one of the queued jobs: that cancels a call, and does nothing to a post.
+    /// Drops the future of one of the queued jobs. That cancels a call, and changes nothing for a
+    /// post.
     fn forget(&mut self, pick: usize) {
         if self.queued.is_empty() {
             return;
@@ -542,7 +543,8 @@ impl Stepped {
         self.gone.push(job);
     }
 
-    /// Compares every post with the rule: admitted once at most `capacity - 1` live calls stand before it.
+    /// Compares every post with the rule: admitted once at most `capacity - 1` live calls stand
+    /// before it.
     fn check(&mut self) {
         assert_eq!(self.lane.pending(), self.queued.len());
         for (before, (_, _, job)) in self.queued.iter_mut().enumerate() {
@@ -593,7 +595,8 @@ fn a_post_is_admitted_exactly_when_fewer_than_n_live_calls_stand_before_it() {
 #[test]
 fn a_post_that_is_admitted_says_so_although_its_closure_panicked_before_anybody_looked() {
     guarded(|| {
-        // Half of these were faster than their admission when the lane slept and had to be woken for each.
+        // The lane sleeps, and each post has to wake it. So in about half of the rounds the closure
+        // runs before its post is admitted.
         let lane = SerialExecutor::builder().spin(false).on_panic(OnPanic::Continue).spawn(()).unwrap();
         for _ in 0..1000 {
             eventually("the lane is idle", || lane.stats().panicked == lane.stats().submitted);

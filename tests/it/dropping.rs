@@ -27,7 +27,7 @@ enum State {
     /// Running, on a lane that has been aborted.
     RunningAborted,
     Finished,
-    /// It has woken its caller, who has not come back yet.
+    /// It has woken the task of its caller, which has not polled it since.
     FinishedAndWoken,
     Panicked,
 }
@@ -40,7 +40,7 @@ enum Action {
     PollAndDrop,
     WaitTimeoutAndDrop,
     DropAsFlatten,
-    /// Waits for the result; for a call that is not finished yet this ends after the lane is released.
+    /// Waits for the result. If the call is not finished, this ends after the lane is released.
     Wait,
 }
 
@@ -68,29 +68,29 @@ const ACTIONS: [Action; 6] = [
     Action::Wait,
 ];
 
-/// A thread, by what it is to the call.
+/// A thread, by its part in the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Where {
     /// The thread that acts on the call.
     Actor,
     Lane,
-    /// The thread that set the scene: it made, closed or aborted the lane.
+    /// The thread that made, closed or aborted the lane.
     Stage,
 }
 
-/// What must come of it.
+/// What must happen then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Outcome {
     runs: bool,
     /// Where the captures are dropped.
     capture: Where,
-    /// Whether that has happened by the time the action returns, with the lane as stuck as before.
+    /// Whether that has happened when the action returns, while the lane is still stuck.
     freed_at_once: bool,
     /// Where the result is dropped, if there is one.
     result: Option<Where>,
 }
 
-/// The promise.
+/// What the documentation promises.
 fn promised(state: State, action: Action) -> Outcome {
     match state {
         State::Refused | State::Discarded => {
@@ -140,7 +140,7 @@ fn act(action: Action, mut call: Target) {
     }
 }
 
-/// A lane with a call in the state that is asked for.
+/// A lane with a call in a given state.
 struct Scene {
     lane: SerialExecutor<()>,
     captures: Tracker,
@@ -213,7 +213,7 @@ impl Scene {
         (Self { lane, captures, results, runs, gate, stuck }, call)
     }
 
-    /// Lets everything go on, and waits until the lane has ended.
+    /// Releases the lane, and waits until it has ended.
     fn play_out(&mut self) {
         self.gate.open();
         self.stuck = None;
@@ -221,7 +221,8 @@ impl Scene {
     }
 }
 
-/// One field of the matrix: brings a call into the state, lets another thread act on it, and looks what came of it.
+/// One field of the matrix: brings a call into the state, lets another thread act on it, and checks
+/// the outcome.
 fn play(state: State, action: Action) {
     let outcome = promised(state, action);
     let (mut scene, call) = Scene::set(state);
@@ -344,7 +345,7 @@ fn a_finished_call_that_is_dropped_drops_its_result_where_it_is() {
             } else {
                 drop(call);
             }
-            // Asked before the next await: a task may go on on another thread.
+            // Before the next await, after which the task may run on another thread.
             assert_eq!((results.alive(), results.dropped_on().pop()), (0, Some(thread::current().id())));
         }
         lane.close().await.unwrap();
@@ -491,7 +492,7 @@ fn a_result_whose_destructor_panics_harms_nobody() {
         let stuck = Stuck::new(&lane);
         lane.call(result).detach();
         stuck.release();
-        // Running, then dropped: the lane again.
+        // Running, then dropped: the lane drops it.
         let (started, gate) = (Gate::new(), Gate::new());
         let call = lane.call({
             let (started, gate) = (started.clone(), gate.clone());
@@ -504,7 +505,8 @@ fn a_result_whose_destructor_panics_harms_nobody() {
         started.pass();
         drop(call);
         gate.open();
-        // Finished, then dropped or detached: here, and the panic stays inside.
+        // Finished, then dropped or detached: this thread drops it, and the crate catches the
+        // panic.
         for detach in [false, true] {
             let call = lane.call(result);
             lane.call(|_| ()).wait().unwrap();

@@ -1,4 +1,4 @@
-//! The promise: ending is awaitable, whichever way a lane ends and whoever watches.
+//! The promise: ending is awaitable, in whichever way a lane ends, from any number of handles.
 
 use crate::support::{
     Gate, Stuck, Tracked, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,
@@ -191,7 +191,7 @@ fn an_abort_while_the_factory_runs_resolves_the_queued_at_once() {
     });
 }
 
-// Whoever, how often, when.
+// From any handle, any number of times, at any time.
 
 #[test]
 fn close_and_abort_are_idempotent_from_any_number_of_handles_before_and_after_the_end() {
@@ -293,7 +293,7 @@ thread_local! {
     static LAST_WORDS: RefCell<Option<LastWords>> = const { RefCell::new(None) };
 }
 
-/// Takes its time in the destructor of a thread-local.
+/// Waits at a gate in the destructor of a thread-local.
 struct LastWords(Gate, Arc<AtomicBool>);
 
 impl Drop for LastWords {
@@ -313,7 +313,7 @@ fn wait_returns_only_when_the_thread_is_through_with_its_thread_locals() {
         let lane = SerialExecutor::new(());
         let words = LastWords(gate.clone(), Arc::clone(&said));
         lane.call(move |()| LAST_WORDS.set(Some(words))).wait().unwrap();
-        // It does not join: it resolves while the thread cannot exit.
+        // `wait_timeout` does not join the thread: it returns while the thread cannot exit.
         lane.close().wait_timeout(Duration::MAX).unwrap();
         assert!(!said.load(SeqCst));
         let waiters: Vec<_> = (0..3)
@@ -354,7 +354,7 @@ fn after_wait_the_operating_system_does_not_know_the_thread_any_more() {
             let task = std::path::Path::new("/proc/self/task").join(link.file_name().unwrap());
             assert!(task.exists());
             way(lane).wait().unwrap();
-            // The kernel tells those who join before it takes the thread out of its list.
+            // A join returns a moment before the kernel removes the thread from its list.
             eventually("the thread is gone", || !task.exists());
         }
     });
@@ -667,7 +667,8 @@ fn of_several_who_ask_for_the_object_the_first_gets_it() {
 #[test]
 fn an_asker_who_is_gone_passes_the_object_on() {
     guarded(|| {
-        // Of four, those in the mask are gone; the first of the others gets the object.
+        // There are four futures. Those in the mask are dropped; the first of the others gets the
+        // object.
         for mask in 0..16_u32 {
             let tracker = Tracker::new();
             let lane = SerialExecutor::new(tracker.track());
@@ -711,7 +712,7 @@ fn an_object_that_was_given_up_too_late_is_dropped_with_its_future() {
     });
 }
 
-// Watchers.
+// Futures of the end.
 
 #[test]
 fn a_watcher_that_is_made_polled_and_dropped_a_hundred_thousand_times_leaves_no_wakers_behind() {

@@ -1,8 +1,9 @@
-//! The promise: every call resolves, exactly once, and `Ok` if and only if its closure ran once to its end.
+//! The promise: every call resolves, exactly once, and `Ok` if and only if its closure ran once to
+//! its end.
 //!
-//! Each test is a race, run thousands of times over with the racers let loose at the same moment. After each
-//! round every closure is accounted for: it ran, or what it captured was dropped without, and its future said
-//! which.
+//! Each test is a race of two or more threads, run thousands of times. After each round every
+//! closure is accounted for: it ran, or its captures were dropped without that, and its future has
+//! said which.
 
 use crate::support::{Dice, Gate, Stuck, WakeCounter, guarded, poll_once, race};
 use serial_executor::{
@@ -19,7 +20,7 @@ use std::time::Duration;
 /// Calls of a caller in a round.
 const CALLS: usize = 4;
 
-/// What became of a closure, told by itself and by what it captured.
+/// What became of a closure: the closure itself and its capture report that.
 #[derive(Clone, Default)]
 struct Fate(Arc<Events>);
 
@@ -48,7 +49,7 @@ impl Fate {
         }
     }
 
-    /// One that panics half way, without a word from the panic hook.
+    /// A closure that panics half way. The panic hook does not run.
     fn panics<T, R>(&self) -> impl FnOnce(&mut T) -> R + Send + 'static + use<T, R> {
         let capture = Capture(self.clone());
         move |_| {
@@ -63,7 +64,8 @@ impl Fate {
         (began.load(SeqCst), ended.load(SeqCst), dropped.load(SeqCst))
     }
 
-    /// The closure must have done what its future says. To be asked when the future has resolved.
+    /// Fails unless the closure has done what its future says. To be called when the future has
+    /// resolved.
     #[track_caller]
     fn must_agree_with<R>(&self, result: &Result<R, CallError>) {
         let expected = match result {
@@ -87,7 +89,7 @@ fn wait<R>(call: Call<R>) -> Result<R, CallError> {
     }
 }
 
-/// Makes the calls one after another, waiting for each in between, or for all at the end.
+/// Makes the calls one after another. Waits for each before the next, or for all at the end.
 fn make_calls<T: 'static>(lane: &SerialExecutor<T>, in_between: bool) -> Results {
     let calls: Vec<_> = (0..CALLS)
         .map(|_| {
@@ -106,8 +108,8 @@ fn make_calls<T: 'static>(lane: &SerialExecutor<T>, in_between: bool) -> Results
     results.collect()
 }
 
-/// Checks the closures against the results. Once one is refused or discarded, so are those after it.
-/// Returns how many ran.
+/// Checks the closures against the results. Once one is refused or discarded, so are those after
+/// it. Returns how many ran.
 #[track_caller]
 fn judge_ending(results: &Results) -> usize {
     for (fate, result) in results {
@@ -118,7 +120,7 @@ fn judge_ending(results: &Results) -> usize {
     results.iter().filter(|(_, result)| result.is_ok()).count()
 }
 
-/// Checks that every closure is accounted for, on a lane at rest.
+/// Checks that every closure is accounted for. The lane must be idle.
 #[track_caller]
 fn judge_stats(stats: Stats) {
     let Stats { submitted, completed, panicked, cancelled, refused, pending, running, .. } = stats;
@@ -126,7 +128,7 @@ fn judge_stats(stats: Stats) {
     assert_eq!(submitted, completed + panicked + cancelled + refused, "{stats:?}");
 }
 
-/// A lane of its own for the round, with a caller and somebody who ends it.
+/// A lane for one round. One thread calls it and another ends it.
 struct Ending {
     lane: SerialExecutor<()>,
     in_between: bool,
@@ -170,7 +172,7 @@ impl Ending {
     }
 }
 
-/// Says how the rounds of a race came out, to see that it is one: `--nocapture` shows it.
+/// Prints how often each side won, to see that it is a race: `--nocapture` shows it.
 fn say(name: &str, outcomes: &[usize]) {
     println!("{name}: {outcomes:?}");
 }
@@ -228,7 +230,7 @@ fn call_against_the_drop_of_the_last_handle() {
             10_000,
             |dice| {
                 let lane = SerialExecutor::new(());
-                // Half of the callers have a handle, half must come by one.
+                // Half of the callers have a handle; the others must upgrade the weak one.
                 let mine = (dice.roll(2) == 0).then(|| lane.clone());
                 Stage {
                     weak: lane.downgrade(),
@@ -251,7 +253,7 @@ fn call_against_the_drop_of_the_last_handle() {
                 stage.ended.wait().unwrap();
                 assert!(stage.weak.upgrade().is_none());
                 let results = stage.results.into_inner().unwrap();
-                // Whoever had a handle was in time.
+                // A caller that had a handle was in time.
                 assert_eq!(judge_ending(&results), results.len());
                 outcomes[usize::from(results.is_empty())] += 1;
             },
@@ -331,7 +333,7 @@ fn returning(fate: &Fate, returns: &Returns) -> impl FnOnce(&mut ()) -> Returned
     }
 }
 
-/// Leaves a call. Returns whether it is known now that the closure ran.
+/// Drops a call in some way. Returns whether the closure ran, if that is known by then.
 type Leave = fn(Call<Returned>) -> Option<bool>;
 
 const LEAVINGS: [(&str, Leave); 6] = [
@@ -350,7 +352,7 @@ const LEAVINGS: [(&str, Leave); 6] = [
     ("poll until it has a result", |mut call| {
         let (wakes, waker) = WakeCounter::new();
         while poll_once(&mut call, &waker).is_pending() {
-            // A wake-up is due: without one the watchdog ends this.
+            // If no wake-up comes, the watchdog fails the test.
             while wakes.wakes() == 0 {
                 thread::yield_now();
             }
@@ -375,7 +377,8 @@ fn leaving_a_call_against_its_start_and_its_finish() {
             let call = lane.call(returning(&fate, &returns));
             dice.pause();
             let known = LEAVINGS[round % LEAVINGS.len()].1(call);
-            // What is behind it in the queue has run, so whatever was to happen has happened.
+            // This call was behind it in the queue: once it has run, the fate of the other is
+            // settled.
             lane.call(|()| ()).wait().unwrap();
             flushes += 1;
             let (began, ended, dropped) = fate.events();
@@ -408,7 +411,8 @@ fn leaving_queued_calls_against_abort() {
             10_000,
             |dice| {
                 let lane = SerialExecutor::new(());
-                // Behind a call that is stuck until the round is over, or with the lane in the race.
+                // In half of the rounds a call is stuck until the end of the round; in the others,
+                // the lane takes part in the race.
                 let gate = (dice.roll(2) == 0).then(Gate::new);
                 if let Some(gate) = gate.clone() {
                     lane.call(move |()| gate.pass()).detach();
@@ -497,7 +501,7 @@ fn polling_against_finish_and_abort_never_loses_a_wake_up() {
     });
 }
 
-/// A lane that is used for every round, for races that do not end it.
+/// A lane for all rounds, for races that do not end it.
 struct Shared {
     lane: SerialExecutor<u64>,
     round: u64,
@@ -565,7 +569,7 @@ fn call_against_panic_and_replace() {
                 fate.must_agree_with(&result);
                 match result {
                     Err(CallError::Panicked(_)) => {}
-                    // The factory's panic came before.
+                    // The factory has panicked before the call ran.
                     Err(CallError::Poisoned) => assert_eq!(stage.round % 5, 4),
                     other => panic!("{other:?}"),
                 }
@@ -636,7 +640,7 @@ fn try_call_and_post_against_panic_and_clear_poison() {
                 }
                 let (fate, post) = stage.posted.into_inner().unwrap().unwrap();
                 match post.wait() {
-                    // Admitted, and perhaps poisoned before its turn, after the future had been told.
+                    // Admitted. It may have been poisoned between that and its turn.
                     Ok(()) => assert!(matches!(fate.events(), (1, 1, 1) | (0, 0, 1))),
                     Err(WaitError::Failed(CallError::Poisoned)) => assert_eq!(fate.events(), (0, 0, 1)),
                     Err(other) => panic!("{other:?}"),
@@ -647,7 +651,7 @@ fn try_call_and_post_against_panic_and_clear_poison() {
     });
 }
 
-/// The object of lanes from which it is taken: it counts its calls, and its ends.
+/// An object that counts its calls and its ends. The race takes it out of its lane.
 struct Object {
     calls: usize,
     end: Fate,
@@ -891,7 +895,7 @@ fn a_call_is_counted_before_its_future_resolves() {
         let lane = SerialExecutor::new(());
         for completed in 1..=30_000 {
             let call = lane.call(|()| ());
-            // Not a wait: that would look too late.
+            // Not by `wait`, which would return too late to see it.
             while !call.is_finished() {
                 std::hint::spin_loop();
             }

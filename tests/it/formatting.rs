@@ -1,5 +1,5 @@
-//! What is formatted tells how far it is, and asks nothing of the types it is about: neither object, result nor closure has to
-//! be `Debug`. (Handles, sessions and streams are formatted where their other promises are tested.)
+//! `Debug` of handles and futures says how far they are, and needs no bounds: neither the object
+//! nor a result nor a closure has to be `Debug`. (The tests of sessions and streams format those.)
 
 use crate::support::{Stuck, guarded, poll_once};
 use serial_executor::{CallError, IntoInnerError, OpenError, SerialExecutor, TryCallError, WaitError};

@@ -1,4 +1,5 @@
-//! The promise: an interrupt hits the call it was meant for. Once, while it runs, and never the next one.
+//! The promise: an interrupt hits the call it was meant for: at most once, while that runs, and
+//! never the next one.
 
 use crate::support::{
     BlockOnDrop, Gate, PanicOnDrop, RUNTIMES, Stuck, Tracker, WakeCounter, guarded, poll_once, race,
@@ -33,7 +34,8 @@ impl Fired {
         self.0.load(SeqCst)
     }
 
-    /// Blocks until it has fired more often than this: what an interrupted function does.
+    /// Blocks until the interrupter has fired more than `times` times, as a function that it
+    /// interrupts.
     fn wait_beyond(&self, times: usize) {
         spin_until(|| self.times() > times);
     }
@@ -47,9 +49,9 @@ fn spin_until(condition: impl Fn() -> bool) {
     }
 }
 
-// What it is for: a blocking function that nothing else ends.
+// What interrupts are for: a blocking function that nothing else ends.
 
-/// A lane with one end of a connection, on which nothing ever comes, and the other end.
+/// A lane with one end of a connection, and the other end, which sends nothing.
 fn silent_connection() -> (SerialExecutor<TcpStream>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let lane = SerialExecutor::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
@@ -102,7 +104,7 @@ fn a_timeout_of_any_runtime_frees_a_lane_that_is_stuck_in_a_read() {
             run(Box::pin(async {
                 let (lane, _other_end) = silent_connection();
                 let call = read(&lane);
-                // The timeout wins.
+                // The timeout comes first.
                 let first = futures::future::select(call, futures::future::ready(())).await;
                 drop(first);
                 assert_eq!(lane.call(|_| 1).await.unwrap(), 1);
@@ -312,7 +314,7 @@ fn whoever_has_a_result_knows_that_nothing_fires_for_its_call_any_more() {
     });
 }
 
-// An interrupter may be slow, may panic, may do to the lane what it likes but wait for it.
+// An interrupter may be slow, may panic, and may do anything to the lane but wait for it.
 
 #[test]
 fn the_lane_waits_for_an_interrupter_in_flight_before_it_goes_on() {
@@ -341,7 +343,7 @@ fn the_lane_waits_for_an_interrupter_in_flight_before_it_goes_on() {
                 });
                 entered.pass();
                 stuck.release();
-                // The call is over, but for that.
+                // Nothing but the interrupter keeps the call from being over.
                 assert!(!lane.interrupt());
                 assert!(matches!(next.wait_timeout(Duration::from_millis(20)), Err(WaitError::Timeout)));
                 assert!(call.as_ref().is_none_or(|call| !call.is_finished()));
@@ -400,11 +402,12 @@ fn an_interrupter_may_do_anything_to_its_lane_but_wait_for_it() {
                 assert!(own.pending() >= 3);
                 let mut call = own.try_call(|n: &mut i32| *n).unwrap();
                 assert!(matches!(call.wait_timeout(Duration::ZERO), Err(WaitError::Timeout)));
-                // Nobody sees what panics in here: who gets to the end tells.
+                // The crate discards a panic in here. So count that the end is reached.
                 count.add();
             }
         });
-        // A session's call is interrupted as any is. It runs after this one, which waits for the end of the session.
+        // A session's call is interrupted as any is. It runs after this one, which waits for the
+        // end of the session.
         session.call(|_| ()).wait().unwrap();
         session.close();
         set.wait().unwrap();
@@ -434,7 +437,7 @@ fn an_interrupter_may_end_its_lane() {
             let mut stuck = Stuck::new(&lane);
             drop(stuck.call.take());
             drop(stuck);
-            // The interrupter holds a handle: without this the last one would not end.
+            // The interrupter holds a handle, so dropping this one does not end the lane: close it.
             let ended = lane.close();
             drop(lane);
             ended.wait().unwrap();
@@ -442,7 +445,7 @@ fn an_interrupter_may_end_its_lane() {
     });
 }
 
-// Setting it, and when it goes.
+// How an interrupter is set, and when it is dropped.
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<(&'static str, ThreadId)>>>);
@@ -455,7 +458,7 @@ impl Log {
         Noted(name, self.clone())
     }
 
-    /// What has ended, and that all of it did on the lane.
+    /// What has ended. Fails if any of it did so on another thread.
     #[track_caller]
     fn take(&self, lane: ThreadId) -> Vec<&'static str> {
         let ends = std::mem::take(&mut *self.0.lock().unwrap());
@@ -489,7 +492,7 @@ fn the_interrupter_goes_before_the_object_on_the_lane_whatever_makes_it_go() {
                 ended.wait().unwrap();
             },
             |lane| {
-                // By then nobody is there to take it.
+                // Nobody takes the object: the future is dropped before.
                 let (ended, stuck) = (lane.ended(), Stuck::new(&lane));
                 drop(lane.into_inner());
                 drop(stuck);
@@ -613,7 +616,8 @@ fn setting_one_is_a_call_that_the_one_before_interrupts() {
 
 // Races.
 
-/// A call, and one right behind it that notes whether anything fired while it ran.
+/// A call, and another one right behind it. The second one notes whether the interrupter fired
+/// while it ran.
 struct Pair {
     lane: SerialExecutor<()>,
     fired: Fired,
@@ -621,7 +625,7 @@ struct Pair {
     over: Arc<AtomicBool>,
     first: Mutex<Option<Call<()>>>,
     next: Call<usize>,
-    /// How often whoever asked was told that it fired.
+    /// How often `interrupt` has returned that it fired.
     told: AtomicUsize,
 }
 
@@ -671,7 +675,7 @@ impl Pair {
     }
 }
 
-/// That both may win, or the race is none.
+/// Fails unless each side has won once: otherwise it was no race.
 fn assert_both(outcomes: [usize; 2]) {
     println!("too late: {}, in time: {}", outcomes[0], outcomes[1]);
     assert!(outcomes.iter().all(|&times| times > 0), "{outcomes:?}");
@@ -703,7 +707,7 @@ fn a_dropped_call_is_interrupted_once_however_many_ask_while_it_ends() {
         let lane = SerialExecutor::new(());
         let fired = Fired::on(&lane);
         let mut outcomes = [0; 2];
-        // The next call may be hit here, but only if it was told so.
+        // Here the interrupt may hit the next call, but then it must say so.
         race(
             20_000,
             |_| Pair::new(&lane, &fired),
@@ -714,7 +718,7 @@ fn a_dropped_call_is_interrupted_once_however_many_ask_while_it_ends() {
             |pair| {
                 pair.next.wait().unwrap();
                 let (times, told) = (fired.times() - pair.before, pair.told.into_inner());
-                // Two calls: the drop fires without a word.
+                // One or two: what the drop fires, nobody reports.
                 assert!((1..=2).contains(&times), "{times}");
                 assert!((times - 1..=times).contains(&told), "{told} of {times}");
                 outcomes[times - told] += 1;
@@ -760,7 +764,7 @@ fn abort_against_the_end_of_the_running_call() {
                 first.wait().unwrap();
                 let times = pair.fired();
                 match pair.next.wait() {
-                    // It had started: then it is the one that was interrupted, if any was.
+                    // It had started: so if anything was interrupted, it was this call.
                     Ok(during) => assert!(during <= times),
                     Err(why) => assert!(matches!(why, WaitError::Failed(CallError::Closed)), "{why:?}"),
                 }
@@ -773,7 +777,8 @@ fn abort_against_the_end_of_the_running_call() {
     });
 }
 
-/// The other half: whoever drops a call that has been taken from the queue finds it running, and ends it.
+/// The other half: a call that is dropped after the lane has taken it from the queue is running,
+/// and is interrupted.
 #[test]
 fn a_call_that_is_dropped_as_it_starts_never_runs_or_is_interrupted() {
     struct Starting {
@@ -808,7 +813,7 @@ fn a_call_that_is_dropped_as_it_starts_never_runs_or_is_interrupted() {
                         }
                         drop(call);
                     },
-                    // Keeps the lane awake, so that it is quick.
+                    // Keeps the lane awake, so that it takes the call soon.
                     |starting| starting.lane.call(|()| ()).detach(),
                 ],
                 |starting| {
@@ -905,7 +910,7 @@ impl Generations {
         for _ in 0..4 {
             self.lane.post(|_| {
                 (0..100).for_each(|_| hint::spin_loop());
-                // Who interrupts may be on the same CPU.
+                // The thread that interrupts may be on the same CPU.
                 thread::yield_now();
             });
         }

@@ -1,4 +1,4 @@
-//! The promises of the crate, one module each. `support` has the gates, wakers and runtimes they share.
+//! The promises of the crate, one module each.
 
 #[path = "../support/mod.rs"]
 mod support;

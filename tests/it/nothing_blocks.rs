@@ -1,5 +1,6 @@
-//! The promise: nothing that async code does with a lane waits for a closure. Each test does it while the lane is
-//! stuck and is freed only afterwards; whatever waited would wait for ever, and the watchdog would tell.
+//! The promise: nothing that async code does with a lane waits for a closure. Each test acts on a
+//! stuck lane and releases it only afterwards. If an action waited, it would wait for ever, and the
+//! watchdog would fail the test.
 
 use crate::support::{
     Gate, Stuck, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,
@@ -11,7 +12,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 
-/// Everything that does not wait, on a lane that does nothing. Ends with the drop of the last handle.
+/// Does everything that must not wait, and drops the last handle at the end. The lane is stuck.
 fn everything_but_wait(lane: SerialExecutor<u32>) {
     let (wakes, waker) = WakeCounter::new();
 
@@ -55,7 +56,7 @@ fn everything_but_wait(lane: SerialExecutor<u32>) {
     drop((ended, closed, aborted));
 }
 
-/// A lane whose factory has started, and stays there until the gate is opened.
+/// A lane whose factory has started, and waits until the gate is open.
 fn with_stuck_factory() -> (SerialExecutor<u32>, Gate) {
     let (started, gate) = (Gate::new(), Gate::new());
     let lane = SerialExecutor::new_with({
@@ -140,7 +141,7 @@ fn each_way_to_end_a_lane_returns_while_it_is_stuck() {
                 let (mut queued, ended) = (lane.call(|n| *n), lane.ended());
                 assert!(futures::poll!(&mut queued).is_pending());
                 end(lane);
-                // What is queued behind is told at once by an abort, and by nothing else.
+                // Of these only an abort resolves what is queued at once.
                 assert_eq!(queued.is_finished(), !runs);
                 gate.open();
                 drop(in_call);
@@ -175,7 +176,7 @@ fn a_flood_of_calls_on_a_stuck_lane_blocks_nobody() {
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 type Run = fn(Task);
 
-/// Runtimes with one thread: if that one is blocked, nothing moves.
+/// Runtimes with one thread: if a task blocks it, all tasks stand still.
 const SINGLE: [(&str, Run); 2] = [
     ("tokio current-thread", |task| {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(task);
@@ -341,7 +342,7 @@ fn everything_but_wait_can_be_done_from_within_the_destructor_of_the_object() {
     impl Drop for Object {
         fn drop(&mut self) {
             let (_, waker) = WakeCounter::new();
-            // The handles of its own lane are gone, or it would not be dropped.
+            // The object is dropped, so no handle of its lane is left.
             assert!(self.lane.take().is_some_and(|lane| lane.upgrade().is_none()));
             let other = self.kept.take().unwrap();
             let mut call = other.call(|n| *n);
@@ -373,7 +374,8 @@ fn a_waiting_thread_does_not_keep_others_from_a_stuck_lane() {
         let stuck = Stuck::new(&lane);
         let (call, own) = (lane.call(|n| *n), lane.clone());
         let waiter = std::thread::spawn(move || (call.wait(), own.close().wait()));
-        // One thread waits for a call, then for the end, which joins the thread of the lane.
+        // Another thread waits for a call, and then for the end, which joins the thread of the
+        // lane.
         everything_but_wait_on_an_open_lane(&lane);
         drop(stuck);
         eventually("the lane is closed", || lane.is_closed());

@@ -1,4 +1,5 @@
-//! The promise: two closures never overlap; each has the object to itself, from its start to the end of its captures.
+//! The promise: two closures never overlap. Each has the object to itself from its start until its
+//! captures are dropped.
 
 use crate::support::{Stuck, Tracker, Witness, eventually, guarded, poll_once, under_every_runtime};
 use serial_executor::{Call, CallError, OnPanic, SerialExecutor};
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-/// Sees whether two are in the same section at once.
+/// Counts how often two threads are in the section at once.
 #[derive(Clone, Default)]
 struct Section(Arc<(AtomicBool, AtomicUsize)>);
 
@@ -33,7 +34,7 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// A capture whose destructor takes its time inside the section.
+/// A capture whose destructor stays in the section for a while.
 struct Lingering(Section);
 
 impl Drop for Lingering {
@@ -48,7 +49,7 @@ fn calls_from_many_threads_never_overlap() {
     const CALLERS: usize = 8;
     const CALLS: usize = 1000;
     guarded(|| {
-        // Neither the counter nor its owner is safe to share: overlapping calls would lose counts.
+        // Neither the counter nor its `Rc` is atomic: calls that overlap would lose counts.
         let lane = SerialExecutor::new_with(|| Rc::new(Cell::new(0_usize)));
         let section = Section::default();
         let start = Barrier::new(CALLERS);
@@ -95,7 +96,7 @@ fn a_call_is_over_with_its_captures_before_the_next_one_starts() {
                 let inside = lingering.0.enter();
                 thread::yield_now();
                 drop(inside);
-                // By hand, so that the panic hook stays quiet.
+                // So the panic hook does not run.
                 if n % 5 == 0 {
                     std::panic::resume_unwind(Box::new("on purpose"));
                 }
@@ -106,7 +107,7 @@ fn a_call_is_over_with_its_captures_before_the_next_one_starts() {
                 1 => drop(lane.post(move |()| body(()))),
                 _ => lane.replace(move || body(())).detach(),
             }
-            // Whatever the last replacement came to, there is an object for the next call.
+            // So that there is an object for the next call, even if the last replacement panicked.
             lane.replace(|| ()).detach();
         }
         lane.close().wait().unwrap();
@@ -166,7 +167,8 @@ fn the_next_call_finds_nothing_left_of_the_one_before() {
         };
         let mut looks = Vec::new();
         for _ in 0..50 {
-            // Its captures are made when all looks before have been queued: count those that belong to later calls.
+            // All captures are made before the first of these calls runs. So those that a call
+            // finds alive belong to later calls.
             let later = captures.track();
             let results = results.clone();
             lane.call(move |()| {
@@ -204,7 +206,7 @@ fn a_lane_shows_at_most_one_call_running() {
 #[test]
 fn two_lanes_do_run_at_the_same_time() {
     guarded(|| {
-        // The counterpart: each of the calls waits for the other, so the test can tell overlap from order.
+        // The counterpart of the tests above: two calls that wait for each other must overlap.
         let (left, right) = (SerialExecutor::new(()), SerialExecutor::new(()));
         let meeting = Arc::new(Barrier::new(2));
         let calls = [&left, &right].map(|lane| {

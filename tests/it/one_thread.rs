@@ -74,7 +74,7 @@ const ENDINGS: [(&str, End<Tracked>); 5] = [
     ("into_inner given up", |lane| {
         let ended = lane.ended();
         let poisoned = lane.is_poisoned();
-        // Only on a sound object can a call be stuck.
+        // A poisoned lane would not run the call that is to be stuck.
         lane.clear_poison();
         let stuck = Stuck::new(&lane);
         if poisoned {
@@ -118,7 +118,7 @@ fn into_inner_moves_the_object_out_and_then_its_taker_drops_it() {
         drop(object);
         assert_eq!(tracker.dropped_on(), [thread::current().id()]);
 
-        // Given out and not read: it belongs to the future.
+        // The lane has handed the object over, and nobody has taken it: the future drops it.
         let lane = SerialExecutor::new(tracker.track());
         let ended = lane.ended();
         let object = lane.into_inner();

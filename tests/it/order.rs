@@ -1,4 +1,5 @@
-//! The promise: calls run in the order in which they were made, whenever and however their futures are polled.
+//! The promise: calls run in the order in which they were made, whenever and however their futures
+//! are polled.
 
 use crate::support::{Gate, Stuck, WakeCounter, guarded, poll_once, under_every_runtime};
 use futures::future::join_all;
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Wake, Waker};
 use std::thread;
 
-/// What ran, in order. It outlives the object, so that factories can write to it too.
+/// What ran, in order. It outlives the object, so factories can write to it.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<usize>>>);
 
@@ -27,7 +28,7 @@ impl Log {
     }
 }
 
-/// Hands in entry `n` by one function after the other.
+/// Submits entry `n`, each time by another function.
 fn submit(lane: &SerialExecutor<()>, log: &Log, n: usize) -> Option<Call<()>> {
     let entry = log.entry(n);
     match n % 5 {
@@ -153,7 +154,8 @@ fn the_calls_of_each_of_many_callers_run_in_that_callers_order() {
                 scope.spawn(move || {
                     let mut kept = Vec::new();
                     for n in 0..CALLS {
-                        // One handle for each call: the order belongs to the caller, not to the clone.
+                        // Another handle for each call: the order is that of the calls, not that of
+                        // one handle.
                         let lane = lane.clone();
                         let call = lane.call(log.entry(n * CALLERS + caller).on_unit());
                         match n % 3 {
@@ -204,7 +206,7 @@ fn a_call_made_after_another_returned_runs_after_it_whoever_made_them() {
     const CALLS: usize = 20_000;
     guarded(|| {
         let (lane, log) = (SerialExecutor::new(()), Log::default());
-        // The ticket orders the callers, as a message between them would.
+        // The lock orders the calls of several threads, as a message between them would.
         let ticket = Mutex::new(0);
         thread::scope(|scope| {
             for _ in 0..CALLERS {
@@ -307,7 +309,7 @@ fn a_replacement_takes_its_turn_between_the_calls_around_it() {
     });
 }
 
-/// A waker that says whose it is.
+/// A waker that notes its number when it is woken.
 struct Teller(usize, mpsc::Sender<usize>);
 
 impl Wake for Teller {

@@ -1,4 +1,4 @@
-//! The promise: a panic stays in its call, and the poison that it leaves.
+//! The promise: a panic stays in its call. And the poison that it leaves.
 
 use crate::support::{
     BlockOnDrop, Gate, PanicOnDrop, PanicOnWake, PanicOnWakerDrop, Stuck, Tracker, WakeCounter, eventually,
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 
-/// The panic that a call came to.
+/// The panic in which a call has ended.
 #[track_caller]
 fn panic_of<R: Debug>(result: Result<R, CallError>) -> Panic {
     match result {
@@ -28,7 +28,7 @@ fn poisoned<T: Send + 'static>(object: T) -> SerialExecutor<T> {
     lane
 }
 
-/// A call that the lane runs well: it lives, and its object is sound.
+/// Fails unless the lane lives, is not poisoned, and runs a call.
 #[track_caller]
 fn assert_well<T: 'static>(lane: &SerialExecutor<T>) {
     assert!(!lane.is_poisoned());
@@ -124,7 +124,8 @@ fn a_call_is_judged_when_the_lane_reaches_it_and_not_when_the_panic_happens() {
             *n
         });
         stuck.release();
-        // The lane is refusing the first call and has not come to the second.
+        // The lane is dropping the first call, which it has refused, and has not reached the second
+        // one.
         reached.pass();
         assert!(panics.is_finished() && lane.is_poisoned());
         assert!(!first.is_finished() && !second.is_finished());
@@ -733,7 +734,7 @@ fn a_waker_that_panics_when_dropped_harms_nobody() {
     guarded(|| {
         let lane = SerialExecutor::builder().capacity(1).spawn(()).unwrap();
 
-        // Dropped by the lane, after it was woken.
+        // The lane drops the waker after it has woken it.
         let stuck = Stuck::new(&lane);
         let (drops, waker) = PanicOnWakerDrop::waker();
         let mut woken = lane.call(|()| 1);
@@ -745,7 +746,7 @@ fn a_waker_that_panics_when_dropped_harms_nobody() {
         assert_eq!(drops.load(SeqCst), 1);
         assert_eq!(woken.wait().unwrap(), 1);
 
-        // Dropped by a poll that replaces it.
+        // A poll with another waker drops it.
         let stuck = Stuck::new(&lane);
         let (drops, waker) = PanicOnWakerDrop::waker();
         let mut replaced = lane.call(|()| 2);
@@ -755,7 +756,7 @@ fn a_waker_that_panics_when_dropped_harms_nobody() {
         assert!(polled.expect("the panic stays inside").is_pending());
         assert_eq!(drops.load(SeqCst), 1);
 
-        // Dropped with its call.
+        // The drop of its call drops it.
         let (drops, waker) = PanicOnWakerDrop::waker();
         let mut dropped = lane.call(|()| 3);
         assert!(poll_once(&mut dropped, &waker).is_pending());
@@ -763,7 +764,7 @@ fn a_waker_that_panics_when_dropped_harms_nobody() {
         assert!(catch_unwind(AssertUnwindSafe(|| drop(dropped))).is_ok());
         assert_eq!(drops.load(SeqCst), 1);
 
-        // Dropped with a watcher of the end, and replaced in one.
+        // The drop of a future of the end drops it; then, a poll with another waker.
         for replace in [false, true] {
             let (drops, waker) = PanicOnWakerDrop::waker();
             let mut ended = lane.ended();
@@ -780,7 +781,7 @@ fn a_waker_that_panics_when_dropped_harms_nobody() {
             assert_eq!(drops.load(SeqCst), 1);
         }
 
-        // Dropped by the end of the lane.
+        // The end of the lane drops it.
         let (drops, waker) = PanicOnWakerDrop::waker();
         let mut ended = lane.ended();
         assert!(poll_once(&mut ended, &waker).is_pending());
@@ -793,7 +794,7 @@ fn a_waker_that_panics_when_dropped_harms_nobody() {
     });
 }
 
-/// The waker of the poll is not the last clone, so its own drop is harmless; the registered one is now the last.
+/// Drops the clone of the test, which is not the last one. After this, the registered clone is.
 fn drop_all_but_the_registered_clone(waker: Waker) {
     drop(waker);
 }

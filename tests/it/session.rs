@@ -1,4 +1,5 @@
-//! The promise of a session: the object for oneself across awaits, and for the others their turn afterwards.
+//! The promise of a session: exclusive use of the object across awaits, and then everybody else has
+//! their turn.
 
 use crate::support::{
     Gate, Stuck, Tracker, WakeCounter, eventually, guarded, poll_once, race, under_every_runtime,
@@ -213,7 +214,7 @@ fn a_session_that_is_held_blocks_the_lane_and_the_stats_show_it() {
 fn a_request_that_is_dropped_gives_its_turn_back_wherever_it_is() {
     guarded(|| {
         let lane = SerialExecutor::new(());
-        // Queued.
+        // Dropped while it is queued.
         let stuck = Stuck::new(&lane);
         let request = lane.session();
         let next = lane.call(|()| ());
@@ -221,7 +222,7 @@ fn a_request_that_is_dropped_gives_its_turn_back_wherever_it_is() {
         assert_eq!(lane.stats().cancelled, 1);
         drop(stuck);
         next.wait().unwrap();
-        // Reached, and nobody has asked for the result.
+        // Dropped when the lane has reached it, never polled.
         let request = lane.session();
         let mut next = lane.call(|()| ());
         eventually("its turn comes", || request.is_finished());
@@ -229,7 +230,7 @@ fn a_request_that_is_dropped_gives_its_turn_back_wherever_it_is() {
         assert!(matches!(next.wait_timeout(Duration::from_millis(5)), Err(WaitError::Timeout)));
         drop(request);
         next.wait().unwrap();
-        // Polled, then reached.
+        // Dropped when it was polled and the lane has reached it.
         let stuck = Stuck::new(&lane);
         let mut request = lane.session();
         let (wakes, waker) = WakeCounter::new();
@@ -239,7 +240,7 @@ fn a_request_that_is_dropped_gives_its_turn_back_wherever_it_is() {
         eventually("the request is woken", || wakes.wakes() == 1);
         drop(request);
         next.wait().unwrap();
-        // Nobody waits for it from the start.
+        // Detached.
         lane.session().detach();
         lane.call(|()| ()).wait().unwrap();
         assert!(!lane.stats().in_session);
@@ -531,7 +532,7 @@ fn abort_ends_a_session() {
         assert_closed(&request.wait());
         assert!(!lane.stats().in_session);
         assert_adds_up(&lane.stats());
-        // The session is still there, but not the object.
+        // The handle of the session is still there, but the session has ended.
         assert_closed(&session.call(|_| ()).wait());
         assert!(matches!(ended.wait_timeout(Duration::from_millis(5)), Err(WaitError::Timeout)));
         gate.open();
@@ -557,7 +558,7 @@ fn abort_ends_a_session_that_nobody_uses_or_has_taken() {
         let request = lane.session();
         eventually("its turn comes", || request.is_finished());
         lane.abort().wait().unwrap();
-        // It had its turn. That is over.
+        // The session was open, and the abort has ended it.
         let mut session = request.wait().unwrap();
         assert_closed(&session.call(|()| ()).wait());
 
@@ -597,7 +598,7 @@ fn calls_of_a_session_neither_take_nor_free_slots() {
         assert!(matches!(full(&lane), Err(TryCallError::Full(_))));
         assert!(poll_once(&mut post, &waker).is_pending());
         assert_eq!(wakes.wakes(), 0);
-        // A call of the lane that is dropped makes room, also now.
+        // A call of the lane that is dropped makes room, even during a session.
         drop(second);
         assert_eq!(wakes.wakes(), 1);
         assert!(matches!(poll_once(&mut post, &waker), Poll::Ready(Ok(()))));
@@ -634,7 +635,8 @@ fn a_request_takes_a_slot_until_its_turn_comes() {
     });
 }
 
-// Races: no wake-up is lost, whatever comes in whatever order while the lane sleeps in a session, or is about to.
+// Races: no wake-up is lost, whatever happens in whatever order while the lane sleeps in a session,
+// or is about to.
 
 struct Stage {
     lane: SerialExecutor<Names>,
@@ -654,14 +656,15 @@ impl Stage {
         }
     }
 
-    /// Two calls of the session, one of them awaited if it is to be so, then its end.
+    /// Makes two calls in the session, waits for the first one in some rounds, and ends the
+    /// session.
     fn use_session(&self) {
         let Some(mut session) = self.session.lock().unwrap().take() else { unreachable!() };
         let first = session.call(|names| names.push("session"));
         let mut calls = self.of_session.lock().unwrap();
         if self.lane.pending() % 2 == 0 {
             let mut first = first;
-            // After an abort it has resolved, too.
+            // If there was an abort, this is an error.
             let _ = first.wait_timeout(Duration::MAX);
         } else {
             calls.push(first);
@@ -770,7 +773,7 @@ fn a_request_whose_turn_comes_against_abort_holds_up_no_end() {
             ],
             |(lane, request)| {
                 let session = request.into_inner().unwrap().unwrap().wait();
-                // Whether there is a session or not: it is not used, and not dropped.
+                // If there is a session, nobody uses or drops it.
                 lane.ended().wait().unwrap();
                 outcomes[usize::from(session.is_ok())] += 1;
                 let stats = lane.stats();

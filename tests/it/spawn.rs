@@ -1,5 +1,5 @@
-//! Futures on the lane: polled and dropped on its thread only, between the calls, in turn with them; they never touch the
-//! object, never poison, and keep nothing alive.
+//! Futures on the lane: it polls and drops them on its thread only, between calls, in turn with
+//! them. They never touch the object, never poison, and keep nothing alive.
 
 use crate::support::{
     Dice, Gate, PanicOnDrop, Stuck, Tracker, eventually, guarded, race, under_every_runtime,
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 
-/// Ready after so many polls, each of which wakes it again.
+/// Resolves after `times` polls, each of which wakes it again.
 async fn yields(times: usize) {
     let mut left = times;
     poll_fn(|cx| {
@@ -86,7 +86,8 @@ fn calls_and_futures_take_turns() {
                 })
             })
             .collect();
-        // It came in while the lane was at work on the others: not even then is anybody passed over.
+        // These came while the lane worked on the others. Even then the lane passes over none of
+        // them.
         let late = calls.into_iter().map(|call| call.map(Result::unwrap));
         stuck.release();
         futures::executor::block_on(future::join_all(late));
@@ -350,7 +351,8 @@ fn a_future_whose_destructor_spawns_and_calls_is_dropped_all_the_same() {
     });
 }
 
-/// No wake-up is lost: whoever wakes after he has done something finds the future polled after that.
+/// No wake-up is lost: the future is polled after each wake-up, and so sees what happened before
+/// it.
 #[test]
 fn every_wake_up_is_followed_by_a_poll() {
     struct Stage {
@@ -393,7 +395,7 @@ fn every_wake_up_is_followed_by_a_poll() {
     }
 }
 
-/// A future goes to and fro between two lanes, which sleep in between.
+/// Futures of two lanes wake each other in turn. The lanes sleep in between.
 #[test]
 fn futures_of_two_lanes_wake_each_other() {
     guarded(|| {
@@ -427,7 +429,8 @@ fn futures_of_two_lanes_wake_each_other() {
     });
 }
 
-/// Whatever comes first, a future that was accepted is dropped once, on the lane, and one that was refused on its spawner.
+/// Whichever comes first: a future that was accepted is dropped once, on the lane; one that was
+/// refused, on the thread that spawned it.
 #[test]
 fn spawning_against_the_end() {
     struct Stage {

@@ -1,5 +1,6 @@
-//! Everything at once: several callers do whatever can be done to a lane, at random, with panics in every foreign
-//! place, while it is being ended. Whatever happens, each future resolves, the counts add up, nothing is leaked.
+//! Everything at once: several callers do everything that can be done to a lane, at random, with
+//! panics in all foreign code, while another thread ends it. Whatever happens, each future
+//! resolves, the counts add up, nothing is leaked.
 
 use crate::support::{Dice, Tracked, Tracker, guarded};
 use serial_executor::{
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 /// How long each storm lasts.
 const STORM: Duration = Duration::from_secs(3);
 
-/// Lives in captures, results, errors and objects; may panic when dropped, without a word from the panic hook.
+/// Part of captures, results, errors and objects. May panic when it is dropped; the panic hook does
+/// not run.
 struct Token {
     _tracked: Tracked,
     panics: bool,
@@ -34,7 +36,7 @@ impl Drop for Token {
     }
 }
 
-/// What came out of a future is the test's to drop, and may panic as it goes.
+/// Drops what came out of a future, whose destructor may panic.
 fn drop_quietly<V>(value: V) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
@@ -50,14 +52,15 @@ struct Object {
     _token: Token,
 }
 
-/// What one caller has in hand.
+/// A caller, and what it holds.
 struct Caller {
     lane: SerialExecutor<Object>,
     tracker: Tracker,
     dice: Dice,
     calls: Vec<Call<Token>>,
     posts: Vec<Post>,
-    /// A session, or one that may be open any moment. Nothing is waited for meanwhile that could wait for it.
+    /// A session, or the request of one, which may be open at any moment. Meanwhile the caller
+    /// waits for nothing that could wait for the session.
     session: Option<Session<Object>>,
     request: Option<Call<Session<Object>>>,
 }
@@ -189,7 +192,7 @@ impl Caller {
         }
     }
 
-    /// What does not wait for the others, who may be waiting for the session.
+    /// Uses the session. Waits for nothing that could wait for the session.
     fn go_on_with_the_session(&mut self) {
         if let Some(mut request) = self.request.take() {
             let limit = Duration::from_micros(self.dice.roll(100));
@@ -278,7 +281,7 @@ fn whatever_is_done_every_future_resolves_and_nothing_is_leaked() {
                 drop_quietly(object.wait());
             }
             lane.close();
-            // An object that panics as it goes is reported here.
+            // An error if the destructor of the object panics.
             drop(ended.wait());
             let stats = lane.stats();
             assert_adds_up(&stats);
@@ -330,7 +333,7 @@ fn an_opening_may_be_left_at_any_moment_and_the_object_goes_to_one_taker() {
                     Ok(lane) => take_by_several(lane, &mut dice),
                 },
             }
-            // The factory has run or will never run, and then everything goes.
+            // The factory has run or never will. Then everything is dropped.
             is_gone.recv().unwrap_err();
             crate::support::eventually("everything is gone", || tracker.alive() == 0);
         }

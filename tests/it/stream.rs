@@ -1,5 +1,6 @@
-//! The promise: a stream gives what its closure emits, all of it, in order, no further ahead than its bound; whatever
-//! happens to either end, the other one learns of it, and the lane goes on.
+//! The promise: a stream gives everything that its closure emits, in order. The closure is at most
+//! the bound ahead. Whatever happens to either end, the other end learns of it, and the lane goes
+//! on.
 
 use crate::support::{
     BlockOnDrop, Dice, Gate, PanicOnDrop, PanicOnWake, PanicOnWakerDrop, Stuck, Tracked, Tracker,
@@ -50,7 +51,7 @@ impl<I> Got<I> {
 
 const ITEM: Got<()> = Got::Item(());
 
-/// All that is still to come, which includes the end.
+/// Everything that is still to come, up to the end.
 fn rest<I>(stream: &mut CallStream<I>) -> Vec<Got<I>> {
     let rest = block_on_stream(&mut *stream).map(Got::from).collect();
     assert!(stream.is_terminated());
@@ -193,7 +194,8 @@ fn exactly_as_many_items_wait_as_the_bound_says() {
                     emitted.load(SeqCst) == (n - 1 + room).min(50)
                 });
                 assert!(n + room > 50 || lane.stats().running, "the lane is not blocked");
-                // Before it is taken, so that the closure never sees less than there is.
+                // Counted before the item is taken, so the closure never sees a count that is too
+                // low.
                 taken.store(n, SeqCst);
                 assert_eq!(block_on(stream.next()).unwrap().unwrap(), n);
             }
@@ -211,7 +213,7 @@ fn a_full_stream_blocks_its_lane_and_no_runtime() {
         let ticks = Rc::new(Cell::new(0));
         let ticked = Rc::clone(&ticks);
         let observer = lane.clone();
-        // One thread polls both: what blocks it in the one stops the other.
+        // One thread polls both tasks: if one of them blocked it, the other one would stand still.
         pool.spawner()
             .spawn_local(async move {
                 let mut idle = observer.call(|()| ());
@@ -263,18 +265,19 @@ fn a_thread_that_the_closure_waits_for_may_emit() {
 
 // What ends it
 
-/// What the closure is doing when something happens to its stream. It emits three items, and two may wait.
+/// What the closure is doing when something happens to its stream. It emits three items; the bound
+/// is two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Refused,
     /// The lane came to it and found the object poisoned.
     Poisoned,
     Queued,
-    /// It has emitted one item and does something else.
+    /// It has emitted one item, and waits at a gate.
     Between,
-    /// Two items wait, and it waits for room for the third.
+    /// Two items wait, and `emit` waits for room for the third.
     Blocked,
-    /// Two items wait, and it has ended without a third.
+    /// Two items wait, and it has ended without emitting a third.
     Finished,
     Panicked,
 }
@@ -354,12 +357,12 @@ impl Scene {
         rest(stream).into_iter().map(Got::without_item).collect()
     }
 
-    /// Lets the closure, if there is still one, run to its end.
+    /// Lets the closure run to its end, if it has not.
     fn end(self, state: State) {
         self.gate.open();
         drop(self.stuck);
         drop(self.stream);
-        // What it holds is gone, by whichever way, and the lane goes on, unless it was ended.
+        // The lane has dropped what it held for the stream, and goes on unless it was ended.
         let behind = block_on(self.lane.call(|()| ()));
         assert!(behind.is_ok() || self.lane.is_closed() || self.lane.is_poisoned(), "{state:?}: {behind:?}");
         self.lane.close().wait().unwrap();
@@ -368,7 +371,8 @@ impl Scene {
     }
 }
 
-/// Runs the test in every state, several times: a blocked closure may be asleep already, or about to.
+/// Runs the test in every state, several times: the thread of a blocked closure sleeps, or is about
+/// to.
 fn in_every_state(test: fn(State)) {
     guarded(move || {
         for _ in 0..50 {
@@ -445,7 +449,7 @@ fn an_abort_ends_the_wait_of_the_closure_and_what_is_missing_is_reported_after_w
         scene.lane.abort();
         scene.gate.open();
         scene.stuck = None;
-        // The lane ends although nobody has taken an item.
+        // The lane ends, even if nobody takes an item.
         scene.lane.ended().wait().unwrap();
         let (expected, came_back) = match state {
             State::Refused | State::Queued => (vec![Got::Closed], 0),
@@ -535,7 +539,8 @@ fn a_closed_lane_still_runs_the_streams_that_it_has_accepted() {
 fn an_abort_frees_a_blocked_closure_before_it_drops_what_is_queued() {
     guarded(|| {
         let lane = SerialExecutor::new(());
-        // The destructor of what is queued waits for the closure, and that for room.
+        // The destructor of a queued call waits for the closure of the stream, which waits for
+        // room.
         let (capture, _, gate) = BlockOnDrop::new();
         let mut stream = lane.stream(1, move |(), out| {
             count_up(out, 2).unwrap_err();
@@ -560,7 +565,8 @@ fn a_stream_that_the_lane_has_taken_but_not_started_when_it_is_aborted_can_emit_
         let lane = SerialExecutor::builder().capacity(1).spawn(()).unwrap();
         let stuck = Stuck::new(&lane);
         let mut stream = lane.stream(1, |(), out| assert_eq!(count_up(out, 2), Err(0)));
-        // The lane takes the stream, which admits the post; it is told so, by the lane, before the stream runs.
+        // When the lane takes the stream from the queue, the post is admitted. The lane wakes it
+        // before it runs the stream.
         let mut post = lane.post(|()| ());
         assert!(poll_once(&mut post, &Waker::from(Arc::new(AbortOnWake(lane.clone())))).is_pending());
         stuck.release();
@@ -586,7 +592,7 @@ fn an_abort_finds_every_stream_whether_it_is_about_to_start_or_has_started() {
             opened,
             [
                 |(lane, stream)| {
-                    // Nobody takes the items: only the abort can end it.
+                    // Nobody takes the items: only the abort can end the closure.
                     *stream.lock().unwrap() = Some(lane.stream(1, |(), out| while out.emit(0).is_ok() {}));
                 },
                 |(lane, _)| drop(lane.abort()),
@@ -659,7 +665,7 @@ fn a_stream_that_is_dropped_at_any_moment_loses_no_item_and_holds_up_nobody() {
 
 // Foreign code
 
-/// A lane in a stream whose closure emits an item each time that the gate of the same number is opened.
+/// A lane with a stream. Its closure emits each item when the gate of the same number opens.
 fn at_gates<const N: usize>(lane: &SerialExecutor<()>) -> ([Gate; N], CallStream<usize>) {
     let gates = std::array::from_fn(|_| Gate::new());
     let stream = lane.stream(N, {
@@ -733,7 +739,7 @@ fn a_waker_that_panics_harms_neither_end() {
         eventually("the waker is woken", || bad.wakes() == 1);
         assert_eq!(block_on(stream.next()).unwrap().unwrap(), 0);
 
-        // Replaced by another one, and then dropped with the stream.
+        // A poll replaces the waker. Then the stream is dropped with one.
         let (drops, waker) = PanicOnWakerDrop::waker();
         assert!(poll_once(&mut stream.next(), &waker).is_pending());
         std::panic::catch_unwind(|| drop(waker)).unwrap();
@@ -795,7 +801,7 @@ fn a_stale_waker_that_takes_its_time_to_drop_does_not_hold_up_the_closure() {
         let waker = Waker::from(Arc::new(Slow(slow)));
         assert!(poll_once(&mut stream.next(), &waker).is_pending());
         drop(waker);
-        // The destructor of the first waker, in here, waits until the closure has emitted.
+        // This poll drops the first waker, whose destructor waits until the closure has emitted.
         assert!(poll_once(&mut stream.next(), Waker::noop()).is_pending());
         assert_eq!(rest(&mut stream), [Got::Item(0)]);
     });
@@ -831,7 +837,7 @@ fn items_whose_destructors_panic_harm_nobody() {
         let stream = lane.stream(3, move |(), out| {
             let panics = |_| out.emit((PanicOnDrop("an item that nobody took"), tracker.track()));
             let refused = (0..4).try_for_each(panics).unwrap_err();
-            // The closure's own are its own affair.
+            // What `emit` gives back is the business of the closure.
             std::mem::forget(refused.0);
         });
         eventually("three items wait", || format!("{stream:?}").contains("waiting: 3"));

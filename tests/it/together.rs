@@ -1,4 +1,5 @@
-//! Promises that meet: what sessions, posts, futures on the lane, asynchronous io, interrupters and endings do to each other.
+//! Promises that meet: sessions, posts, futures on the lane, asynchronous io, interrupters and
+//! endings, in pairs.
 
 use crate::support::{Gate, Stuck, Tracker, eventually, guarded, poll_once};
 use futures::executor::block_on;
@@ -18,7 +19,7 @@ fn a_post_that_has_run_says_so_whatever_was_cancelled_around_a_session_before_an
             let builder = SerialExecutor::builder();
             let lane = capacity.map_or(builder.clone(), |n| builder.capacity(n)).spawn(()).unwrap();
             let first = Stuck::new(&lane);
-            // These are taken from the inbox together.
+            // The lane takes these from the inbox together.
             let (gate, started) = (Gate::new(), Gate::new());
             let (passes, starts) = (gate.clone(), started.clone());
             lane.call(move |()| {

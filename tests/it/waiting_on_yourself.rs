@@ -1,4 +1,5 @@
-//! The promise: waiting on yourself is an error, judged by the thread, at the wait.
+//! The promise: to wait for a lane on its own thread is an error. The wait decides that, by the
+//! thread that waits.
 
 use crate::support::{Gate, Stuck, Tracked, Tracker, guarded, under_every_runtime};
 use serial_executor::{Call, CallError, Opening, SerialExecutor, WaitError};
@@ -260,7 +261,8 @@ fn a_lane_may_wait_for_another_lane() {
         for _ in 0..10 {
             let next = SerialExecutor::new(0_u32);
             let previous = lane.clone();
-            // The object of each lane is the depth below it, fetched by waiting for the lane before.
+            // The object of each lane is a depth: one more than that of the lane before, for which
+            // a call waits.
             next.call(move |depth| *depth = previous.call(|depth| *depth).wait().unwrap() + 1)
                 .wait()
                 .unwrap();
@@ -365,7 +367,7 @@ fn no_wait_gives_up_before_its_limit_nor_sits_it_out_when_the_result_is_there() 
         assert!(matches!(call.wait_timeout(limit), Err(WaitError::Timeout)));
         assert!(start.elapsed() >= limit);
         stuck.release();
-        // More than the watchdog allows.
+        // Longer than the limit of the watchdog.
         call.wait_timeout(Duration::from_secs(3600)).unwrap();
     });
 }
@@ -404,7 +406,7 @@ thread_local! {
     static LAST_WORDS: RefCell<Option<LastWords>> = const { RefCell::new(None) };
 }
 
-/// Waits for this and that in the destructor of a thread-local.
+/// Waits for two lanes in the destructor of a thread-local.
 struct LastWords {
     own: SerialExecutor<Tracked>,
     other: SerialExecutor<u32>,
@@ -429,7 +431,8 @@ fn a_thread_local_of_the_lane_may_wait_in_its_destructor() {
         let words = LastWords { own: lane.clone(), other: SerialExecutor::new(42), tell };
         lane.call(move |_| {
             LAST_WORDS.set(Some(words));
-            // The thread has waited before: what a wait keeps in thread-locals of its own is there, and goes too.
+            // The thread has waited before. So the thread-local that `wait` uses exists, and may be
+            // gone by then.
             SerialExecutor::new(()).call(|()| ()).wait().unwrap();
         })
         .wait()

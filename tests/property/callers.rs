@@ -285,8 +285,8 @@ impl Caller {
     }
 }
 
-/// Waits, writes down what came, and says whether anything did. With a `limit` as long as a test's patience nothing is
-/// an outcome, too: never.
+/// Waits, writes down what came, and says whether anything did. With a `limit` as long as a test's
+/// patience nothing is an outcome, too: never.
 fn await_call<V>(
     book: &Book,
     id: Id,

@@ -1,7 +1,8 @@
-//! What has happened on a lane, written down by those who did it. Whether it may have happened, [`rules`] say.
+//! What has happened on a lane, written down by those who did it. Whether it may have happened,
+//! [`rules`] say.
 //!
-//! A stamp is a number from one clock, taken before and after everything. What ends before something else begins is before
-//! it; of the rest nothing is known.
+//! A stamp is a number from one clock, taken before and after everything. What ends before
+//! something else begins is before it; of the rest nothing is known.
 
 mod rules;
 
@@ -67,8 +68,8 @@ struct Record {
     given_up: Option<Span>,
     is_detached: bool,
     capture_gone: Option<Stamp>,
-    /// Of a stream: when each item was handed over, whether one came back, when the listener asked for each, whether it
-    /// has seen the end.
+    /// Of a stream: when each item was handed over, whether one came back, when the listener asked
+    /// for each, whether it has seen the end.
     emitted: Vec<Stamp>,
     taken: Vec<Stamp>,
     is_complete: bool,

@@ -1,24 +1,29 @@
-//! Random programs against a model of the lane: whatever is done to it, in whatever order, it does what it promises.
+//! Random programs against a model of the lane: whatever is done to it, in whatever order, it does
+//! what it promises.
 //!
 //! There are two kinds of programs.
 //!
-//! *Step by step* ([`program`], [`model`], [`real`]): every closure waits at a gate until the program lets it go on. So after
-//! each operation there is one state of the lane, and the model, which has no threads, predicts all that can be seen of it:
-//! what each poll, wait and refusal gives, every count of the statistics, which futures are ready and have woken the waker of
-//! their last poll, how many items wait in each stream, who runs, and, event by event, what has happened on the lane's thread
-//! and on the caller's: what started, ended, was emitted, fired, and where each capture, result, payload, item, interrupter
-//! and object was dropped.
+//! *Step by step* ([`program`], [`model`], [`real`]): every closure waits at a gate until the
+//! program lets it go on. So after each operation there is one state of the lane, and the model,
+//! which has no threads, predicts all that can be seen of it: what each poll, wait and refusal
+//! gives, every count of the statistics, which futures are ready and have woken the waker of their
+//! last poll, how many items wait in each stream, who runs, and, event by event, what has happened
+//! on the lane's thread and on the caller's: what started, ended, was emitted, fired, and where
+//! each capture, result, payload, item, interrupter and object was dropped.
 //!
-//! *At once* ([`race`], [`callers`], [`history`]): two or three callers and one who ends the lanes go about it without gates.
-//! Afterwards the history is judged: order, one at a time, exactly once, the reason of each outcome, capacity, sessions,
-//! streams, interrupts, reads that were dropped, what adds up, and what is left (nothing).
+//! *At once* ([`race`], [`callers`], [`history`]): two or three callers and one who ends the lanes
+//! go about it without gates. Afterwards the history is judged: order, one at a time, exactly once,
+//! the reason of each outcome, capacity, sessions, streams, interrupts, reads that were dropped,
+//! what adds up, and what is left (nothing).
 //!
-//! A failure shrinks to a program, which is printed as Rust, with what each line comes to: a test in [`regressions`].
-//! `PROPTEST_CASES` says how many programs are tried, `PROPTEST_RNG_SEED` which ones.
+//! A failure shrinks to a program, which is printed as Rust, with what each line comes to: a test
+//! in [`regressions`]. `PROPTEST_CASES` says how many programs are tried, `PROPTEST_RNG_SEED` which
+//! ones.
 //!
 //! # Seen to fail
 //!
-//! What was broken on purpose, and the operations of the program that was left of what failed, step by step and at once:
+//! What was broken on purpose, and the operations of the program that was left of what failed, step
+//! by step and at once:
 //!
 //! | broken | step by step | at once |
 //! |---|---|---|
@@ -54,11 +59,12 @@
 //! | a poisoned lane takes a post | 1 |  |
 //! | the result of a call that a drop interrupts goes to who drops it | 12 |  |
 //!
-//! No number: programs of that kind have not seen it. 0: what every program does in order to end is enough.
+//! No number: programs of that kind have not seen it. 0: what every program does in order to end is
+//! enough.
 //!
-//! Where two instructions must meet a third, programs of this kind need more luck than they have: a session that ends with
-//! its last call between two looks of the lane, a call that ends as it is dropped, between being given up and interrupted.
-//! The first is in the queue's own tests.
+//! Where two instructions must meet a third, programs of this kind need more luck than they have: a
+//! session that ends with its last call between two looks of the lane, a call that ends as it is
+//! dropped, between being given up and interrupted. The first is in the queue's own tests.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -86,8 +92,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 use support::guarded;
 
-/// How long a lane may take to do what is expected, before it counts as failed, and after the first failure, when the
-/// shorter programs are tried of which most fail in the same way.
+/// How long a lane may take to do what is expected, before it counts as failed, and after the first
+/// failure, when the shorter programs are tried of which most fail in the same way.
 const PATIENCE: Duration = Duration::from_secs(20);
 const IMPATIENCE: Duration = Duration::from_millis(300);
 
@@ -100,7 +106,8 @@ trait Shorter: Sized {
     fn without(&self, n: usize) -> Option<Self>;
 }
 
-/// Tries random programs, as many as `PROPTEST_CASES` or so many; a failure shrinks to a program that is printed.
+/// Tries random programs, as many as `PROPTEST_CASES` or so many; a failure shrinks to a program
+/// that is printed.
 fn try_programs<P: Clone + Debug + Send + Shorter + 'static>(
     cases: u32,
     programs: impl Strategy<Value = P>,
@@ -191,8 +198,8 @@ fn a_lane_does_what_the_model_does_step_by_step() {
     try_programs(2500, program::program(), check_steps);
 }
 
-/// Runs a program of several callers at once and judges what has happened; more than once if it has failed before, since it
-/// may not fail each time.
+/// Runs a program of several callers at once and judges what has happened; more than once if it has
+/// failed before, since it may not fail each time.
 fn check_race(race: &Race, has_failed: bool) -> Result<(), String> {
     let (times, patience) = if has_failed { (300, IMPATIENCE) } else { (1, PATIENCE) };
     for _ in 0..times {

@@ -1,8 +1,10 @@
-//! What a lane is to do, without threads: a queue, a session, one call that runs, and the health of the object.
+//! What a lane is to do, without threads: a queue, a session, one call that runs, and the health of
+//! the object.
 //!
-//! The lane works off what it can after each operation, until a closure waits at its gate (or a stream for room). So
-//! after each operation there is one state, and everything that can be seen of it is predicted: what the operation shows,
-//! all counters, what is ready, and, in order, what happens on the lane's thread and on the caller's.
+//! The lane works off what it can after each operation, until a closure waits at its gate (or a
+//! stream for room). So after each operation there is one state, and everything that can be seen of
+//! it is predicted: what the operation shows, all counters, what is ready, and, in order, what
+//! happens on the lane's thread and on the caller's.
 
 mod lane;
 

@@ -1,4 +1,5 @@
-//! Programs for one or two lanes whose closures wait at gates: what can be done, and how to make it up.
+//! Programs for one or two lanes whose closures wait at gates: what can be done, and how to make it
+//! up.
 
 use crate::Shorter;
 use crate::model::Model;
@@ -17,8 +18,8 @@ pub(crate) enum Body {
     Panics,
 }
 
-/// An operation. Where one needs a future, the program says which of those that are there (`n` modulo their number);
-/// [`Model::resolve`] puts its `Id` in the place.
+/// An operation. Where one needs a future, the program says which of those that are there (`n`
+/// modulo their number); [`Model::resolve`] puts its `Id` in the place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Call(Body),

@@ -1,4 +1,5 @@
-//! Programs for two or three callers who use the same lanes at the same time, without gates, and one who ends them.
+//! Programs for two or three callers who use the same lanes at the same time, without gates, and
+//! one who ends them.
 
 use crate::Shorter;
 use crate::program::{Body, body, capacity, on_panic};

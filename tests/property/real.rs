@@ -248,7 +248,8 @@ impl Real {
         saw
     }
 
-    /// If the result is there, as the model says it is then, this takes it without the help of a waker.
+    /// If the result is there, as the model says it is then, this takes it without the help of a
+    /// waker.
     fn wait(&mut self, id: Id) -> Saw {
         let waiting = self.futures.get_mut(&id).expect("a future");
         let saw = match &mut waiting.future {
@@ -270,7 +271,8 @@ impl Real {
         saw
     }
 
-    /// Lets the lane work until all that can be seen is what is expected, or returns what is seen instead.
+    /// Lets the lane work until all that can be seen is what is expected, or returns what is seen
+    /// instead.
     pub(crate) fn settle(&mut self, expected: &View, patience: Duration) -> Result<(), Box<View>> {
         let start = Instant::now();
         loop {
@@ -344,7 +346,8 @@ impl Future {
 }
 
 impl Waiting {
-    /// Whether it is ready, as far as can be seen: it says so, if it is a call, and it has woken its waker, if it has one.
+    /// Whether it is ready, as far as can be seen: it says so, if it is a call, and it has woken
+    /// its waker, if it has one.
     fn is_ready(&self, expected: bool) -> bool {
         let says = match &self.future {
             Future::Call(call) => call.is_finished(),

@@ -1,5 +1,5 @@
-//! Programs that failed once, and what was wrong. They run like those that are made up; one that is found is copied here
-//! as it is printed.
+//! Programs that failed once, and what was wrong. They run like those that are made up; one that is
+//! found is copied here as it is printed.
 
 use crate::check_steps;
 use crate::program::Body::{Ends, Panics};
@@ -11,7 +11,8 @@ fn step_by_step(lane: Lane, ops: impl IntoIterator<Item = Op>) {
     check_steps(&program, false).unwrap_or_else(|why| panic!("{why}\n{program:?}"));
 }
 
-/// The list of jobs that had been worked off kept the place of the dropped one, and it came back as the first of the inbox.
+/// The list of jobs that had been worked off kept the place of the dropped one, and it came back as
+/// the first of the inbox.
 #[test]
 fn a_post_that_has_run_says_so_after_an_abort() {
     for capacity in [None, Some(3)] {

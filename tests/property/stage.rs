@@ -1,4 +1,5 @@
-//! Where the closures of a lane play: gates that hold them, things that note where they are dropped, and the logs.
+//! Where the closures of a lane play: gates that hold them, things that note where they are
+//! dropped, and the logs.
 
 use crate::program::{Body, Id};
 use crate::view::{Event, Thing};

@@ -1,11 +1,12 @@
 //! [`Book`]: what has become of every closure of a lane, written down by the closures themselves.
 //!
-//! Each closure has a [`Ticket`](crate::ticket::Ticket), and each ticket is entered in the book as it is dropped: completed,
-//! panicked, cancelled or refused, whatever way it went. So a closure that is leaked, lost or counted twice shows, be it one
-//! in a billion. Results, interrupters and spawned futures are counted in and out.
+//! Each closure has a [`Ticket`](crate::ticket::Ticket), and each ticket is entered in the book as
+//! it is dropped: completed, panicked, cancelled or refused, whatever way it went. So a closure
+//! that is leaked, lost or counted twice shows, be it one in a billion. Results, interrupters and
+//! spawned futures are counted in and out.
 //!
-//! The books are a fixed number of statics, used again and again: what the harness itself needs does not grow, and a ticket
-//! is 24 bytes without a reference count.
+//! The books are a fixed number of statics, used again and again: what the harness itself needs
+//! does not grow, and a ticket is 24 bytes without a reference count.
 
 use crate::object::{Object, me};
 use crate::ticket::note_fired;
@@ -26,7 +27,8 @@ static BOOKS: [Book; 64] = [const { Book::new() }; 64];
 /// For each caller the last number that the object has seen, and the same for its sessions.
 pub(crate) type Order = [[u64; 2]; CALLERS];
 
-/// The two groups of counters are written by the lane and by callers, and are on cache lines of their own.
+/// The two groups of counters are written by the lane and by callers, and are on cache lines of
+/// their own.
 pub(crate) struct Book {
     taken: AtomicBool,
     by_lane: ByLane,
@@ -40,7 +42,8 @@ pub(crate) struct Book {
     bell: Condvar,
 }
 
-/// Written without a read-modify-write: two threads that did so at once would lose counts, which would show.
+/// Written without a read-modify-write: two threads that did so at once would lose counts, which
+/// would show.
 #[repr(align(128))]
 struct ByLane {
     completed: [AtomicU64; 2],
@@ -79,7 +82,8 @@ pub(crate) enum Fate {
     Refused,
 }
 
-/// Closures by what became of them; of each, first those whose outcome their caller awaits, then the others.
+/// Closures by what became of them; of each, first those whose outcome their caller awaits, then
+/// the others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fates {
     pub(crate) completed: [u64; 2],

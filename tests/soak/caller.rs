@@ -1,4 +1,5 @@
-//! [`Caller`]: makes calls of every kind, some hundreds in flight, and keeps count of what each has given.
+//! [`Caller`]: makes calls of every kind, some hundreds in flight, and keeps count of what each has
+//! given.
 //!
 //! The same code runs under every runtime. What is rare is in [`crate::rare`].
 
@@ -303,7 +304,8 @@ impl Caller {
         self.note(hand, why);
     }
 
-    /// Draws the consequences of a failure: who meets a poisoned lane cures it, in one way or the other.
+    /// Draws the consequences of a failure: who meets a poisoned lane cures it, in one way or the
+    /// other.
     pub(crate) fn note(&mut self, hand: &mut Hand, why: &CallError) {
         match why {
             CallError::Closed => hand.closed += 1,

@@ -1,4 +1,5 @@
-//! [`Life`]: a lane from its making to its end, shared by the callers that have to do with it, and the audit at the end.
+//! [`Life`]: a lane from its making to its end, shared by the callers that have to do with it, and
+//! the audit at the end.
 
 use crate::book::{Book, Fates};
 use crate::object::Object;
@@ -112,7 +113,8 @@ impl Life {
         self.budget.fetch_update(Relaxed, Relaxed, take).is_ok_and(|left| left <= calls)
     }
 
-    /// A caller has nothing more to do with this lane. The last one, whoever it is, sees to the audit.
+    /// A caller has nothing more to do with this lane. The last one, whoever it is, sees to the
+    /// audit.
     pub(crate) async fn leave(self: Arc<Self>, ledger: &Ledger) {
         self.ledger.lock().add(ledger);
         if let Some(life) = Arc::into_inner(self) {
@@ -120,7 +122,8 @@ impl Life {
         }
     }
 
-    /// Nobody calls any more, and every future has resolved or was dropped: the lane ends, and everything must add up.
+    /// Nobody calls any more, and every future has resolved or was dropped: the lane ends, and
+    /// everything must add up.
     async fn audit(self) {
         let Self { lane, book, ledger, .. } = self;
         let weak = lane.downgrade();

@@ -1,5 +1,5 @@
-//! The soak: as many calls as one likes, of every kind, by callers under seven runtimes, on lanes that come and go. At the
-//! end it accounts for every call.
+//! The soak: as many calls as one likes, of every kind, by callers under seven runtimes, on lanes
+//! that come and go. At the end it accounts for every call.
 //!
 //! `cargo test` makes a short one. For a long one, set some of these variables:
 //!
@@ -17,10 +17,11 @@
 //!
 //! # How it works
 //!
-//! The calls are made in rounds. In each round, callers start under seven runtimes. They share lanes or make some of their
-//! own, and do with them whatever can be done: calls that are awaited, dropped, detached, tried and posted, panics and
-//! cures, slow calls and interrupts, sessions, streams, spawned futures, results that are awaited under another runtime, and
-//! every kind of end. Three parties keep count, and have to agree about each lane, to the last call:
+//! The calls are made in rounds. In each round, callers start under seven runtimes. They share
+//! lanes or make some of their own, and do with them whatever can be done: calls that are awaited,
+//! dropped, detached, tried and posted, panics and cures, slow calls and interrupts, sessions,
+//! streams, spawned futures, results that are awaited under another runtime, and every kind of end.
+//! Three parties keep count, and have to agree about each lane, to the last call:
 //!
 //! - the lane: its `stats`;
 //! - the closures: each enters in a book what became of it, even if it never ran;
@@ -28,9 +29,9 @@
 //!
 //! The object checks that the calls of each caller come in order, and that all come on one thread.
 //!
-//! Between two rounds no lane and no runtime lives. What the process then holds must not grow after the first round, which
-//! is the warm-up: no thread, no descriptor, no heap beyond [`HEAP`], no resident memory beyond [`RESIDENT`]. So the soak has
-//! a process of its own.
+//! Between two rounds no lane and no runtime lives. What the process then holds must not grow after
+//! the first round, which is the warm-up: no thread, no descriptor, no heap beyond [`HEAP`], no
+//! resident memory beyond [`RESIDENT`]. So the soak has a process of its own.
 
 #[path = "../support/harness.rs"]
 #[expect(dead_code, reason = "the soak needs no program")]
@@ -61,13 +62,15 @@ use world::World;
 /// The first one is the warm-up.
 const ROUNDS: u64 = 20;
 
-/// Bytes by which the heap may grow. The lanes leave nothing: it is the same to the byte after most rounds. But the table of
-/// `parking_lot`, which has a place for each thread and is replaced by a larger one when there are more than ever before, never
-/// shrinks: that is some KiB, once or twice, as often for a billion calls as for a thousand.
+/// Bytes by which the heap may grow. The lanes leave nothing: it is the same to the byte after most
+/// rounds. But the table of `parking_lot`, which has a place for each thread and is replaced by a
+/// larger one when there are more than ever before, never shrinks: that is some KiB, once or twice,
+/// as often for a billion calls as for a thousand.
 const HEAP: u64 = 32 << 10;
 
-/// KiB by which the resident memory may grow. What is freed stays with the allocator, in pieces, in an arena for each thread:
-/// how much of it depends on which threads happened to be there at once. A leak shows on the heap long before this.
+/// KiB by which the resident memory may grow. What is freed stays with the allocator, in pieces, in
+/// an arena for each thread: how much of it depends on which threads happened to be there at once.
+/// A leak shows on the heap long before this.
 const RESIDENT: u64 = 32 << 10;
 
 static SOAK: Test = Test { path: concat!(module_path!(), "::soak"), run: soak, needs: None };

@@ -1,4 +1,5 @@
-//! What a caller does with a lane now and then: sessions, streams, interrupts, spawned futures, calls from inside, the end.
+//! What a caller does with a lane now and then: sessions, streams, interrupts, spawned futures,
+//! calls from inside, the end.
 
 use crate::book::{Fuse, Guest, INSIDE, Receipt, Watch};
 use crate::caller::{Caller, Hand, InFlight, poll_once};
@@ -61,7 +62,8 @@ impl Caller {
     }
 
     async fn use_session(&mut self, hand: &mut Hand, mut session: Session<Object>) {
-        // How many closures the object had seen by then, and how many of this session it may have seen since.
+        // How many closures the object had seen by then, and how many of this session it may have
+        // seen since.
         let mut seen: Option<u64> = None;
         let mut since = 0;
         for _ in 0..self.rng.u8(0..20) {
@@ -140,7 +142,8 @@ impl Caller {
         hand.keep(InFlight::Cure(call));
     }
 
-    /// A slow call that is running for certain when it is dropped: that may interrupt it, and its result is the lane's.
+    /// A slow call that is running for certain when it is dropped: that may interrupt it, and its
+    /// result is the lane's.
     async fn drop_while_it_runs(&mut self, hand: &mut Hand) {
         let ticket = self.ticket(hand, Watch::LetGo);
         let limit = Duration::from_micros(self.rng.u64(0..300));
@@ -158,7 +161,8 @@ impl Caller {
         cancel(call);
     }
 
-    /// A call that cannot have started when it is dropped, because another one is running: it is freed at once, and never runs.
+    /// A call that cannot have started when it is dropped, because another one is running: it is
+    /// freed at once, and never runs.
     async fn drop_while_it_waits(&mut self, hand: &mut Hand) {
         let before = self.ticket(hand, Watch::Awaited);
         let number = before.number;

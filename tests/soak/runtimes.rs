@@ -8,7 +8,8 @@ use futures::task::{LocalSpawnExt, SpawnExt};
 use std::sync::Arc;
 use std::thread;
 
-/// Runs a round: all callers at once, until no calls are left, and then whatever they have left is ended.
+/// Runs a round: all callers at once, until no calls are left, and then whatever they have left is
+/// ended.
 pub(crate) fn run(world: &Arc<World>) {
     let caller = |id| Caller::new(id, Way::Await, world);
     thread::scope(|scope| {

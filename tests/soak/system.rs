@@ -1,4 +1,5 @@
-//! What the system, and the allocator, say of this process. Threads and descriptors are known on Linux only.
+//! What the system, and the allocator, say of this process. Threads and descriptors are known on
+//! Linux only.
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
@@ -36,7 +37,8 @@ impl Sample {
         }
     }
 
-    /// Once the threads that are about to end have ended: down to so many, or until none has ended for some time.
+    /// Once the threads that are about to end have ended: down to so many, or until none has ended
+    /// for some time.
     pub(crate) fn at_rest(threads: Option<u64>) -> Self {
         let start = Instant::now();
         let (mut before, mut quiet) = (None, 0);

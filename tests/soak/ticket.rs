@@ -100,7 +100,8 @@ pub(crate) fn on_purpose() -> ! {
 }
 
 thread_local! {
-    /// Whether this thread is just dropping a call: what it drops that has not run is cancelled, not refused.
+    /// Whether this thread is just dropping a call: what it drops that has not run is cancelled,
+    /// not refused.
     static CANCELLING: Cell<bool> = const { Cell::new(false) };
     /// How many interrupters this thread has run.
     static FIRED: Cell<u64> = const { Cell::new(0) };
@@ -111,7 +112,8 @@ pub(crate) fn note_fired() {
     FIRED.set(FIRED.get() + 1);
 }
 
-/// How many interrupters run on this thread, where they have to, while `f` does. Also what `f` returns.
+/// How many interrupters run on this thread, where they have to, while `f` does. Also what `f`
+/// returns.
 pub(crate) fn fired_by<R>(f: impl FnOnce() -> R) -> (u64, R) {
     let before = FIRED.get();
     let value = f();

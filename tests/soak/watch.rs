@@ -1,4 +1,5 @@
-//! Looking on: the progress bar, the highest water marks, the faults that are found, and a watchdog for the hang.
+//! Looking on: the progress bar, the highest water marks, the faults that are found, and a watchdog
+//! for the hang.
 
 use crate::book::{Book, CALLERS};
 use crate::system::Sample;
@@ -41,7 +42,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Looks on from a thread of its own, and ends the process when a caller gets nowhere for `stall`.
+    /// Looks on from a thread of its own, and ends the process when a caller gets nowhere for
+    /// `stall`.
     pub(crate) fn start(calls: u64, stall: Duration) -> Self {
         let bar = ProgressBar::new(calls);
         let template = "{elapsed_precise} {bar:30} {percent:>3}% {human_pos} calls, {eta} to go";

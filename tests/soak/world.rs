@@ -1,4 +1,5 @@
-//! [`World`]: what the callers of one round share: the calls that are left to make, and the lanes to make them on.
+//! [`World`]: what the callers of one round share: the calls that are left to make, and the lanes
+//! to make them on.
 
 use crate::life::Life;
 use fastrand::Rng;

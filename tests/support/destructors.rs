@@ -18,7 +18,8 @@ pub(crate) struct BlockOnDrop {
 }
 
 impl BlockOnDrop {
-    /// The value, the gate that its destructor opens as it begins, and the gate at which the destructor then waits.
+    /// The value, the gate that its destructor opens as it begins, and the gate at which the
+    /// destructor then waits.
     pub(crate) fn new() -> (Self, Gate, Gate) {
         let (reached, gate) = (Gate::new(), Gate::new());
         (Self { reached: reached.clone(), gate: gate.clone() }, reached, gate)

@@ -21,8 +21,8 @@ impl Dice {
         usize::try_from(self.roll(count as u64)).unwrap()
     }
 
-    /// Spins for a random time, at most about as long as it takes to wake a thread. Short and long pauses are equally
-    /// likely.
+    /// Spins for a random time, at most about as long as it takes to wake a thread. Short and long
+    /// pauses are equally likely.
     pub(crate) fn pause(&mut self) {
         let scale = self.roll(11);
         for _ in 0..self.roll(1 << scale) {

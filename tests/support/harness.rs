@@ -1,11 +1,12 @@
-//! The harness of the test programs that have `harness = false` in `Cargo.toml`: [`libtest_mimic`], with its usual
-//! arguments, and two things that it does not do.
+//! The harness of the test programs that have `harness = false` in `Cargo.toml`: [`libtest_mimic`],
+//! with its usual arguments, and two things that it does not do.
 //!
-//! - A test may need a [`Program`]. Where that is missing, the harness reports the test as ignored, and says at the end
-//!   what to install. Where the environment variable `CI` is set, the test fails instead: there, nobody reads what was
-//!   ignored.
-//! - Each test runs in a process of its own. The harness shows what that has written only if the test fails. With
-//!   `--nocapture` all tests run in this process, and what they write is shown at once.
+//! - A test may need a [`Program`]. Where that is missing, the harness reports the test as ignored,
+//!   and says at the end what to install. Where the environment variable `CI` is set, the test
+//!   fails instead: there, nobody reads what was ignored.
+//! - Each test runs in a process of its own. The harness shows what that has written only if the
+//!   test fails. With `--nocapture` all tests run in this process, and what they write is shown at
+//!   once.
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;

@@ -9,8 +9,8 @@
 //! | `runtimes` | every runtime under which a lane must work |
 //! | `dice`, `race` | random numbers; two or more threads that do something at the same moment, many times |
 //!
-//! Two files here are not modules of this one: `harness`, for the programs that have `harness = false`, and
-//! `redis_server`, for the tests and the example that start one.
+//! Two files here are not modules of this one: `harness`, for the programs that have `harness =
+//! false`, and `redis_server`, for the tests and the example that start one.
 #![allow(dead_code, unused_imports, reason = "each program uses a part")]
 
 mod watchdog;

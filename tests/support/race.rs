@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-/// Runs all sides on the same stage at the same moment, `rounds` times, and judges each round when all sides are done.
-/// The first side runs on this thread, each other side on a thread of its own. Before each side comes a random pause,
-/// which spreads the interleavings.
+/// Runs all sides on the same stage at the same moment, `rounds` times, and judges each round when
+/// all sides are done. The first side runs on this thread, each other side on a thread of its own.
+/// Before each side comes a random pause, which spreads the interleavings.
 pub(crate) fn race<S: Send + Sync, const N: usize>(
     rounds: usize,
     mut set: impl FnMut(&mut Dice) -> S,

@@ -1,4 +1,5 @@
-//! A `redis-server` of one's own: on a free port of the loopback interface, without persistence, until it is dropped.
+//! A `redis-server` of one's own: on a free port of the loopback interface, without persistence,
+//! until it is dropped.
 
 use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
@@ -13,8 +14,8 @@ use thiserror::Error;
 /// How long it may take until it accepts connections.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Below the ports that systems give to outgoing connections. So none of those takes the port while the server is down,
-/// and no client that tries to connect meanwhile is connected to itself.
+/// Below the ports that systems give to outgoing connections. So none of those takes the port while
+/// the server is down, and no client that tries to connect meanwhile is connected to itself.
 const PORTS: Range<u16> = 10_000..30_000;
 
 /// How many ports are tried: some may be taken.
@@ -94,7 +95,8 @@ fn launch(port: u16, dir: &Path) -> Result<Child, StartError> {
         _ => StartError::Io(error),
     })?;
 
-    // Its own word that it is ready: an answer on the port could be that of another server, which has taken it.
+    // Its own word that it is ready: an answer on the port could be that of another server, which
+    // has taken it.
     let (line, lines) = mpsc::channel();
     if let Some(output) = process.stdout.take() {
         // To its end, so that the server never writes to a full or closed pipe.

@@ -3,7 +3,8 @@
 use super::Gate;
 use serial_executor::{Call, SerialExecutor};
 
-/// A lane in the middle of a call, which lasts until [`release`](Self::release) or until this is dropped.
+/// A lane in the middle of a call, which lasts until [`release`](Self::release) or until this is
+/// dropped.
 pub(crate) struct Stuck {
     gate: Gate,
     pub(crate) call: Option<Call<()>>,

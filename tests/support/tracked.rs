@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
-/// Counts the [`Tracked`] values that live, and remembers the threads on which the others were dropped.
+/// Counts the [`Tracked`] values that live, and remembers the threads on which the others were
+/// dropped.
 #[derive(Clone, Default)]
 pub(crate) struct Tracker(Arc<(AtomicUsize, Mutex<Vec<ThreadId>>)>);
 

@@ -27,8 +27,8 @@ pub(crate) fn guarded<V: Send + 'static>(test: impl FnOnce() -> V + Send + 'stat
     }
 }
 
-/// Blocks until the condition holds, and fails if it never does: for what another thread does without telling
-/// anybody.
+/// Blocks until the condition holds, and fails if it never does: for what another thread does
+/// without telling anybody.
 #[track_caller]
 pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();

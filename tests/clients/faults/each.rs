@@ -75,8 +75,8 @@ fn while_the_server_is_away_calls_fail_and_when_it_is_back_the_next_is_answered(
         while world.server.turns() == 1 {
             match ask(&world, Fault::Now).answer().await {
                 Told::Failed(Failure::Connect(ErrorKind::ConnectionRefused)) => refused += 1,
-                // The port is open a moment longer while another test starts a process, which has a copy of it until it
-                // runs its program; or it is open again.
+                // The port is open a moment longer while another test starts a process, which has a
+                // copy of it until it runs its program; or it is open again.
                 Told::Failed(Failure::Lost(_)) | Told::Answer(_) => {}
                 told => panic!("{told:?}"),
             }

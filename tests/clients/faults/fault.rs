@@ -29,7 +29,8 @@ pub(super) enum Fault {
     Oversized,
     /// An answer on which the client's parser panics.
     Poisonous,
-    /// The server is gone, with all of its connections. Some time later there is one on the same port.
+    /// The server is gone, with all of its connections. Some time later there is one on the same
+    /// port.
     Die,
 }
 

@@ -1,7 +1,7 @@
 //! A blocking client as one finds them, its protocol, and the server's side of that.
 //!
-//! A frame is its length (4 bytes, big end first), the id of the request (8), and the rest: of a request its text, of an
-//! answer the length of its text (1) and the text.
+//! A frame is its length (4 bytes, big end first), the id of the request (8), and the rest: of a
+//! request its text, of an answer the length of its text (1) and the text.
 
 use super::fault::{Fault, Request};
 use super::outside::Outside;

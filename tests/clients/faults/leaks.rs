@@ -1,4 +1,5 @@
-//! What is left when storms are over. In a process of its own, since every thread and file of the process is counted.
+//! What is left when storms are over. In a process of its own, since every thread and file of the
+//! process is counted.
 #![cfg(target_os = "linux")]
 
 use super::fault::Fault;

@@ -92,7 +92,8 @@ impl Ledger {
         self.is_called_off.store(true, SeqCst);
     }
 
-    /// Something else was done to the lane: an interrupter was set, the object was replaced, nothing.
+    /// Something else was done to the lane: an interrupter was set, the object was replaced,
+    /// nothing.
     pub(super) fn control(&self, result: &Result<(), CallError>) {
         let ran = match result {
             Ok(()) => true,
@@ -107,8 +108,8 @@ impl Ledger {
         self.entries.lock().unwrap().len()
     }
 
-    /// When the lane has ended: whether everything can have been as it was. `may_hit` says which requests may have been hit by
-    /// an interrupt.
+    /// When the lane has ended: whether everything can have been as it was. `may_hit` says which
+    /// requests may have been hit by an interrupt.
     pub(super) fn audit(
         &self,
         told: &[(u64, Told)],
@@ -127,8 +128,8 @@ impl Ledger {
             assert!(may_hit(ticket(id)), "the interrupt was not meant for {}", ticket(id).request);
         }
 
-        // The lane's side. A connection that is spoiled fails once: the client does not use it again.
-        // So does one that the server has not served since it was away.
+        // The lane's side. A connection that is spoiled fails once: the client does not use it
+        // again. So does one that the server has not served since it was away.
         let (mut spoiled, mut served_in) = (HashSet::new(), HashMap::new());
         for Entry { request, attempt: Attempt { connection, guarded, result }, turns: (before, after) } in
             &*entries

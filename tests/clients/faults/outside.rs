@@ -44,8 +44,8 @@ impl<L> Outside<L> {
         self.state().line = None;
     }
 
-    /// The interrupter. Nobody waits for the lock while it works; the client finds the line gone if it has come too late, and
-    /// connects anew: nobody pays for a request that is not his own.
+    /// The interrupter. Nobody waits for the lock while it works; the client finds the line gone if
+    /// it has come too late, and connects anew: nobody pays for a request that is not his own.
     pub(super) fn interrupt(&self, cut: impl FnOnce(L)) {
         let mut state = self.state();
         let current = state.current;

@@ -1,5 +1,5 @@
-//! The blocking `redis` client, by way of a proxy in front of a real server. Its replies have no ids: `ECHO` gives back the
-//! text of the request, and whoever asks compares.
+//! The blocking `redis` client, by way of a proxy in front of a real server. Its replies have no
+//! ids: `ECHO` gives back the text of the request, and whoever asks compares.
 
 use super::fault::{Fault, Request};
 use super::outside::Outside;
@@ -15,7 +15,8 @@ use std::str;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The recipe for reconnecting, with a connection that is known to others by its number at the server.
+/// The recipe for reconnecting, with a connection that is known to others by its number at the
+/// server.
 pub(super) struct Resp {
     client: redis::Client,
     /// Past the proxy.

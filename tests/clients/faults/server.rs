@@ -11,8 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Below the ports that systems give to outgoing connections: none of those takes the port while the server is gone,
-/// and no client that tries to connect meanwhile is connected to itself.
+/// Below the ports that systems give to outgoing connections: none of those takes the port while
+/// the server is gone, and no client that tries to connect meanwhile is connected to itself.
 const PORTS: Range<u16> = 10_000..30_000;
 
 /// One end of a connection, as the server speaks on it.
@@ -93,7 +93,8 @@ impl Server {
         self.shared.address
     }
 
-    /// Odd while the server is away. If it is even and the same before and after something, the server was there.
+    /// Odd while the server is away. If it is even and the same before and after something, the
+    /// server was there.
     pub(super) fn turns(&self) -> u64 {
         self.shared.state().turns
     }
@@ -352,7 +353,8 @@ impl<P: Protocol> Connection<P> {
 
 impl<P> Drop for Connection<P> {
     fn drop(&mut self) {
-        // The last but one of its handles: the stream itself goes after this, and then the connection is closed.
+        // The last but one of its handles: the stream itself goes after this, and then the
+        // connection is closed.
         let stream = self.shared.state().streams.remove(&self.number);
         drop(stream);
     }

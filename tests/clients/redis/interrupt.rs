@@ -1,7 +1,7 @@
 //! Requests that block on the server, and are interrupted by way of a second connection.
 //!
-//! The interrupter waits for the server's reply, and the lane waits for the interrupter. So what the server does to the
-//! connection it does before the next request.
+//! The interrupter waits for the server's reply, and the lane waits for the interrupter. So what
+//! the server does to the connection it does before the next request.
 
 use super::{Lane, connect, figure, request, second_connection, server};
 use crate::redis_server::RedisServer;
@@ -50,7 +50,8 @@ fn a_blpop_for_ever_is_interrupted_by_dropping_its_call_and_the_connection_goes_
             assert_eq!(ended.try_recv().unwrap(), Ok(None));
         }
 
-        // It has left the queue of the server's waiting clients too: an item stays for who comes next.
+        // It has left the queue of the server's waiting clients too: an item stays for who comes
+        // next.
         request(&other, |redis| redis.rpush::<_, _, u64>("queue", "item")).await.unwrap();
         let item = Some(("queue".to_owned(), "item".to_owned()));
         assert_eq!(request(&lane, |redis| pop(redis, "queue")).await.unwrap(), item);
@@ -83,7 +84,8 @@ fn an_interrupt_never_hits_the_next_request() {
         for round in 0..200 {
             let first = lane.call(|redis| pop(redis, "first"));
             let next = lane.call(|redis| pop(redis, "next"));
-            // Whether the item or the interrupt comes first, the first request ends; the next one ends by its item only.
+            // Whether the item or the interrupt comes first, the first request ends; the next one
+            // ends by its item only.
             let item = other.call(|redis| redis.rpush::<_, _, u64>("first", "item"));
             eventually("the first has started", || lane.pending() < 2);
             dice.pause();

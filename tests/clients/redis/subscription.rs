@@ -1,4 +1,5 @@
-//! A subscription as a stream. While it lasts the connection has no other use, so it has a lane of its own.
+//! A subscription as a stream. While it lasts the connection has no other use, so it has a lane of
+//! its own.
 
 use super::{Lane, connect, request, second_connection, server};
 use crate::support::{Dice, eventually, under_every_runtime};

@@ -1,4 +1,5 @@
-//! Queries that are interrupted. SQLite's own rule: an interrupt stops whatever statement runs, and is lost if none does.
+//! Queries that are interrupted. SQLite's own rule: an interrupt stops whatever statement runs, and
+//! is lost if none does.
 
 use super::session::Transaction;
 use super::stream::rows;
@@ -48,7 +49,8 @@ async fn interruptible() -> Lane {
     lane
 }
 
-/// A call that never ends by itself and is running, and what hears how it ended although nobody waits for it.
+/// A call that never ends by itself and is running, and what hears how it ended although nobody
+/// waits for it.
 async fn endless(lane: &Lane) -> (Call<Ended>, mpsc::Receiver<Ended>) {
     let (started, has_started) = oneshot::channel();
     let (end, ended) = mpsc::channel();

@@ -15,7 +15,8 @@ const ROWS: i64 = 10_000;
 const COUNT: &str =
     "with recursive n(i) as (values(1) union all select i + 1 from n limit 10000) select i from n";
 
-/// Emits the rows of a prepared statement, until nobody listens any more; an error is its last item.
+/// Emits the rows of a prepared statement, until nobody listens any more; an error is its last
+/// item.
 pub(super) fn emit(
     connection: &mut Connection,
     out: &mut Emitter<Result<i64>>,

@@ -1,8 +1,9 @@
 //! Every place where foreign code runs, against everything that it may do there.
 //!
-//! A place puts a [`Trap`] where foreign code will run; when that is reached the trap performs its [`Action`]. Then the
-//! [`Stage`] is judged, in the same way for every pair: whatever was begun resolves, nobody hangs, the lane lives or has ended
-//! as the contract says, it serves a later call or refuses it with the right error, its counts add up, nothing is leaked.
+//! A place puts a [`Trap`] where foreign code will run; when that is reached the trap performs its
+//! [`Action`]. Then the [`Stage`] is judged, in the same way for every pair: whatever was begun
+//! resolves, nobody hangs, the lane lives or has ended as the contract says, it serves a later call
+//! or refuses it with the right error, its counts add up, nothing is leaked.
 
 mod action;
 mod place;
@@ -13,7 +14,8 @@ use action::{ACTIONS, Action};
 use place::{Is, Place, places};
 use stage::Stage;
 
-/// Runs the places whose name begins with `which` against every action, with and without a capacity.
+/// Runs the places whose name begins with `which` against every action, with and without a
+/// capacity.
 fn every_action_at(which: &'static str) {
     guarded(move || {
         let places: Vec<_> = places().into_iter().filter(|place| place.name.starts_with(which)).collect();

@@ -14,7 +14,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 pub(super) struct Place {
     pub(super) name: String,
-    /// Leads a lane to where the trap springs. It has sprung, or will without further ado, when this returns.
+    /// Leads a lane to where the trap springs. It has sprung, or will without further ado, when
+    /// this returns.
     pub(super) set: Set,
     is: Vec<Is>,
 }
@@ -61,7 +62,8 @@ fn at(name: impl Into<String>, set: impl Fn(&Stage, Trap) + 'static) -> Place {
     Place { name: name.into(), set: Box::new(set), is: Vec::new() }
 }
 
-/// A place in something that the lane has to come to: it is queued behind the busy lane, which is then released.
+/// A place in something that the lane has to come to: it is queued behind the busy lane, which is
+/// then released.
 fn queued(name: &str, queue: impl Fn(&Stage, &Lane, Trap) + 'static) -> Place {
     at(name, move |stage, trap| {
         stage.stick().detach();
@@ -206,7 +208,8 @@ const WITH_CAPTURE: [(&str, WithCapture); 8] = [
     ("a replacement", |stage, lane, bomb| {
         let object = stage.another_object();
         stage.keep_call(lane.replace(move || {
-            // Not at the end: a result on its way out is leaked when a destructor panics then (rust-lang/rust#47949).
+            // Not at the end: a result on its way out is leaked when a destructor panics then
+            // (rust-lang/rust#47949).
             drop(bomb);
             object
         }));
@@ -454,7 +457,8 @@ fn begun(mut future: BoxFuture<'static, ()>, waker: &Waker) -> BoxFuture<'static
     future
 }
 
-/// A waker that, when it is woken, polls its future there and then, as an executor may, or drops it; then springs the trap.
+/// A waker that, when it is woken, polls its future there and then, as an executor may, or drops
+/// it; then springs the trap.
 struct InlineTrap {
     trap: Trap,
     future: Mutex<Option<BoxFuture<'static, ()>>>,

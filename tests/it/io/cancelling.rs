@@ -1,4 +1,5 @@
-//! Futures that are dropped, and an io that is: nothing is lost, nothing is doubled, nobody is forgotten.
+//! Futures of an io are dropped, and so is the io: no byte is lost or doubled, and no waker is
+//! forgotten.
 
 use super::device::{Device, Did, Remote};
 use crate::support::{PanicOnWake, Stuck, Tracked, Tracker, WakeCounter, eventually, guarded, poll_once};
@@ -106,7 +107,7 @@ fn a_seek_after_a_dropped_read_starts_where_the_reader_was() {
     });
 }
 
-/// Polls a read as a task of its own would.
+/// Polls a read, as a task with this waker.
 fn poll_read(io: &mut LaneIo<Device>, room: &mut [u8], waker: &Waker) -> Poll<io::Result<usize>> {
     Pin::new(io).poll_read(&mut Context::from_waker(waker), room)
 }
@@ -121,7 +122,7 @@ fn a_reader_and_a_writer_that_wait_for_the_same_are_both_woken() {
         let (lane, remote) = device(b"0123456789");
         let mut io = lane.io();
         let ((reader, reads), (writer, writes)) = (WakeCounter::new(), WakeCounter::new());
-        // For a seek whose future is gone.
+        // They wait for a seek, whose future is gone.
         remote.set_permits(0);
         assert!(poll_once(&mut io.seek(SeekFrom::Start(4)), Waker::noop()).is_pending());
         assert!(poll_read(&mut io, &mut [0; 2], &reads).is_pending());
@@ -129,7 +130,7 @@ fn a_reader_and_a_writer_that_wait_for_the_same_are_both_woken() {
         assert!(poll_write(&mut io, b"x", &writes).is_pending());
         remote.permit_one(&lane);
         eventually("both are woken", || reader.wakes() == 1 && writer.wakes() == 1);
-        // For their own.
+        // They wait for their own operations.
         assert!(poll_write(&mut io, b"x", &writes).is_ready());
         assert!(poll_read(&mut io, &mut [0; 2], &reads).is_pending());
         assert!(poll_write(&mut io, b"y", &writes).is_pending());
@@ -139,7 +140,7 @@ fn a_reader_and_a_writer_that_wait_for_the_same_are_both_woken() {
         remote.permit_one(&lane);
         eventually("the reader is woken", || reader.wakes() == 2);
         assert!(matches!(poll_read(&mut io, &mut [0; 2], &reads), Poll::Ready(Ok(2))));
-        // For a read whose future is gone.
+        // They wait for a read, whose future is gone.
         assert!(poll_read(&mut io, &mut [0; 2], &reads).is_pending());
         assert!(poll_once(&mut io.seek(SeekFrom::Start(0)), &writes).is_pending());
         remote.permit_one(&lane);
@@ -167,7 +168,7 @@ fn the_newest_waker_counts_and_one_that_panics_does_no_harm() {
     });
 }
 
-/// An error, and a waker, that are tracked.
+/// An error and a waker whose end is tracked.
 struct Marked(#[expect(dead_code, reason = "its end is what counts")] Tracked);
 
 impl fmt::Debug for Marked {
@@ -188,7 +189,7 @@ impl Wake for Marked {
     fn wake(self: Arc<Self>) {}
 }
 
-/// Starts something that ends in an error: a read, a flush, a seek.
+/// Starts an operation that ends in an error: a read, a flush, a seek.
 type Start = fn(&mut LaneIo<Device>, &Waker);
 
 const UNPROMISED: [Start; 3] = [
@@ -197,7 +198,7 @@ const UNPROMISED: [Start; 3] = [
     |io, waker| assert!(poll_once(&mut io.seek(SeekFrom::Start(1)), waker).is_pending()),
 ];
 
-/// A waker, and an order for an error, that are tracked.
+/// Makes the next operation fail. Returns a waker; the ends of the error and the waker are tracked.
 fn marked(tracker: &Tracker, remote: &Remote) -> Waker {
     let error = Marked(tracker.track());
     remote.next(move || Err(io::Error::other(error)));

@@ -1,4 +1,5 @@
-//! The object under test: a cursor that waits, fails and panics on order, and keeps a log.
+//! The object under test: a cursor that waits, fails and panics when the test says so, and keeps a
+//! log.
 
 use crate::support::eventually;
 use serial_executor::SerialExecutor;
@@ -15,7 +16,8 @@ pub(super) enum Did {
     Sought(SeekFrom),
 }
 
-/// What the device does before it reads, writes, flushes or seeks. `Ok` is how many bytes it may move.
+/// What the device does before it reads, writes, flushes or seeks. `Ok` is how many bytes it may
+/// move.
 type Order = Box<dyn FnOnce() -> io::Result<usize> + Send>;
 
 pub(super) struct Device {
@@ -30,7 +32,7 @@ pub(super) struct Remote(Arc<(Mutex<State>, Condvar)>);
 struct State {
     orders: VecDeque<Order>,
     log: Vec<Did>,
-    /// How many times it may start something.
+    /// How many operations it may start.
     permits: usize,
     blocked: bool,
     /// How many bytes it moves at a time.
@@ -38,7 +40,7 @@ struct State {
 }
 
 impl Device {
-    /// The device, which nothing holds up, and its remote control.
+    /// The device, with any number of permits, and its remote control.
     pub(super) fn new(bytes: impl Into<Vec<u8>>) -> (Self, Remote) {
         let state = State {
             orders: VecDeque::new(),
@@ -61,12 +63,12 @@ impl Remote {
         self.0.0.lock().unwrap()
     }
 
-    /// Gives an order for the next operation that has none yet.
+    /// Says what the next operation does, of those that have no order yet.
     pub(super) fn next(&self, order: impl FnOnce() -> io::Result<usize> + Send + 'static) {
         self.state().orders.push_back(Box::new(order));
     }
 
-    /// The next operation that has no order yet fails.
+    /// Makes the next operation fail, of those that have no order yet.
     pub(super) fn fail(&self, message: &'static str) {
         self.next(move || Err(io::Error::other(message)));
     }
@@ -84,7 +86,8 @@ impl Remote {
         self.state().chunk = chunk;
     }
 
-    /// Lets the device start one more thing, and waits until it has nothing to do or waits for a permit again.
+    /// Lets the device start one more operation. Returns when it has nothing to do, or waits for a
+    /// permit again.
     pub(super) fn permit_one(&self, lane: &SerialExecutor<Device>) {
         self.set_permits(1);
         eventually("the device comes to rest", || {

@@ -1,4 +1,4 @@
-//! What goes wrong is told to the one whose turn it is, once, and nothing is lost over it.
+//! Each error comes out of one operation, once, and no byte is lost by it.
 
 use super::device::{Device, Did, Remote};
 use crate::support::{PanicOnDrop, Stuck, WakeCounter, guarded, poll_once};
@@ -82,7 +82,7 @@ fn the_error_of_a_write_is_reported_by_whatever_comes_next_exactly_once() {
             let mut io = lane.io();
             remote.fail("disk full");
             assert_eq!(block_on(io.write(b"lost")).unwrap(), 4);
-            // Not by a read.
+            // A read does not report it.
             assert_eq!(block_on(io.read(&mut [0; 4])).unwrap(), 0);
             assert_eq!(next(&mut io).unwrap_err().to_string(), "disk full", "{name}");
             assert_eq!(remote.log(), [Did::Read(Vec::new())], "{name} was not started");
@@ -182,7 +182,7 @@ fn a_panic_poisons_and_after_a_replacement_the_io_works_again() {
         assert_eq!(block_on(io.fill_buf()).unwrap().len(), 10);
         io.consume_unpin(2);
 
-        // In a write: whatever comes next tells.
+        // In a write: the next operation reports it.
         remote.next(|| panic!("in the middle of a write"));
         assert_eq!(block_on(io.write(b"x")).unwrap(), 1);
         let error = block_on(io.flush()).unwrap_err();
@@ -194,7 +194,7 @@ fn a_panic_poisons_and_after_a_replacement_the_io_works_again() {
             let error = next(&mut io).unwrap_err();
             assert!(matches!(lane_error(&error), CallError::Poisoned), "{name}: {error}");
         }
-        // What was read before is still given out, then reads fail.
+        // Reads give what was read ahead, and then fail.
         let mut left = [0; 8];
         block_on(io.read_exact(&mut left)).unwrap();
         assert_eq!(&left, b"23456789");
@@ -296,21 +296,21 @@ fn be_rude(remote: &Remote) {
 fn an_error_that_nobody_reads_may_panic_in_its_destructor() {
     guarded(|| {
         let (lane, remote) = device(b"0123");
-        // Dropped on the lane, since nobody is there any more.
+        // The lane drops the error, since the io is gone.
         let mut io = lane.io();
         let stuck = Stuck::new(&lane);
         be_rude(&remote);
         assert_eq!(block_on(io.write(b"x")).unwrap(), 1);
         drop(io);
         stuck.release();
-        // Dropped with the io, read by nobody.
+        // The io drops it, unread.
         let mut io = lane.io();
         lane.call(|_| ()).wait().unwrap();
         be_rude(&remote);
         assert_eq!(block_on(io.write(b"x")).unwrap(), 1);
         lane.call(|_| ()).wait().unwrap();
         drop(io);
-        // Dropped by the next operation: of a read, by a seek; of a seek, by a read and by a write.
+        // The next operation drops it: that of a read, a seek; that of a seek, a read and a write.
         let mut io = lane.io();
         be_rude(&remote);
         let mut room = [0; 2];

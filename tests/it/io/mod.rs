@@ -1,5 +1,5 @@
-//! The promise of `SerialExecutor::io`: a blocking object is an asynchronous reader, writer and seeker, to every
-//! library that knows the traits.
+//! The promise of `SerialExecutor::io`: it makes a blocking object an asynchronous reader, writer
+//! and seeker, for every library that uses the traits.
 
 mod device;
 mod errors;
@@ -22,14 +22,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use tokio_util::compat::{FuturesAsyncReadCompatExt, FuturesAsyncWriteCompatExt};
 
-/// More than goes to the lane at a time, and no multiple of that; no two stretches are the same.
+/// More bytes than go to the lane at a time, and no multiple of that.
 const MANY: usize = 200_001;
 
 fn pattern(length: usize) -> Vec<u8> {
     (0_u32..).flat_map(|n| (n * 7919).to_le_bytes()).take(length).collect()
 }
 
-/// A path for a file that is removed in the end.
+/// The path of a file that is removed when this is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -46,7 +46,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Writes, seeks and reads an object that is empty so far.
+/// Writes, seeks and reads. The object is empty at first.
 async fn exercise<T: Read + Write + io::Seek + 'static>(lane: &SerialExecutor<T>) {
     let bytes = pattern(MANY);
     let mut io = lane.io();
@@ -108,7 +108,7 @@ fn copying_from_one_lane_to_another_copies_every_byte() {
         assert_eq!(copied, MANY as u64);
         // `copy` has flushed.
         assert!(to.call(|sink| sink.get_ref().clone()).wait().unwrap() == pattern(MANY));
-        // The other way round, the reader's own buffer handed over as it is.
+        // The other way round, and without a buffer in between.
         block_on(to.io().seek(SeekFrom::Start(0))).unwrap();
         block_on(from.io().seek(SeekFrom::Start(0))).unwrap();
         let copied = block_on(futures::io::copy_buf(to.io(), &mut from.io())).unwrap();
@@ -175,14 +175,14 @@ fn a_seek_from_here_starts_where_the_reader_is_and_not_where_the_object_is() {
         block_on(io.read_exact(&mut some)).unwrap();
         assert_eq!(some, pattern(104)[100..]);
         block_on(io.fill_buf()).unwrap();
-        // So far back that it cannot be added up.
+        // A position that overflows.
         let error = block_on(io.seek(SeekFrom::Current(i64::MIN))).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         let mut rest = Vec::new();
         block_on(io.read_to_end(&mut rest)).unwrap();
         assert!(rest == pattern(30_000)[104..]);
         assert_eq!(remote.log()[1], Did::Sought(SeekFrom::Current(-8092)));
-        // To consume more than there is is to consume all of it.
+        // To consume more than there is, is to consume all of it.
         block_on(io.seek(SeekFrom::Start(20_000))).unwrap();
         block_on(io.fill_buf()).unwrap();
         io.consume_unpin(usize::MAX);
@@ -190,7 +190,7 @@ fn a_seek_from_here_starts_where_the_reader_is_and_not_where_the_object_is() {
     });
 }
 
-/// Never ends, and never blocks: bytes that can be read, and as many that can be written.
+/// An object that never ends and never blocks, for reads and writes of any length.
 struct Duplex {
     source: Cursor<Vec<u8>>,
     sink: Vec<u8>,
@@ -332,7 +332,7 @@ fn an_io_is_a_handle() {
     });
 }
 
-/// An object that may not leave its thread.
+/// An object that is not `Send`.
 struct Local(Rc<RefCell<Vec<u8>>>);
 
 impl Write for Local {

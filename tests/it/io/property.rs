@@ -1,5 +1,5 @@
-//! Whatever is begun, polled for a while and dropped, in whatever order: no byte is lost, none is doubled, and every
-//! position is the right one.
+//! Random operations are begun, polled for a while and dropped. No byte is lost, none is doubled,
+//! and every position is right.
 
 use super::device::{Device, Did, Remote};
 use crate::support::{guarded, poll_once};
@@ -11,13 +11,13 @@ use std::future::Future;
 use std::io::{Cursor, Read, Seek, Write};
 use std::task::{Poll, Waker};
 
-/// The object has so many bytes at first.
+/// How many bytes the object has at first.
 const LENGTH: usize = 3_000;
 
 #[derive(Clone, Debug)]
 enum Step {
     Read(usize),
-    /// Reads into the buffer, then consumes so many.
+    /// Fills the buffer, then consumes so many bytes.
     ReadBuffered(usize),
     Write(Vec<u8>),
     Flush,
@@ -27,7 +27,7 @@ enum Step {
 /// How long a future is polled.
 #[derive(Clone, Debug)]
 enum Patience {
-    /// So many times. Before each, the object may or may not do one more thing.
+    /// So many times. Before each poll, the device may get a permit for one more operation.
     Polls(Vec<bool>),
     ToTheEnd,
 }
@@ -61,9 +61,9 @@ struct Run {
     io: LaneIo<Device>,
     /// What writes have accepted.
     accepted: Vec<u8>,
-    /// What reads have delivered since the seek of each number; none is the first.
+    /// What reads have delivered after each seek; the first one is before any seek.
     delivered: Vec<Vec<u8>>,
-    /// The seeks that have resolved: the number of each, where to, and the position.
+    /// The seeks that have resolved: the number of each, its target, and the position that it gave.
     sought: Vec<(usize, SeekFrom, u64)>,
 }
 
@@ -77,7 +77,7 @@ fn written(log: &[Did]) -> Vec<u8> {
     wrote.collect::<Vec<_>>().concat()
 }
 
-/// Polls a future as long as patience lasts.
+/// Polls a future as often as `patience` says.
 fn drive<F: Future + Unpin>(
     mut future: F,
     patience: &Patience,
@@ -161,7 +161,7 @@ impl Run {
         }
     }
 
-    /// Does what the device did once more, on an object that needs no trust.
+    /// Does what the device has logged once more, on a plain cursor, and compares.
     fn judge(mut self) {
         self.remote.set_permits(usize::MAX);
         block_on(self.io.flush()).unwrap();

@@ -167,7 +167,8 @@ fn runs_in_time(record: &Record, notes: &Notes) -> Verdict {
         }
         return Ok(());
     };
-    // The lane may have taken it already, and not have begun with it. But not while it was busy with the one before.
+    // The lane may have taken it already, and not have begun with it. But not while it was busy
+    // with the one before.
     let was_queued_at = |moment: Stamp| {
         let runs = notes.records.iter().filter_map(Record::run);
         runs.filter(|run| run.end < start).any(|run| moment < run.end)
@@ -180,8 +181,8 @@ fn runs_in_time(record: &Record, notes: &Notes) -> Verdict {
     demand(!is_closed || record.is_in_session(), "it was accepted after the end", record)
 }
 
-/// Every item once, in order (which `took` has seen), never too many on their way, and none is missing from a stream that
-/// says that it is complete.
+/// Every item once, in order (which `took` has seen), never too many on their way, and none is
+/// missing from a stream that says that it is complete.
 fn streams_in_order(record: &Record, notes: &Notes) -> Verdict {
     let Kind::Stream { bound, items } = record.kind else { return Ok(()) };
     let (emitted, taken) = (&record.emitted, &record.taken);
@@ -200,8 +201,8 @@ fn streams_in_order(record: &Record, notes: &Notes) -> Verdict {
     Ok(())
 }
 
-/// While a session is open no call runs but its own; it comes after what was called before it and before what was called
-/// after it.
+/// While a session is open no call runs but its own; it comes after what was called before it and
+/// before what was called after it.
 fn sessions_are_alone(record: &Record, notes: &Notes) -> Verdict {
     let (Some((asked, Outcome::Done)), Some(closed)) = (record.outcome, record.closed) else { return Ok(()) };
     let open = Span { start: asked.end, end: closed.start };
