@@ -1,7 +1,6 @@
-//! Redis: many tasks share one blocking connection, which is made anew when the server has been away.
+//! Redis: many tasks share one blocking connection, and make a new one when the server has been away.
 //!
-//! `cargo run --example redis` (it starts a `redis-server` of its own, which must be installed; if there is none, it says so
-//! and fails)
+//! `cargo run --example redis` (it starts a `redis-server` of its own, which must be installed)
 
 #[path = "../tests/support/redis_server.rs"]
 mod redis_server;
@@ -49,7 +48,7 @@ async fn show(server: &mut RedisServer) -> Result<(), Box<dyn std::error::Error>
     let client = Client::open(server.url())?;
     let lane = SerialExecutor::new(Redis { client, connection: None });
 
-    // Nothing gets in between what one closure does: no update is lost, without any command for it in Redis.
+    // No other call comes between the commands of one closure: so no update is lost.
     request(&lane, |redis| redis.set::<_, _, ()>("counter", 0)).await?;
     let increment = |redis: &mut Connection| {
         let n: u64 = redis.get("counter")?;

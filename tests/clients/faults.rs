@@ -1,6 +1,6 @@
-//! Blocking clients whose server does whatever servers do: stalls, resets, sends garbage, answers
-//! somebody else's request, is gone. Each call resolves, no answer reaches the wrong caller, and
-//! the calls after it have a client that works or that says why not.
+//! Blocking clients of a server that fails in every way: it stalls, resets the connection, sends
+//! garbage, answers another request, goes away. Each call resolves, no answer reaches the wrong
+//! caller, and the calls after it find a client that works or reports why it does not.
 
 mod each;
 mod fault;
@@ -28,7 +28,7 @@ enum Failure {
     Garbage,
     #[error("an answer to another request")]
     Stranger,
-    /// The caller had left before the request was sent.
+    /// The caller had dropped the call before the request was sent.
     #[error("called off")]
     CalledOff,
 }
@@ -39,12 +39,12 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// How a client fared with a request.
+/// What came of a request, according to the client.
 #[derive(Debug)]
 struct Attempt {
-    /// The number of the connection that the request was sent by.
+    /// The number of the connection over which the request was sent.
     connection: u64,
-    /// Whether it had an interrupter. If not, requests have a time limit.
+    /// Whether the client had an interrupter. Without one, requests have a time limit.
     guarded: bool,
     result: Result<String, Failure>,
 }
@@ -53,24 +53,24 @@ type Interrupter = Box<dyn Fn() + Send + Sync>;
 
 /// A blocking client that connects when it has to.
 trait Client: 'static {
-    /// How its connection is cut from outside.
+    /// By this its connection can be cut from outside the lane.
     type Line: Send + 'static;
 
-    /// Makes the request, unless it is called off before it is sent.
+    /// Makes the request, unless `called_off` says that it must not be sent any more.
     fn ask(&mut self, request: Request, called_off: &dyn Fn() -> bool) -> Attempt;
 
     fn interrupter(&mut self) -> Interrupter;
 }
 
 mod storms {
-    //! Each of them would say nothing if what it is about did not happen: so that is counted.
+    //! A storm proves nothing if what it is about does not happen. So that is counted.
 
     #[expect(clippy::enum_glob_use, reason = "lists of variants")]
     use super::fault::Fault::{self, *};
     use super::framed::world;
     use super::storm::{Weather, storm};
 
-    /// All that a server can do to a client that gets over it.
+    /// Everything that a server can do without making the client panic.
     const FAULTS: &[Fault] = &[
         ThenClose,
         ThenHalfClose,
@@ -114,7 +114,8 @@ mod storms {
 
     #[apply(test)]
     fn interrupts_at_any_moment_cost_no_request_but_the_one_that_they_hit() {
-        // A stall could be hit before it has begun, and then never again.
+        // No stalls: an interrupt could come before a stall has begun, and there is only one for
+        // each call.
         const WITHOUT_STALLS: &[Fault] =
             &[ThenClose, ThenHalfClose, ThenAgain, Reset, HalfClose, Cut, Garbage, Stranger, Oversized, Die];
         let weather = Weather { faults: WITHOUT_STALLS, interrupts: true, ends: false };

@@ -1,4 +1,4 @@
-//! HTTP through `ureq`, which blocks, and a server on the loopback interface.
+//! HTTP through `ureq`, which blocks. The server is part of the tests.
 
 use crate::support::{Gate, under_every_runtime};
 use futures::future::join_all;
@@ -26,13 +26,13 @@ struct Seen {
     by: SocketAddr,
 }
 
-/// Answers with the path that it was asked for, one request after the other; `/nothing` is not
-/// there, and `/slow` waits at a gate.
+/// A server that answers each request with its path, one request after the other. It does not have
+/// `/nothing`, and `/slow` waits at a gate.
 struct Web {
     server: Arc<Server>,
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
-    /// Opens when `/slow` has been asked for.
+    /// Opens when a request for `/slow` has come.
     slow_began: Gate,
     slow_may_end: Gate,
     thread: Option<JoinHandle<()>>,
@@ -70,7 +70,7 @@ impl Web {
         self.seen.lock().unwrap().clone()
     }
 
-    /// The paths that it was asked for, in order. Fails unless they came over one connection.
+    /// The paths of the requests, in order. Fails unless all came over one connection.
     #[track_caller]
     fn seen_over_one_connection(&self) -> Vec<String> {
         let seen = self.seen();
@@ -94,7 +94,7 @@ impl Drop for Web {
 
 type Lane = SerialExecutor<Agent>;
 
-/// A lane whose agent uses no proxy that may be in the environment.
+/// A lane whose agent ignores the proxies of the environment.
 fn agent() -> Lane {
     SerialExecutor::new_with(|| Agent::config_builder().proxy(None).build().new_agent())
 }
@@ -113,7 +113,7 @@ fn concurrent_requests_share_a_connection_in_order_and_each_gets_its_own_page() 
             let url = web.url(path);
             lane.call(move |agent| fetch(agent, &url)).flatten()
         };
-        // Awaited in another order than they are made in.
+        // Awaits the calls in another order than that in which they were made.
         let mut calls: Vec<_> = paths.iter().map(call).collect();
         calls.reverse();
         let pages = join_all(calls).await;

@@ -1,5 +1,4 @@
-//! A script engine full of `Rc`: it can neither be sent to another thread nor shared, and a lane
-//! serves it all the same.
+//! A script engine with `Rc`s in it. No other thread may own or share it. A lane can.
 
 use crate::support::{Tracker, under_every_runtime};
 use futures::future::try_join_all;
@@ -20,7 +19,7 @@ assert_not_impl_any!(Scope<'static>: Send, Sync);
 assert_not_impl_any!(Interpreter: Send, Sync);
 assert_impl_all!(SerialExecutor<Interpreter>: Send, Sync);
 
-// Nor is its error: closures turn it into text.
+// The error of the engine is not `Send` either: closures turn it into text.
 assert_not_impl_any!(EvalAltResult: Send);
 
 #[derive(Debug, Error)]
@@ -32,8 +31,7 @@ enum Error {
 }
 
 impl Interpreter {
-    /// With a variable `list`, and a function that panics. The tracker tells of the end of the
-    /// engine.
+    /// An engine with a variable `list` and a function that panics. The tracker counts it.
     fn new(tracker: &Tracker) -> Self {
         let mut engine = Engine::new();
         let (made_on, tracked) = (thread::current().id(), Rc::new(tracker.track()));

@@ -1,5 +1,5 @@
-//! Lanes in a pool of `deadpool`: several connections, a thread each, and each lent to one task at
-//! a time.
+//! Lanes in a pool of `deadpool`: several connections, each with a thread of its own. The pool
+//! lends each to one task at a time.
 
 use crate::support::{Gate, under_every_runtime};
 use deadpool::{managed, unmanaged};
@@ -30,13 +30,13 @@ type Lane = SerialExecutor<Connection>;
 /// Opens a database in which tasks note their steps.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
-    // For another connection's transaction to end.
+    // How long to wait until another connection ends its transaction.
     connection.busy_timeout(Duration::from_secs(300))?;
     connection.execute_batch("create table if not exists step (task integer, thread text)")?;
     Ok(connection)
 }
 
-/// Returns the thread that did it.
+/// Returns the thread that executed it.
 async fn execute(lane: &Lane, sql: String) -> Result<ThreadId, Error> {
     let call = lane.call(move |connection| {
         connection.execute_batch(&sql)?;
@@ -58,7 +58,7 @@ async fn pool_of(lanes: usize, path: &Path) -> unmanaged::Pool<Lane> {
     unmanaged::Pool::from(try_join_all((0..lanes).map(open)).await.unwrap())
 }
 
-/// When nothing is lent any more.
+/// Closes all lanes. None may be lent.
 async fn close(pool: unmanaged::Pool<Lane>) {
     while let Ok(lane) = pool.try_remove() {
         lane.close().await.unwrap();
@@ -71,7 +71,7 @@ fn a_lane_that_is_lent_serves_no_other_task_on_one_thread_until_it_is_given_back
     under_every_runtime(|| async {
         let dir = tempfile::tempdir().unwrap();
         let pool = pool_of(LANES, &dir.path().join("steps.db")).await;
-        // A transaction of several calls: a second one on the same connection meanwhile would be an
+        // A transaction of several calls. A second one on the same connection meanwhile would be an
         // error.
         let tasks = (0..24).map(|task| {
             let pool = &pool;
@@ -133,7 +133,7 @@ fn a_task_that_is_cancelled_gives_its_lane_back_and_the_next_one_waits_for_what_
         assert!(poll!(&mut task).is_pending());
         assert!(pool.try_get().is_err());
         started.pass();
-        // In the middle of its call.
+        // Its call is running.
         drop(task);
         let lane = pool.try_get().unwrap();
         let mut next = count(&lane).boxed();
@@ -145,7 +145,7 @@ fn a_task_that_is_cancelled_gives_its_lane_back_and_the_next_one_waits_for_what_
     });
 }
 
-/// Makes lanes for a managed pool, and judges those that are given back.
+/// Makes the lanes of a managed pool, and decides whether one that comes back is lent again.
 struct Manager {
     path: PathBuf,
     made: AtomicUsize,
@@ -172,8 +172,8 @@ impl managed::Manager for Manager {
     }
 }
 
-/// Borrows the only lane, does something to it, and gives it back. Is it another one that is lent
-/// next?
+/// Borrows the only lane, does something to it, and gives it back. Returns whether the pool lends
+/// another one next.
 async fn is_replaced_after(something: impl AsyncFnOnce(&Lane)) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let manager = Manager { path: dir.path().join("steps.db"), made: AtomicUsize::new(0) };

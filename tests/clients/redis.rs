@@ -1,5 +1,5 @@
-//! Redis through the blocking `redis` client, which must not be used by two at once: replies have
-//! no numbers, each belongs to the request that comes before it. The server is a real one.
+//! Redis through the blocking `redis` client. Two threads must not use a connection at once:
+//! replies have no ids, and each belongs to the request before it. The server is a real one.
 
 mod interrupt;
 mod subscription;
@@ -33,7 +33,7 @@ async fn connect(server: &RedisServer) -> Lane {
     SerialExecutor::try_new_with(move || Client::open(url)?.get_connection()).await.unwrap()
 }
 
-/// A connection from which others are interrupted.
+/// A second connection, for the interrupters of others.
 fn second_connection(server: &RedisServer) -> Mutex<Connection> {
     Mutex::new(Client::open(server.url()).unwrap().get_connection().unwrap())
 }
@@ -52,8 +52,7 @@ fn figure(redis: &mut Connection, section: &str, name: &str) -> RedisResult<u64>
     Ok(report.get(name).unwrap_or_else(|| panic!("the server does not report {name}")))
 }
 
-/// Counts to ten under a key of its own, and returns the ids that the server knows the connection
-/// by.
+/// Counts to ten under a key of its own. Returns the ids that the connection has at the server.
 async fn count_to_ten(lane: Lane, key: String) -> Result<Vec<u64>, Error> {
     let mut ids = Vec::new();
     for n in 1..=10 {
@@ -173,8 +172,8 @@ fn an_error_of_the_server_is_its_callers_alone() {
     });
 }
 
-/// How the server answers a `BLPOP` at last: with an item that is pushed, or with none, when its
-/// time is up.
+/// How the server answers a `BLPOP` in the end: with an item that somebody pushes, or with none
+/// when the time is up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Item,
@@ -186,7 +185,7 @@ async fn a_dropped_blpop_takes_its_own_reply(answer: Answer) {
     let (lane, other) = (connect(&server).await, connect(&server).await);
     request(&lane, |redis| redis.set::<_, _, ()>("greeting", "hello")).await.unwrap();
 
-    // In seconds; zero is for ever.
+    // In seconds. Zero means for ever.
     let limit = if answer == Answer::Item { 0.0 } else { 0.1 };
     let (started, go) = (Gate::new(), Gate::new());
     let mut pop = lane.call({
@@ -288,7 +287,7 @@ fn when_the_server_has_died_and_come_back_one_call_fails_and_one_connects() {
         let replies = join_all((0..20).map(|_| ask())).await;
         assert!(matches!(&replies[0], Err(Error::Redis(error)) if error.is_unrecoverable_error()));
         for reply in &replies[1..] {
-            // By a server that has seen no other connection.
+            // The server is new, and has seen no other connection.
             assert!(matches!(reply, Ok(1)), "{reply:?}");
         }
         lane.close().await.unwrap();
@@ -327,7 +326,7 @@ fn close_sends_what_was_accepted_and_then_disconnects() {
         }
         lane.close().await.unwrap();
         assert_eq!(request(&other, |redis| redis.get::<_, u64>("counter")).await.unwrap(), 100);
-        // The socket is closed by now; the server comes to know when it looks.
+        // The socket is closed by now, but the server notices that later.
         eventually("the server lets go of the connection", || clients() == 1);
         other.close().await.unwrap();
     });

@@ -14,7 +14,7 @@ use std::thread;
 use tempfile::TempDir;
 use thiserror::Error;
 
-// What a lane is for, and what it makes of it.
+// What needs a lane, and what the lane makes of it.
 assert_not_impl_any!(Connection: Sync);
 assert_impl_all!(SerialExecutor<Connection>: Send, Sync);
 
@@ -58,7 +58,7 @@ fn count(connection: &mut Connection) -> Result<i64, Error> {
     Ok(connection.query_row("select count(*) from account", (), |row| row.get(0))?)
 }
 
-/// Takes from one account and gives to another; stops in between to do `half_way`.
+/// Takes from one account, calls `half_way`, and gives to the other account.
 fn transfer(connection: &mut Connection, amount: i64, half_way: fn()) -> Result<(), Error> {
     let transaction = connection.transaction()?;
     transaction.execute("update account set balance = balance - ?1 where name = 'from'", (amount,))?;
@@ -93,8 +93,8 @@ fn concurrent_calls_share_a_connection_and_its_prepared_statement() {
         });
         let done = try_join_all(inserts).await.unwrap();
         for (n, (runs, row, thread)) in (1..).zip(done) {
-            // The same statement, and not prepared anew; the row in the order of the calls; the
-            // lane's thread.
+            // The same statement, prepared once. Rows in the order of the calls. The thread of the
+            // lane.
             assert_eq!((runs, row, thread), (n, i64::from(n), lane.thread().unwrap().id()));
         }
         assert_eq!(lane.call(|connection| balance(connection, "number 7")).flatten().await.unwrap(), 7);
@@ -167,7 +167,8 @@ fn a_panic_in_a_transaction_poisons_and_rolls_back() {
         }
         assert!(matches!(behind.await, Err(Error::Lane(CallError::Poisoned))));
 
-        // The transaction was dropped as the panic went by, so one may vouch for the connection.
+        // The unwinding dropped the transaction, which rolled back. So the connection is fit for
+        // use.
         lane.clear_poison();
         assert_eq!(lane.call(balances).flatten().await.unwrap(), (100, 0));
         lane.call(|connection| transfer(connection, 30, || ())).flatten().await.unwrap();
@@ -182,7 +183,7 @@ fn when_close_resolves_what_was_accepted_is_in_the_file_and_the_file_is_free() {
         let dir = temporary();
         let path = dir.path().join("accounts.db");
         let lane = open(&path).await;
-        // Its lock ends with the connection, and not before.
+        // The lock ends with the connection, and not before.
         let lock = |connection: &mut Connection| connection.execute_batch("pragma locking_mode = exclusive");
         lane.call(lock).await.unwrap().unwrap();
         lane.call(|connection| insert(connection, "first", 0)).flatten().await.unwrap();
@@ -202,7 +203,7 @@ fn when_close_resolves_what_was_accepted_is_in_the_file_and_the_file_is_free() {
         assert_eq!(lane.call(count).flatten().await.unwrap(), 101);
         lane.close().await.unwrap();
         std::fs::remove_file(&path).unwrap();
-        // Nothing of it is left, no journal either.
+        // Nothing of it is left, not even a journal.
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     });
 }

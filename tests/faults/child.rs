@@ -1,5 +1,4 @@
-//! Programs that end, or are ended, in child processes: this program again, told which part to
-//! play.
+//! Child processes: they run this program again, which then plays a part and ends, or is ended.
 
 use std::env;
 use std::io::Read;
@@ -7,7 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Set in a child process: the part that it plays.
+/// The environment variable that names the part of a child process.
 const PART: &str = "SERIAL_EXECUTOR_FAULT";
 
 /// How long a child may take before it counts as hung.
@@ -93,7 +92,7 @@ impl End {
         assert_eq!(self.status.code(), Some(code), "{self:?}");
     }
 
-    /// The language has ended it.
+    /// Fails unless the process was aborted, with this message.
     #[cfg(unix)]
     #[track_caller]
     pub(crate) fn assert_aborted(&self, why: &str) {

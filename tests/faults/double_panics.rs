@@ -1,6 +1,6 @@
-//! Two panics at once. The crate adds none of its own to one that unwinds: what it drops, wakes or
-//! calls during that is caught, one by one. Where the language itself aborts, the documentation
-//! says so, and here is what it does.
+//! Two panics at once. While a panic unwinds, the crate catches each panic of what it drops, wakes
+//! or calls. Where the language aborts all the same, the documentation says so, and these tests
+//! show it.
 
 #[cfg(unix)]
 use crate::child::{Part, is_played, play};
@@ -24,7 +24,7 @@ fn waker_that_panics_when_dropped() -> Waker {
     PanicOnWakerDrop::waker().1
 }
 
-/// Polls a future that stays pending, and leaves it a waker that panics when it is dropped.
+/// Polls a future, which must be pending, with a waker that panics when it is dropped.
 fn poll(future: impl Future) {
     let waker = waker_that_panics_when_dropped();
     assert!(pin!(future).poll(&mut Context::from_waker(&waker)).is_pending());
@@ -32,8 +32,8 @@ fn poll(future: impl Future) {
 
 type Make = fn(&Lane) -> Box<dyn Any>;
 
-/// Things whose drop runs foreign code that panics, in most of them more than one piece. The lane
-/// is stuck.
+/// Values whose drop runs foreign code that panics, in most of them more than once. The lane is
+/// stuck.
 const BOMBS: [(&str, Make); 16] = [
     ("a queued call", |lane| {
         let bomb = PanicOnDrop("capture");
@@ -187,7 +187,7 @@ fn assert_well(lane: &Lane) {
     lane.call(|()| ()).wait().unwrap();
 }
 
-/// Has a bomb of each kind, of a lane that is in a call, dropped in this way.
+/// Drops each bomb in this way, while its lane is in a call.
 fn each_bomb(drop_it: fn(&str, Box<dyn Any>)) {
     guarded(move || {
         for (what, make) in BOMBS {
@@ -248,7 +248,7 @@ fn a_panic_that_ends_a_lane_full_of_bombs_does_not_abort() {
         [(Box::new(call), "call"), (Box::new(post), "post"), (Box::new(ended), "ended")]
     }
     guarded(|| {
-        // On a thread that panics.
+        // Aborts on a thread that panics.
         let lane = bounded();
         lane.on_interrupt(|()| || panic!("interrupter")).wait().unwrap();
         let (stuck, ended) = (Stuck::new(&lane), lane.ended());
@@ -262,7 +262,7 @@ fn a_panic_that_ends_a_lane_full_of_bombs_does_not_abort() {
         ended.wait().unwrap();
         drop(kept);
 
-        // In a call of the lane itself.
+        // Aborts in a call of the lane itself.
         let lane = bounded();
         let (stuck, own, ended) = (Stuck::new(&lane), lane.clone(), lane.ended());
         let first = lane.call(move |()| {
@@ -332,9 +332,9 @@ fn everything_that_goes_with_a_lane_may_panic_and_the_end_tells_of_the_object_al
     });
 }
 
-// What the language aborts.
+// Where the language aborts.
 
-/// Each with what the language says about it.
+/// Each with the message of the language.
 #[cfg(unix)]
 const ABORTS: [(Part, &str); 9] = [
     (
@@ -442,7 +442,7 @@ const ABORTS: [(Part, &str); 9] = [
 #[cfg(unix)]
 const CLEANUP: &str = "panic in a destructor during cleanup";
 
-/// The chapter "Panics" of the documentation of the crate names them.
+/// The chapter "Panics" of the crate documentation lists them.
 #[test]
 #[cfg(unix)]
 fn where_the_language_aborts_the_process_aborts() {

@@ -1,5 +1,5 @@
-//! Floods: more calls than anybody can use, behind a lane that is stuck. In child processes, since
-//! every allocation of the process is counted.
+//! Floods: far more calls than usual, on a stuck lane. In child processes, since the tests count
+//! every allocation of the process.
 
 use crate::child::{Part, is_played, play};
 use crate::support::{Stuck, eventually, guarded, poll_once};
@@ -13,7 +13,7 @@ use std::task::Waker;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// What may be held afterwards that was not held before, in bytes: the lane's lists keep memory for
+/// How many bytes more than before may be held afterwards: the lists of the lane keep memory for
 /// some calls.
 const LITTLE: usize = 64 * 1024;
 
@@ -22,7 +22,7 @@ fn held() -> usize {
     stats.bytes_allocated - stats.bytes_deallocated
 }
 
-/// Fails if the flood leaves more than a little behind, once it is over.
+/// Fails if more than a little memory is held after the flood.
 #[track_caller]
 fn leaves_little(flood: impl FnOnce()) {
     let before = held();
@@ -30,7 +30,8 @@ fn leaves_little(flood: impl FnOnce()) {
     eventually("the memory is given back", || held() < before + LITTLE);
 }
 
-/// A million calls of 64 bytes, a thousand at a time, each polled and dropped: as timeouts do.
+/// A million calls of 64 bytes, a thousand at a time. Each is polled and dropped, as a timeout does
+/// it.
 fn a_million_calls_that_are_dropped() {
     let lane = SerialExecutor::new(0_u64);
     let stuck = Stuck::new(&lane);
@@ -74,7 +75,7 @@ fn large_captures(lane: &SerialExecutor<usize>) -> Vec<Call<()>> {
 /// What becomes of the calls.
 type Way = fn(&SerialExecutor<usize>, Vec<Call<()>>);
 
-/// Calls with 10 KiB each are held, and then go in one of several ways.
+/// Many calls with 10 KiB each, which then end in one of several ways.
 fn large_captures_that_are_held() {
     let ways: [Way; 3] = [
         |_, calls| drop(calls),
@@ -94,7 +95,7 @@ fn large_captures_that_are_held() {
             let before = held();
             let calls = large_captures(&lane);
             assert!(held() > before + MANY * LARGE);
-            // All of it at once, while the lane is stuck and its handle is there.
+            // All memory is freed at once, while the lane is stuck and its handle is there.
             go(&lane, calls);
             assert!(held() < before + LITTLE);
         });
@@ -102,7 +103,7 @@ fn large_captures_that_are_held() {
         lane.close().wait().unwrap();
         assert_eq!(lane.stats().completed, 1);
     }
-    // They run, and the memory of each goes with it.
+    // The calls run, and each frees its memory.
     let lane = SerialExecutor::new(0);
     let stuck = Stuck::new(&lane);
     leaves_little(|| {
@@ -113,8 +114,7 @@ fn large_captures_that_are_held() {
     assert_eq!(lane.into_inner().wait().unwrap(), MANY * LARGE);
 }
 
-/// Callers that hold their calls and never poll them hold up nobody, and hold what is theirs: one
-/// result each.
+/// Callers that hold their calls and never poll them block nobody, and hold one result each.
 fn calls_that_are_held_and_never_polled() {
     let lane = SerialExecutor::builder().capacity(4).spawn(0_usize).unwrap();
     let results = Arc::new(());
@@ -130,7 +130,7 @@ fn calls_that_are_held_and_never_polled() {
             })
             .collect();
         let posts: Vec<_> = (0..1_000).map(|_| lane.post(|sum| *sum += 1)).collect();
-        // Others are served meanwhile.
+        // The lane serves others meanwhile.
         assert_eq!(lane.call(|sum| *sum).wait().unwrap(), 6_401_000);
         assert!(held_calls.iter().all(Call::is_finished));
         assert_eq!((lane.pending(), Arc::strong_count(&results)), (0, 100_001));

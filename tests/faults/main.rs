@@ -1,6 +1,6 @@
-//! What a lane must survive: foreign code that does the worst at the worst place, floods, threads
-//! that are refused, runtimes and processes that end. `reentrance` is the table of every place
-//! where foreign code runs against everything that it may do there.
+//! What a lane must survive: foreign code that does the worst at the worst place, floods of calls,
+//! an operating system that refuses a thread, runtimes and processes that end. `reentrance`
+//! combines every place where foreign code runs with everything that it may do there.
 
 #[path = "../support/mod.rs"]
 mod support;

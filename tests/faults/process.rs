@@ -12,12 +12,11 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-// The end of the process, from anywhere.
+// A process may exit anywhere.
 
 const CODE: i32 = 7;
 
-/// Fails loudly when it is dropped or called: at the end of a process nothing of a lane is run any
-/// more.
+/// Exits with another code if it is dropped. At the end of a process nothing of a lane is dropped.
 struct Loud;
 
 impl Drop for Loud {
@@ -26,8 +25,8 @@ impl Drop for Loud {
     }
 }
 
-/// Lanes in every state: idle, stuck, with a long queue, in a session, with a stream that is full,
-/// with a future. They are kept by nobody but themselves.
+/// Makes lanes in every state: idle, stuck, with a long queue, in a session, with a stream that is
+/// full, with a future. Leaks their handles.
 fn lanes_in_every_state() {
     mem::forget(SerialExecutor::new(Loud));
     let stuck = SerialExecutor::new(Loud);
@@ -51,7 +50,7 @@ fn lanes_in_every_state() {
         })
         .unwrap();
     futures.call(|_| ()).wait().unwrap();
-    // All but the first would close.
+    // If the handles were dropped, the lanes would close.
     mem::forget((stuck, in_session, streaming, futures));
 }
 
@@ -88,7 +87,7 @@ const EXITS: [Part; 9] = [
     }),
     ("exit in a call", || {
         let lane = SerialExecutor::new(());
-        // The thread that waits for it is still there when the process goes.
+        // This thread still waits for the call when the process exits.
         let _ = lane.call(|()| exit()).wait();
     }),
     ("exit in the destructor of an object", || {
@@ -142,7 +141,7 @@ fn a_process_that_exits_does_not_wait_for_its_lanes_wherever_it_exits() {
     });
 }
 
-/// The harness returns from `main` after this, the only test of the child.
+/// After this, the only test of the child, the harness returns from `main`.
 #[test]
 fn a_main_that_returns_does_not_wait_for_its_lanes() {
     if is_played(&[("return", lanes_in_every_state)]) {
@@ -193,7 +192,7 @@ fn lanes_start_processes_that_have_lanes_of_their_own() {
     }
     guarded(|| {
         let lanes: Vec<_> = (0..4).map(|_| SerialExecutor::new(())).collect();
-        // Several at once, and while the others call and close.
+        // Several processes at once, while other lanes run calls and close.
         let ends: Vec<_> = lanes.iter().map(|lane| lane.call(|()| play(TEST, "a child of a lane"))).collect();
         let busy = SerialExecutor::new(0);
         for _ in 0..10_000 {

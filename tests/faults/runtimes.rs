@@ -1,5 +1,5 @@
-//! Runtimes that are dropped while their tasks wait for lanes, in every way in which one can wait
-//! for a lane.
+//! Runtimes that are dropped while their tasks wait for lanes, in every way in which a task can
+//! wait for a lane.
 
 use crate::support::{Gate, Stuck, Tracker, eventually, guarded};
 use futures::future::{FutureExt, pending, poll_fn};
@@ -15,8 +15,7 @@ use std::thread;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs the tasks until they have got as far as they can, and then drops the runtime and the tasks
-/// with it.
+/// Runs the tasks until all of them wait. Then drops the runtime, and the tasks with it.
 type DropInTheMiddle = fn(Vec<Task>, &dyn Fn() -> bool);
 
 fn turns(is_far: &dyn Fn() -> bool, turn: impl Fn()) {
@@ -56,7 +55,7 @@ const MORTAL: [(&str, DropInTheMiddle); 8] = [
             set.spawn_local(task);
         }
         turns(is_far, || set.block_on(&runtime, tokio::task::yield_now()));
-        // The set before its runtime.
+        // Drops the set before its runtime.
         drop(set);
     }),
     ("smol's executor", |tasks, is_far| {
@@ -90,7 +89,7 @@ const MORTAL: [(&str, DropInTheMiddle); 8] = [
     }),
 ];
 
-/// A task that counts once it waits for something that does not come.
+/// A task that counts itself once its future is pending.
 fn waits(far: &Arc<AtomicUsize>, future: impl Future<Output = ()> + Send + 'static) -> Task {
     let far = Arc::clone(far);
     let (mut future, mut is_counted) = (Box::pin(future), false);
@@ -153,7 +152,7 @@ fn drop_it(drop_in_the_middle: DropInTheMiddle) {
         });
         waits(&far, opening.map(drop))
     });
-    // Behind a call that is running, and for that one.
+    // They wait for a running call, and for what is queued behind it.
     let busy = SerialExecutor::builder().capacity(1).spawn(Cursor::new(vec![1_u8; 10])).unwrap();
     let mut stuck = Stuck::new(&busy);
     tasks.push(waits(&far, stuck.call.take().unwrap().map(drop)));
@@ -167,13 +166,13 @@ fn drop_it(drop_in_the_middle: DropInTheMiddle) {
     tasks.push(waits(&far, busy.ended().map(drop)));
     let mut io = busy.io();
     tasks.push(waits(&far, async move { drop(io.read(&mut [0; 3]).await) }));
-    // Polled there, and then taken elsewhere.
+    // A call that a task polls, and that moves to another runtime afterwards.
     let moved: Arc<Mutex<Option<Call<u64>>>> = Arc::new(Mutex::new(Some(busy.call(|file| file.position()))));
     tasks.push({
         let moved = Arc::clone(&moved);
         waits(&far, poll_fn(move |cx| moved.lock().unwrap().as_mut().unwrap().poll_unpin(cx).map(drop)))
     });
-    // The object of another.
+    // A task that waits for the object of another lane.
     let given = SerialExecutor::new(captures.track());
     let (holds, given_ended) = (Stuck::new(&given), given.ended());
     tasks.push(waits(&far, given.into_inner().map(drop)));
@@ -181,7 +180,7 @@ fn drop_it(drop_in_the_middle: DropInTheMiddle) {
     let count = tasks.len();
     drop_in_the_middle(tasks, &|| far.load(SeqCst) == count);
 
-    // A shut-down in the background may take a moment.
+    // A runtime that shuts down in the background takes a moment.
     eventually("what was queued is freed", || captures.alive() == 2);
     eventually("what was queued is cancelled", || busy.stats().cancelled == 5);
     assert_eq!(in_session.call(|n| *n).wait().unwrap(), 1);
@@ -200,7 +199,7 @@ fn drop_it(drop_in_the_middle: DropInTheMiddle) {
     }
 }
 
-/// This one lives as long as its tasks.
+/// Unlike the others, this runtime lives as long as its tasks.
 #[test]
 fn a_pool_whose_handle_is_dropped_finishes_what_it_has_begun() {
     guarded(|| {
@@ -257,13 +256,13 @@ fn an_object_may_be_a_runtime_whose_tasks_wait_for_their_own_lane() {
         stuck.release();
         begun.wait().unwrap();
         is_first.recv().unwrap();
-        // The runtime is dropped in the end, by the lane that its tasks wait for.
+        // The lane for which its tasks wait drops the runtime in the end.
         lane.close().wait().unwrap();
         assert_eq!(captures.alive(), 0);
     });
 }
 
-/// A lane's thread may drop the last thing that keeps a runtime, and a runtime the last handle of a
+/// The thread of a lane may drop the last handle of a runtime, and a runtime the last handle of a
 /// lane.
 #[test]
 fn lanes_and_runtimes_may_end_each_other() {

@@ -1,5 +1,4 @@
-//! The operating system refuses a thread. (What becomes of threads otherwise is in
-//! `tests/threads.rs`.)
+//! The operating system refuses a thread. (Other tests of threads are in `tests/threads.rs`.)
 #![cfg(target_os = "linux")]
 
 use crate::child::{is_played, play_after};
@@ -7,12 +6,12 @@ use crate::support::{Tracker, guarded};
 use serial_executor::{OpenError, SerialExecutor, WaitError};
 use std::fs;
 
-/// The lanes that there is room for.
+/// How many lanes there is room for.
 const LANES: usize = 999;
 /// The address space of the child, in KiB.
 const SPACE: usize = 8 << 20;
-/// What is left of it when they are there, in bytes: enough for whatever else needs memory, and not
-/// enough for the stack of one that wants twice as much.
+/// How many bytes of it are left when the lanes are there: enough for everything else, and half of
+/// what the stack of one more lane wants.
 const LEFT: usize = 64 << 20;
 
 #[test]
@@ -55,7 +54,7 @@ fn a_thousand_lanes() {
         }
     }
 
-    // Where some go, there is room again.
+    // When some lanes have ended, there is room again.
     let gone: Vec<_> = lanes.drain(LANES / 2..).map(|lane| lane.close()).collect();
     for ended in gone {
         ended.wait().unwrap();

@@ -1,4 +1,5 @@
-//! The callers of a [`Race`], on real lanes. What happens is written into a [`Book`] for each lane.
+//! The callers of a [`Race`], on real lanes. They write what happens into the [`Book`] of each
+//! lane.
 
 use crate::history::{Book, Kind, Outcome};
 use crate::program::{Body, Id};
@@ -41,7 +42,8 @@ impl Drop for Prop {
 /// The object: the call that has made it.
 struct Object(Prop);
 
-/// Gives the numbers from 0 on, whichever object it is, a few at a time.
+/// Gives the numbers from 0 on, a few at a time. A new object goes on where the one before has
+/// stopped.
 impl Read for Object {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = buffer.len().min(3);
@@ -64,7 +66,7 @@ impl Clone for Stage {
     }
 }
 
-/// A future of one of the lanes that is kept: what awaits it in the end.
+/// A future that a caller keeps, as a function that awaits it in the end.
 type Kept = (usize, Box<dyn FnOnce(&Book, Duration) + Send>);
 
 struct Caller {
@@ -78,7 +80,7 @@ impl Caller {
         let at = at % self.stages.len();
         let Stage { lane, book } = self.stages[at].clone();
         if book.has_hung() {
-            // That was patience enough.
+            // The test has waited long enough.
             return;
         }
         match act {
@@ -161,7 +163,7 @@ impl Caller {
             Act::ClearPoison => book.clear(|| lane.clear_poison()),
             Act::Close => book.close(|| drop(lane.close())),
             Act::Abort => book.abort(|| drop(lane.abort())),
-            Act::Look => book.look(&lane.stats(), lane.downgrade().upgrade().is_some()),
+            Act::Look => book.check_stats(&lane.stats(), lane.downgrade().upgrade().is_some()),
             Act::Pause(scale) => pause(scale),
         }
     }
@@ -265,7 +267,7 @@ impl Caller {
             let id = book.enter(Kind::InSession(id), work.1);
             let call = session.call(call(id, work, &book));
             book.submitted(id);
-            // What is kept ends with the session, which ends here.
+            // The kept calls resolve once the session has ended, which it does here.
             self.call(at, id, call, then, Outcome::of_call);
         }
         book.end_session(id, || drop(session));
@@ -285,8 +287,8 @@ impl Caller {
     }
 }
 
-/// Waits, writes down what came, and says whether anything did. With a `limit` as long as a test's
-/// patience nothing is an outcome, too: never.
+/// Waits, notes the outcome, and returns whether there was one. With a `limit` as long as the
+/// patience of the test, no outcome is noted as "never".
 fn await_call<V>(
     book: &Book,
     id: Id,
@@ -319,7 +321,7 @@ fn settle<V>(
     true
 }
 
-/// Polls until there is a value, or patience is over.
+/// Polls until there is a value, or until the time is over.
 fn within<V>(patience: Duration, mut poll: impl FnMut(&mut Context<'_>) -> Poll<V>) -> Option<V> {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -401,7 +403,7 @@ impl Outcome {
     }
 }
 
-/// Runs it once. What has happened on each lane is written in its book.
+/// Runs a race once. Returns the book of each lane.
 pub(crate) fn run(race: &Race, patience: Duration) -> Result<Vec<Arc<Book>>, String> {
     let stages: Vec<_> = (0..race.lanes)
         .map(|_| {
@@ -442,7 +444,7 @@ pub(crate) fn run(race: &Race, patience: Duration) -> Result<Vec<Arc<Book>>, Str
                 End::Close => book.close(|| drop(lane.close())),
                 End::Abort => book.abort(|| drop(lane.abort())),
                 End::IntoInner => objects.push(book.close(|| lane.clone().into_inner())),
-                // The last one goes with the callers.
+                // The callers drop the last one.
                 End::DropHandle => continue,
             }
             handles.push(Stage { lane, book });
@@ -455,14 +457,14 @@ pub(crate) fn run(race: &Race, patience: Duration) -> Result<Vec<Arc<Book>>, Str
         }
     }
     for Stage { lane, book } in &handles {
-        book.look_back(lane.stats());
+        book.check_last_stats(lane.stats());
     }
     drop(handles);
     if weak.iter().any(|weak| weak.upgrade().is_some()) {
         return Err("a weak handle came back after the last handle had gone".into());
     }
     for mut object in objects {
-        // It was the only one to ask; somebody may have ended the lane before.
+        // It was the only `into_inner`. But the lane may have been ended before.
         match within(patience, |cx| Pin::new(&mut object).poll(cx)) {
             Some(Ok(Object(made)) | Err(IntoInnerError::Poisoned(Object(made)))) => drop(made),
             Some(Err(IntoInnerError::Missing | IntoInnerError::Closed)) => {}

@@ -1,8 +1,7 @@
-//! What has happened on a lane, written down by those who did it. Whether it may have happened,
-//! [`rules`] say.
+//! What has happened on a lane. The threads that do something note it here; [`rules`] judge it.
 //!
-//! A stamp is a number from one clock, taken before and after everything. What ends before
-//! something else begins is before it; of the rest nothing is known.
+//! A stamp is a number from one clock, taken before and after each event. An event that ends before
+//! another one begins comes before it. Of others the order is not known.
 
 mod rules;
 
@@ -52,7 +51,7 @@ pub(crate) enum Outcome {
     Closed,
     Poisoned,
     Full,
-    /// It has not, within all patience.
+    /// It has not resolved in the time that it had.
     Never,
 }
 
@@ -68,8 +67,8 @@ struct Record {
     given_up: Option<Span>,
     is_detached: bool,
     capture_gone: Option<Stamp>,
-    /// Of a stream: when each item was handed over, whether one came back, when the listener asked
-    /// for each, whether it has seen the end.
+    /// Of a stream: when each item was emitted, whether one came back, when the consumer asked for
+    /// each, whether it has seen the end.
     emitted: Vec<Stamp>,
     taken: Vec<Stamp>,
     is_complete: bool,
@@ -78,7 +77,7 @@ struct Record {
 }
 
 impl Record {
-    /// While it ran. One that has not ended has panicked on its way, which none does.
+    /// When it ran. Without an end it has panicked where no closure does.
     fn run(&self) -> Option<Span> {
         Some(Span { start: *self.starts.first()?, end: self.end? })
     }
@@ -87,7 +86,7 @@ impl Record {
         self.outcome.is_some_and(|(_, saw)| saw == outcome)
     }
 
-    /// Whether it certainly was out of the queue before this moment.
+    /// Whether it certainly had left the queue before this moment.
     fn has_left_before(&self, moment: Stamp) -> bool {
         let is_early = |at: Option<Stamp>| at.is_some_and(|at| at < moment);
         let given_up = self.given_up.filter(|_| self.starts.is_empty()).map(|span| span.end);
@@ -99,7 +98,7 @@ impl Record {
         matches!(self.kind, Kind::InSession(_))
     }
 
-    /// Whether nothing but an ending or a poisoned object may keep it from running.
+    /// Whether only an end or a poisoned object may keep it from running.
     fn is_let_go(&self) -> bool {
         self.is_detached && self.kind != Kind::TryCall
     }
@@ -120,7 +119,7 @@ struct Notes {
     aborts: Vec<Span>,
     clears: Vec<Span>,
     fires: Vec<Fire>,
-    /// Of each reader, what it has read; how many readers there are.
+    /// What each reader has read, and how many readers there are.
     read: Vec<Vec<u8>>,
     readers: usize,
     wrong: Vec<String>,
@@ -204,7 +203,7 @@ impl Book {
         self.demand(other == 0, || format!("#{id} starts while #{other} runs"));
     }
 
-    /// Looks for a while whether it runs.
+    /// Waits a while for it to run. Returns whether it does.
     pub(crate) fn await_start(&self, id: Id) {
         (0..1000).any(|_| {
             std::hint::spin_loop();
@@ -247,7 +246,7 @@ impl Book {
         self.demand(before.is_none(), || format!("#{id}: {outcome:?} after {before:?}"));
     }
 
-    /// Whether something was waited for that never came.
+    /// Whether a caller has waited for something that never came.
     pub(crate) fn has_hung(&self) -> bool {
         let notes = self.notes.lock().unwrap();
         notes.records.iter().any(|record| record.saw(Outcome::Never))
@@ -296,7 +295,7 @@ impl Book {
         self.notes.lock().unwrap().fires.push(Fire { cause: DROPPING.get(), before, after });
     }
 
-    pub(crate) fn look(&self, stats: &Stats, is_upgraded: bool) {
+    pub(crate) fn check_stats(&self, stats: &Stats, is_upgraded: bool) {
         let Stats { submitted, completed, panicked, cancelled, refused, pending, running, .. } = *stats;
         let known = completed + panicked + cancelled + refused + pending as u64 + u64::from(running);
         self.demand(submitted == known, || format!("it does not add up: {stats:?}"));
@@ -304,8 +303,8 @@ impl Book {
     }
 
     /// The counts after the end.
-    pub(crate) fn look_back(&self, stats: Stats) {
-        self.look(&stats, true);
+    pub(crate) fn check_last_stats(&self, stats: Stats) {
+        self.check_stats(&stats, true);
         self.notes.lock().unwrap().stats = Some(stats);
     }
 

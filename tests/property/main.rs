@@ -1,29 +1,29 @@
-//! Random programs against a model of the lane: whatever is done to it, in whatever order, it does
-//! what it promises.
+//! Random programs against a model of the lane: it keeps its promises whatever callers do, in
+//! whatever order.
 //!
 //! There are two kinds of programs.
 //!
 //! *Step by step* ([`program`], [`model`], [`real`]): every closure waits at a gate until the
-//! program lets it go on. So after each operation there is one state of the lane, and the model,
-//! which has no threads, predicts all that can be seen of it: what each poll, wait and refusal
-//! gives, every count of the statistics, which futures are ready and have woken the waker of their
-//! last poll, how many items wait in each stream, who runs, and, event by event, what has happened
-//! on the lane's thread and on the caller's: what started, ended, was emitted, fired, and where
-//! each capture, result, payload, item, interrupter and object was dropped.
+//! program lets it go on. So after each operation the lane has one possible state. The model, which
+//! has no threads, predicts all that can be seen of it: what each poll, wait and refusal gives;
+//! every count of the statistics; which futures are ready and have woken the waker of their last
+//! poll; how many items wait in each stream; which call runs; and each event on the thread of the
+//! lane and on that of the caller: what started, ended, was emitted, fired, and where each capture,
+//! result, payload, item, interrupter and object was dropped.
 //!
-//! *At once* ([`race`], [`callers`], [`history`]): two or three callers and one who ends the lanes
-//! go about it without gates. Afterwards the history is judged: order, one at a time, exactly once,
-//! the reason of each outcome, capacity, sessions, streams, interrupts, reads that were dropped,
-//! what adds up, and what is left (nothing).
+//! *At once* ([`race`], [`callers`], [`history`]): two or three callers, and one that ends the
+//! lanes, use them without gates. Afterwards rules judge the history: order, one at a time, exactly
+//! once, the reason of each outcome, capacity, sessions, streams, interrupts, reads that were
+//! dropped, the counts, and leaks.
 //!
-//! A failure shrinks to a program, which is printed as Rust, with what each line comes to: a test
-//! in [`regressions`]. `PROPTEST_CASES` says how many programs are tried, `PROPTEST_RNG_SEED` which
-//! ones.
+//! A program that fails is shortened, and printed as Rust, with the outcome of each line: that
+//! makes a test in [`regressions`]. `PROPTEST_CASES` sets how many programs are tried,
+//! `PROPTEST_RNG_SEED` which ones.
 //!
 //! # Seen to fail
 //!
-//! What was broken on purpose, and the operations of the program that was left of what failed, step
-//! by step and at once:
+//! What was broken in the crate on purpose, and how many operations the shortest program had that
+//! failed, of each kind:
 //!
 //! | broken | step by step | at once |
 //! |---|---|---|
@@ -34,17 +34,17 @@
 //! | a post is admitted one early | 4 | 3 |
 //! | a panic does not poison | 1 | 2 |
 //! | `OnPanic::Continue` poisons | 1 | 2 |
-//! | `replace` does not heal | 1 |  |
-//! | a queued `replace` is no cure | 2 |  |
-//! | `clear_poison` heals a lane without an object | 1 |  |
+//! | `replace` does not clear the poison | 1 |  |
+//! | while a `replace` is queued, a poisoned lane refuses calls | 2 |  |
+//! | `clear_poison` has an effect without an object | 1 |  |
 //! | `detach` cancels | 3 | 1 |
-//! | `into_inner`: the last who asked gets the object | 4 |  |
+//! | the last `into_inner` gets the object | 4 |  |
 //! | cancelled calls are not counted | 5 | 2 |
 //! | a session lets others in | 3 | 2 |
 //! | a stream's bound: one more | 1 | 1 |
 //! | an item of a stream does not wake | 2 |  |
 //! | `abort` does not end the wait of a stream | 2 |  |
-//! | nor does the drop of the stream | 3 | 1 |
+//! | the drop of a stream does not end its wait | 3 | 1 |
 //! | the last handle does not close | 0 | 0 |
 //! | an interrupt may come twice for a call |  | 9 |
 //! | the lane does not wait for an interrupter | 8 |  |
@@ -53,18 +53,17 @@
 //! | an admission does not wake | 4 | 2 |
 //! | the end does not wake | 3 | 0 |
 //! | a cancelled call in the inbox keeps its place in the capacity | 8 |  |
-//! | a dropped `replace` stays a cure | 9 |  |
+//! | after a `replace` was dropped, a poisoned lane takes calls | 9 |  |
 //! | a stream that an abort has cut looks complete | 2 |  |
 //! | `close` ends a session | 3 |  |
 //! | a poisoned lane takes a post | 1 |  |
-//! | the result of a call that a drop interrupts goes to who drops it | 12 |  |
+//! | the thread that drops a running call drops its result | 12 |  |
 //!
-//! No number: programs of that kind have not seen it. 0: what every program does in order to end is
-//! enough.
+//! No number: no program of that kind failed. 0: what every program does at its end is enough.
 //!
-//! Where two instructions must meet a third, programs of this kind need more luck than they have: a
-//! session that ends with its last call between two looks of the lane, a call that ends as it is
-//! dropped, between being given up and interrupted. The first is in the queue's own tests.
+//! Where two instructions must fall between two others, random programs are not enough: a session
+//! that ends with its last call while the lane checks for work, a call that ends as it is dropped,
+//! between being given up and being interrupted. The unit tests of the queue have the first.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -92,22 +91,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 use support::guarded;
 
-/// How long a lane may take to do what is expected, before it counts as failed, and after the first
-/// failure, when the shorter programs are tried of which most fail in the same way.
+/// How long a lane may take to do what the model expects: before the first failure, and after it.
+/// Most of the shorter programs that are tried then fail in the same way.
 const PATIENCE: Duration = Duration::from_secs(20);
 const IMPATIENCE: Duration = Duration::from_millis(300);
 
-/// How long a program that fails may be shortened, by proptest and then once more.
+/// How long the shortening of a program may take, by proptest and then once more.
 const SHORTENING: Duration = Duration::from_secs(60);
 
-/// A program that may be tried with less in it.
+/// A program that can be shortened.
 trait Shorter: Sized {
     /// Without its `n`th operation, if there are as many.
     fn without(&self, n: usize) -> Option<Self>;
 }
 
-/// Tries random programs, as many as `PROPTEST_CASES` or so many; a failure shrinks to a program
-/// that is printed.
+/// Tries random programs: `PROPTEST_CASES` of them, or `cases`. Shortens one that fails, and panics
+/// with it.
 fn try_programs<P: Clone + Debug + Send + Shorter + 'static>(
     cases: u32,
     programs: impl Strategy<Value = P>,
@@ -128,7 +127,8 @@ fn try_programs<P: Clone + Debug + Send + Shorter + 'static>(
         Err(TestError::Fail(why, program)) => (why.to_string(), program),
         Err(TestError::Abort(why)) => panic!("{why}"),
     };
-    // Proptest tries each operation once. What could not go then may go now.
+    // Proptest has tried to remove each operation once. Some that it had to keep can be removed
+    // now.
     let (mut n, start) = (0, Instant::now());
     while let Some(shorter) = program.without(n).filter(|_| start.elapsed() < SHORTENING) {
         match watch(shorter.clone(), true, check) {
@@ -153,7 +153,7 @@ fn watch<P: Send + 'static>(
     })
 }
 
-/// Runs a program on the models and the real lanes, a step on each at a time.
+/// Runs a program on the models and on the real lanes, one operation at a time.
 fn check_steps(program: &Program, has_failed: bool) -> Result<(), String> {
     let patience = if has_failed { IMPATIENCE } else { PATIENCE };
     let mut lanes: Vec<_> =
@@ -198,8 +198,8 @@ fn a_lane_does_what_the_model_does_step_by_step() {
     try_programs(2500, program::program(), check_steps);
 }
 
-/// Runs a program of several callers at once and judges what has happened; more than once if it has
-/// failed before, since it may not fail each time.
+/// Runs a program of several callers at once, and judges what has happened. Does so many times if
+/// the program has failed before, since it may not fail each time.
 fn check_race(race: &Race, has_failed: bool) -> Result<(), String> {
     let (times, patience) = if has_failed { (300, IMPATIENCE) } else { (1, PATIENCE) };
     for _ in 0..times {

@@ -1,10 +1,10 @@
-//! What a lane is to do, without threads: a queue, a session, one call that runs, and the health of
-//! the object.
+//! What a lane must do, without threads: a queue, a session, one running call, and whether the
+//! object is poisoned.
 //!
-//! The lane works off what it can after each operation, until a closure waits at its gate (or a
-//! stream for room). So after each operation there is one state, and everything that can be seen of
-//! it is predicted: what the operation shows, all counters, what is ready, and, in order, what
-//! happens on the lane's thread and on the caller's.
+//! After each operation the lane works until a closure waits at its gate, or a stream for room. So
+//! after each operation there is one state, and the model predicts all that can be seen of it: the
+//! outcome of the operation, all counters, what is ready, and the events on the thread of the lane
+//! and on that of the caller, in order.
 
 mod lane;
 
@@ -22,7 +22,7 @@ enum Health {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// Or aborted: that takes out what is queued, and makes no other difference.
+    /// By `close` or by `abort`, which also empties the queue, and does not differ otherwise.
     Closed,
     Ended,
 }
@@ -48,16 +48,16 @@ struct Job {
 struct Running {
     job: Job,
     stop: Stop,
-    /// Interrupted: gates do not hold it any more.
+    /// Interrupted: no gate holds it any more.
     fired: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
     FirstGate,
-    /// Of a stream that is about to emit this item.
+    /// A stream that is about to emit this item.
     Emit(usize),
-    /// Of a stream that has emitted its items.
+    /// A stream that has emitted its items.
     LastGate,
 }
 
@@ -149,7 +149,7 @@ impl Model {
         }
     }
 
-    /// The operation with the future that it means. `None` if there is nothing to do it with.
+    /// The operation with the future that it means. `None` if there is no such future.
     pub(crate) fn resolve(&self, op: Op) -> Option<Op> {
         let pick = |n: usize| self.futures.keys().nth(n % self.futures.len().max(1)).copied();
         Some(match op {
@@ -164,7 +164,7 @@ impl Model {
         })
     }
 
-    /// What is left to do when the program is over, so that everything comes to an end.
+    /// What must be done at the end of the program, so that everything ends.
     pub(crate) fn epilogue(&self) -> Option<Op> {
         if self.has_session_handle {
             return Some(Op::EndSession);
@@ -290,7 +290,7 @@ impl Model {
 
     // Calls.
 
-    /// Why a call is not accepted. Only `try_call` is refused for the capacity.
+    /// Why a call is not accepted. Only `try_call` refuses because of the capacity.
     fn refusal(&self, is_bounded: bool) -> Option<Saw> {
         let is_replace = |job: &Job| job.kind == Kind::Replace;
         let is_cure_under_way =
@@ -308,7 +308,7 @@ impl Model {
         self.lane.capacity.map_or(usize::MAX, |calls| calls.max(1))
     }
 
-    /// The closure goes where it came from.
+    /// The thread of the caller drops the closure.
     fn refuse(&mut self, why: Saw) -> Saw {
         self.counts.submitted += 1;
         self.counts.refused += 1;
@@ -349,7 +349,7 @@ impl Model {
         Saw::Nothing
     }
 
-    /// The job will not run: the lane is closed to it.
+    /// The job does not run, and resolves as closed.
     fn discard(&mut self, job: Job) {
         self.counts.refused += 1;
         self.drop_capture(job, Side::Caller);
@@ -364,7 +364,7 @@ impl Model {
 
     // Futures.
 
-    /// What a poll would show.
+    /// What a poll would give.
     fn ready(&self, id: Id) -> Saw {
         match self.futures[&id] {
             Future::Call(saw) | Future::IntoInner(saw) => saw.unwrap_or(Saw::Pending),
@@ -386,7 +386,7 @@ impl Model {
         }
     }
 
-    /// Takes what is ready. The caller drops it, but for a session.
+    /// Takes the value of a ready future. The caller drops it, unless it is a session.
     fn poll(&mut self, id: Id) -> Saw {
         let saw = self.ready(id);
         match saw {
@@ -435,7 +435,7 @@ impl Model {
         Saw::Nothing
     }
 
-    /// The call does not run any more, or, if it runs, it is interrupted.
+    /// The future is dropped: a queued call is cancelled, a running one interrupted.
     fn cancel(&mut self, id: Id) {
         let queues = [Some(&mut self.queue), self.session.as_mut().map(|session| &mut session.queue)];
         let take = |queue: &mut VecDeque<Job>| {

@@ -1,5 +1,5 @@
-//! Programs for one or two lanes whose closures wait at gates: what can be done, and how to make it
-//! up.
+//! Programs for one or two lanes whose closures wait at gates: the operations, and the strategies
+//! that generate them.
 
 use crate::Shorter;
 use crate::model::Model;
@@ -18,8 +18,8 @@ pub(crate) enum Body {
     Panics,
 }
 
-/// An operation. Where one needs a future, the program says which of those that are there (`n`
-/// modulo their number); [`Model::resolve`] puts its `Id` in the place.
+/// An operation. Where it needs a future, the program has any number; [`Model::resolve`] replaces
+/// that by the `Id` of a future (the number modulo how many there are).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Call(Body),
@@ -36,7 +36,7 @@ pub(crate) enum Op {
     /// The closure that waits at its gate goes on to the next one, or to its end.
     Let,
     Poll(Id),
-    /// Waits without patience.
+    /// Waits with a limit of zero.
     Wait(Id),
     Drop(Id),
     Detach(Id),
@@ -61,7 +61,7 @@ pub(crate) struct Lane {
 #[derive(Clone)]
 pub(crate) struct Program {
     pub(crate) lanes: Vec<Lane>,
-    /// Each with the number of its lane, modulo their number.
+    /// Each with the number of its lane (modulo how many there are).
     pub(crate) ops: Vec<(usize, Op)>,
 }
 
@@ -73,7 +73,7 @@ impl Shorter for Program {
     }
 }
 
-/// As Rust, to be copied into `regressions.rs`, each line with what it comes to.
+/// As Rust, to be copied into `regressions.rs`. Each line has its outcome.
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Program {{\n    lanes: vec![")?;

@@ -1,5 +1,5 @@
-//! Programs for two or three callers who use the same lanes at the same time, without gates, and
-//! one who ends them.
+//! Programs for two or three callers that use the same lanes at the same time, without gates, and
+//! one that ends the lanes.
 
 use crate::Shorter;
 use crate::program::{Body, body, capacity, on_panic};
@@ -8,40 +8,41 @@ use proptest::prelude::*;
 use serial_executor::OnPanic;
 use std::fmt;
 
-/// What a closure does: it works for 2 to the power of this many turns, then ends or panics.
+/// What a closure does: it spins 2 to the power of this many times, then ends or panics.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Work(pub(crate) u8, pub(crate) Body);
 
-/// What becomes of a future.
+/// What its caller does with a future.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Then {
     Wait,
-    /// Waits for so many microseconds, and drops it if that was too short.
+    /// Waits for so many microseconds, and then drops it if it is pending.
     WaitFor(u64),
-    /// Waits for it when all else is done.
+    /// Waits for it when everything else is done.
     Keep,
     /// Drops it after a pause.
     Drop(u8),
-    /// Drops it so long after it has been seen running, if it has.
+    /// Drops it so long after its closure has been seen running, if it was.
     DropRunning(u8),
     Detach,
 }
 
-/// What a caller does, each with a lane (modulo their number).
+/// What a caller does, each with the number of a lane (modulo how many there are).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
     Call(Work, Then),
     TryCall(Work, Then),
     Post(Work, Then),
-    /// Bound, items, how many are taken before it is dropped.
+    /// Bound, items, and how many are taken before the stream is dropped.
     Stream(usize, usize, usize, Work),
     Replace(Work, Then),
     OnInterrupt(Work, Then),
-    /// Opens a session, makes so many calls in it, some time after each other, and ends it.
+    /// Opens a session, makes so many calls in it with pauses in between, and ends it.
     Session(u8, Work, Then),
-    /// Asks for a session that is then dropped.
+    /// Asks for a session, and drops the request.
     NoSession(u8),
-    /// Reads so often, and does not wait for what is not there after a pause, but for the last.
+    /// Reads so many times. Drops each read that is pending after a pause, but waits for the last
+    /// one.
     Read(u8, u8),
     Interrupt,
     ClearPoison,
@@ -68,7 +69,7 @@ pub(crate) struct Race {
     pub(crate) armed: bool,
     pub(crate) lanes: usize,
     pub(crate) callers: Vec<Vec<(usize, Act)>>,
-    /// For each lane, after a pause.
+    /// The end of each lane, after a pause.
     pub(crate) ends: Vec<(u8, End)>,
 }
 
@@ -143,7 +144,8 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Short calls, dropped about when they end: the interrupt of one must not hit the next.
+/// Short calls that are dropped about when they end: the interrupt of one must not hit the next
+/// one.
 fn interruption() -> impl Strategy<Value = Act> {
     let work = || (0_u8..5, Just(Body::Ends)).prop_map(|(scale, body)| Work(scale, body));
     prop_oneof![

@@ -31,7 +31,7 @@ enum Future {
 
 struct Waiting {
     future: Future,
-    /// The waker of the last poll, if that was pending, and its wake-ups before.
+    /// The waker of the last poll, if that was pending, and how often it had been woken before.
     waker: Option<(Arc<WakeCounter>, Waker, usize)>,
     polls: usize,
 }
@@ -141,7 +141,7 @@ impl Real {
         }
     }
 
-    /// What makes a future whatever happens.
+    /// The operations that always make a future.
     fn submit(&mut self, op: Op) -> Option<Future> {
         let (id, stage) = (self.next, self.stage.clone());
         Some(match op {
@@ -211,7 +211,7 @@ impl Real {
     fn poll(&mut self, id: Id) -> Saw {
         let waiting = self.futures.get_mut(&id).expect("a future");
         waiting.polls += 1;
-        // Every other poll comes with the waker of the one before.
+        // Every other poll has the waker of the poll before.
         let (counter, waker) = match waiting.waker.take() {
             Some((counter, waker, _)) if waiting.polls % 2 == 0 => (counter, waker),
             _ => WakeCounter::new(),
@@ -248,8 +248,7 @@ impl Real {
         saw
     }
 
-    /// If the result is there, as the model says it is then, this takes it without the help of a
-    /// waker.
+    /// If the result is there, as the model predicts, this takes it without a wake-up.
     fn wait(&mut self, id: Id) -> Saw {
         let waiting = self.futures.get_mut(&id).expect("a future");
         let saw = match &mut waiting.future {
@@ -263,7 +262,7 @@ impl Real {
             }
             Future::Stream(_) => return self.poll(id),
         };
-        // It has left its own waker.
+        // The wait has left its own waker.
         waiting.waker = None;
         if saw != Saw::Timeout {
             self.futures.remove(&id);
@@ -271,8 +270,8 @@ impl Real {
         saw
     }
 
-    /// Lets the lane work until all that can be seen is what is expected, or returns what is seen
-    /// instead.
+    /// Lets the lane work until all that can be seen is as expected. If that takes too long,
+    /// returns what is seen instead.
     pub(crate) fn settle(&mut self, expected: &View, patience: Duration) -> Result<(), Box<View>> {
         let start = Instant::now();
         loop {
@@ -313,7 +312,7 @@ impl Real {
             assert!(!handle.is_current());
             (counts, handle.is_closed(), handle.is_poisoned())
         });
-        let state = self.stage.look();
+        let state = self.stage.lock();
         View {
             handle,
             ended: self.end.is_none(),
@@ -327,7 +326,7 @@ impl Real {
 
     /// How many captures, results, items, interrupters and objects are left.
     pub(crate) fn alive(&self) -> usize {
-        self.stage.look().alive
+        self.stage.lock().alive
     }
 }
 
@@ -346,8 +345,8 @@ impl Future {
 }
 
 impl Waiting {
-    /// Whether it is ready, as far as can be seen: it says so, if it is a call, and it has woken
-    /// its waker, if it has one.
+    /// Whether it seems to be ready: a call says so itself, and a future with a waker has woken
+    /// that.
     fn is_ready(&self, expected: bool) -> bool {
         let says = match &self.future {
             Future::Call(call) => call.is_finished(),
@@ -376,7 +375,7 @@ fn counts(stats: &Stats) -> Counts {
     Counts { submitted, completed, panicked, cancelled, refused, pending, running, in_session }
 }
 
-/// What the `Debug` of a stream says: there is no other way to see it from outside.
+/// Read from the `Debug` of a stream: there is no other way to see it from outside.
 fn waiting_items(debug: &str) -> (usize, bool) {
     let after = |key: &str| debug.split(key).nth(1).and_then(|rest| rest.split(',').next());
     let parsed = (after("waiting: ").and_then(|n| n.parse().ok()), after("finished: "));

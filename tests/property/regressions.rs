@@ -1,5 +1,5 @@
-//! Programs that failed once, and what was wrong. They run like those that are made up; one that is
-//! found is copied here as it is printed.
+//! Programs that failed once, and why. They run like random ones. A program that fails is copied
+//! here as it is printed.
 
 use crate::check_steps;
 use crate::program::Body::{Ends, Panics};
@@ -11,8 +11,8 @@ fn step_by_step(lane: Lane, ops: impl IntoIterator<Item = Op>) {
     check_steps(&program, false).unwrap_or_else(|why| panic!("{why}\n{program:?}"));
 }
 
-/// The list of jobs that had been worked off kept the place of the dropped one, and it came back as
-/// the first of the inbox.
+/// The list that the lane had worked off kept the place of the dropped job, which came back as the
+/// first one of the inbox.
 #[test]
 fn a_post_that_has_run_says_so_after_an_abort() {
     for capacity in [None, Some(3)] {
@@ -37,7 +37,7 @@ fn a_post_that_has_run_says_so_after_an_abort() {
     }
 }
 
-/// The call was interrupted before it was given up, so its result could come in between.
+/// The drop interrupted the call before it gave it up, so the result could come in between.
 #[test]
 fn the_result_of_a_call_that_a_drop_interrupts_is_dropped_on_the_lane() {
     for body in [Ends, Panics] {

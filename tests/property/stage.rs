@@ -1,5 +1,5 @@
-//! Where the closures of a lane play: gates that hold them, things that note where they are
-//! dropped, and the logs.
+//! What the closures of a lane use: gates where they wait, values that note where they are dropped,
+//! and the logs.
 
 use crate::program::{Body, Id};
 use crate::view::{Event, Thing};
@@ -16,9 +16,9 @@ pub(crate) struct State {
     running: Option<Id>,
     at_gate: Option<Id>,
     may_pass: bool,
-    /// Whom no gate holds any more.
+    /// The closures that no gate holds any more.
     interrupted: Option<Id>,
-    /// No gate holds anybody: the test is over.
+    /// No gate holds any closure: the test is over.
     is_over: bool,
     pub(crate) alive: usize,
     pub(crate) on_lane: Vec<Event>,
@@ -42,25 +42,25 @@ impl State {
 }
 
 impl Stage {
-    pub(crate) fn look(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.0.lock().unwrap()
     }
 
-    /// This thread is the lane's.
+    /// Notes that this thread is that of the lane.
     pub(crate) fn enter(&self) {
-        self.look().lane = Some(thread::current().id());
+        self.lock().lane = Some(thread::current().id());
     }
 
     pub(crate) fn note(&self, event: Event) {
-        self.look().note(event);
+        self.lock().note(event);
     }
 
     pub(crate) fn prop(&self, thing: Thing) -> Prop {
-        self.look().alive += 1;
+        self.lock().alive += 1;
         Prop { thing, stage: self.clone() }
     }
 
-    /// The part of a closure that has nothing else to do. It has captured something.
+    /// What a closure does that has nothing else to do. It has captured something.
     pub(crate) fn part(&self, id: Id, body: Body) -> impl FnOnce() + Send + use<> {
         let (stage, capture) = (self.clone(), self.prop(Thing::Capture(id)));
         move || {
@@ -71,14 +71,14 @@ impl Stage {
     }
 
     pub(crate) fn starts(&self, id: Id) {
-        let mut state = self.look();
+        let mut state = self.lock();
         state.running = Some(id);
         state.note(Event::Starts(id));
     }
 
     /// Returns when the program lets this closure go on, or has interrupted it.
     pub(crate) fn gate(&self, id: Id) {
-        let mut state = self.look();
+        let mut state = self.lock();
         if !state.is_open_for(id) {
             state.at_gate = Some(id);
         }
@@ -88,31 +88,31 @@ impl Stage {
         state.may_pass = false;
     }
 
-    /// The end of a closure: it drops what it has captured, and panics if it is to.
+    /// The end of a closure: it drops what it has captured, and panics if the program says so.
     pub(crate) fn ends(&self, id: Id, capture: Prop, body: Body) {
         {
-            let mut state = self.look();
+            let mut state = self.lock();
             state.running = None;
             state.note(Event::Ends(id));
         }
         drop(capture);
         if body == Body::Panics {
-            // Without the panic hook.
+            // The panic hook does not run.
             resume_unwind(Box::new(self.prop(Thing::Result(id))));
         }
     }
 
-    /// Who waits at the gate goes on.
+    /// Lets the closure that waits at its gate go on.
     pub(crate) fn let_pass(&self) {
-        let mut state = self.look();
-        // It is not at this gate any more, though it may not know yet.
+        let mut state = self.lock();
+        // It counts as gone from this gate, even if its thread has not woken yet.
         state.may_pass = state.at_gate.take().is_some();
         self.0.1.notify_all();
     }
 
-    /// What the interrupter does that this call has set.
+    /// The interrupter that this call has set: what it does.
     pub(crate) fn fire(&self, interrupter: Id) {
-        let mut state = self.look();
+        let mut state = self.lock();
         let running = state.running;
         state.note(Event::Fires(interrupter, running));
         state.interrupted = running;
@@ -121,7 +121,7 @@ impl Stage {
     }
 
     pub(crate) fn is_over(&self) {
-        self.look().is_over = true;
+        self.lock().is_over = true;
         self.0.1.notify_all();
     }
 }
@@ -134,7 +134,7 @@ pub(crate) struct Prop {
 
 impl Drop for Prop {
     fn drop(&mut self) {
-        let mut state = self.stage.look();
+        let mut state = self.stage.lock();
         state.alive -= 1;
         state.note(Event::Dropped(self.thing));
     }

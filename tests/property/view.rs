@@ -1,8 +1,8 @@
-//! What can be seen of a lane: what an operation shows, and what there is between two of them.
+//! What can be seen of a lane: the outcome of an operation, and the state between two operations.
 
 use crate::program::Id;
 
-/// What an operation shows.
+/// The outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Saw {
     Nothing,
@@ -44,7 +44,7 @@ pub(crate) enum Event {
     Emitted(Id, usize),
     /// The item came back.
     Unheard(Id, usize),
-    /// The interrupter that this call has set, while that one runs.
+    /// The interrupter that the first call has set, while the second one runs.
     Fires(Id, Option<Id>),
     Dropped(Thing),
 }
@@ -65,16 +65,16 @@ pub(crate) struct Counts {
 /// All that can be seen between two operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct View {
-    /// Of the handles, if there is one: counts, closed, poisoned.
+    /// What a handle shows, if there is one: the counts, closed, poisoned.
     pub(crate) handle: Option<(Counts, bool, bool)>,
     pub(crate) ended: bool,
-    /// Who waits at the gate.
+    /// The closure that waits at its gate.
     pub(crate) at_gate: Option<Id>,
-    /// The futures, and whether a poll would not be pending.
+    /// The futures, and whether each is ready.
     pub(crate) futures: Vec<(Id, bool)>,
     /// The items that wait, and whether the closure has ended.
     pub(crate) streams: Vec<(Id, usize, bool)>,
-    /// In order, what has happened on the lane's thread and on the others.
+    /// What has happened, in order: on the thread of the lane, and on others.
     pub(crate) on_lane: Vec<Event>,
     pub(crate) on_caller: Vec<Event>,
 }

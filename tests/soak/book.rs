@@ -1,11 +1,11 @@
 //! [`Book`]: what has become of every closure of a lane, written down by the closures themselves.
 //!
-//! Each closure has a [`Ticket`](crate::ticket::Ticket), and each ticket is entered in the book as
-//! it is dropped: completed, panicked, cancelled or refused, whatever way it went. So a closure
-//! that is leaked, lost or counted twice shows, be it one in a billion. Results, interrupters and
-//! spawned futures are counted in and out.
+//! Each closure has a [`Ticket`](crate::ticket::Ticket). When a ticket is dropped, it enters in the
+//! book what became of the closure: completed, panicked, cancelled or refused. So the books show if
+//! one closure in a billion is leaked, lost or counted twice. They also count the results,
+//! interrupters and spawned futures that are made, and those that are dropped.
 //!
-//! The books are a fixed number of statics, used again and again: what the harness itself needs
+//! The books are a fixed number of statics, which are used again. So the memory of the soak itself
 //! does not grow, and a ticket is 24 bytes without a reference count.
 
 use crate::object::{Object, me};
@@ -16,33 +16,34 @@ use serial_executor::WeakSerialExecutor;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// So many callers there may be.
+/// How many callers there may be.
 pub(crate) const CALLERS: usize = INSIDE as usize + 1;
-/// The caller that the lane is when it calls itself.
+/// The number of the lane as a caller of itself.
 pub(crate) const INSIDE: u8 = 15;
 
-/// More than there are ever lanes at once.
+/// More than the lanes that ever live at once.
 static BOOKS: [Book; 64] = [const { Book::new() }; 64];
 
-/// For each caller the last number that the object has seen, and the same for its sessions.
+/// For each caller, the number of its last call that the object has seen, and that of the last one
+/// in a session.
 pub(crate) type Order = [[u64; 2]; CALLERS];
 
-/// The two groups of counters are written by the lane and by callers, and are on cache lines of
-/// their own.
+/// The lane writes one group of counters, all threads the other one. Each has cache lines of its
+/// own.
 pub(crate) struct Book {
     taken: AtomicBool,
     by_lane: ByLane,
     by_all: ByAll,
-    /// Survives a replaced object.
+    /// A new object goes on with the order of the one before.
     pub(crate) order: Mutex<Order>,
-    /// For the watchdog's last words.
+    /// For the report of the watchdog.
     pub(crate) lane: Mutex<Option<WeakSerialExecutor<Object>>>,
     /// Whether the slow call that runs was interrupted.
     interrupted: Mutex<bool>,
     bell: Condvar,
 }
 
-/// Written without a read-modify-write: two threads that did so at once would lose counts, which
+/// Written without a read-modify-write. If two threads did so at once, counts would be lost, which
 /// would show.
 #[repr(align(128))]
 struct ByLane {
@@ -82,8 +83,7 @@ pub(crate) enum Fate {
     Refused,
 }
 
-/// Closures by what became of them; of each, first those whose outcome their caller awaits, then
-/// the others.
+/// How many closures had each fate: first those whose outcome the caller awaits, then the others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fates {
     pub(crate) completed: [u64; 2],
@@ -127,7 +127,7 @@ impl Book {
         }
     }
 
-    /// An empty one.
+    /// Takes a free book, and empties it.
     pub(crate) fn open() -> &'static Self {
         let is_free = |book: &&Self| !book.taken.swap(true, Relaxed);
         let book = BOOKS.iter().find(is_free).expect("there are more books than lanes at once");
@@ -144,13 +144,13 @@ impl Book {
         book
     }
 
-    /// Gives it back. Nothing may be left of its lane.
+    /// Gives the book back. Nothing may be left of its lane.
     pub(crate) fn close(&self) {
         *self.lane.lock() = None;
         self.taken.store(false, Relaxed);
     }
 
-    /// Those of the lanes that live.
+    /// The books of the lanes that live.
     pub(crate) fn all_open() -> impl Iterator<Item = &'static Self> {
         BOOKS.iter().filter(|book| book.taken.load(Relaxed))
     }
@@ -167,7 +167,7 @@ impl Book {
         }
     }
 
-    /// Whatever of the lane is still there after its end, closures apart.
+    /// What is left of the lane after its end, other than closures.
     pub(crate) fn left_over(&self) -> Option<String> {
         let ByAll { receipts_dropped, objects, fuses, guests, .. } = &self.by_all;
         let receipts =
@@ -192,7 +192,7 @@ impl Book {
         }
     }
 
-    /// From here on the object may leave its thread.
+    /// From here on the object may leave the thread of its lane.
     pub(crate) fn claim(&self) {
         self.by_all.claimed.store(true, Relaxed);
     }
@@ -201,7 +201,7 @@ impl Book {
         self.by_all.claimed.load(Relaxed)
     }
 
-    /// Counts the objects that there are.
+    /// Counts the objects that live.
     pub(crate) fn objects(&self, change: i64) {
         let before = self.by_all.objects.fetch_add(change, Relaxed);
         if before + change > 1 {
@@ -209,12 +209,12 @@ impl Book {
         }
     }
 
-    /// The lane is about to call itself; returns the how-manieth time.
+    /// The lane is about to call itself. Returns the number of that call.
     pub(crate) fn call_inside(&self) -> u64 {
         add_on_lane(&self.by_lane.inside)
     }
 
-    /// What a slow call does: nothing, until it is interrupted or the time is up.
+    /// What a slow call does: it waits until it is interrupted or the time is up.
     pub(crate) fn dawdle(&self, limit: Duration) {
         let mut interrupted = self.interrupted.lock();
         *interrupted = false;
@@ -229,7 +229,7 @@ fn add_on_lane(counter: &AtomicU64) -> u64 {
     sum
 }
 
-/// A result: made by the lane, and dropped once by somebody.
+/// A result: the lane makes it, and any thread drops it, once.
 pub(crate) struct Receipt(&'static Book);
 
 impl Receipt {
@@ -289,8 +289,8 @@ impl Guest {
         Self { book, home: None }
     }
 
-    /// Called by each poll.
-    pub(crate) fn look_around(&mut self) {
+    /// To be called by each poll.
+    pub(crate) fn note_poll(&mut self) {
         if *self.home.get_or_insert_with(me) != me() {
             fault("a spawned future was polled by two threads");
         }

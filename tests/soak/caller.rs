@@ -1,7 +1,6 @@
-//! [`Caller`]: makes calls of every kind, some hundreds in flight, and keeps count of what each has
-//! given.
+//! [`Caller`]: makes calls of every kind, some hundreds at a time, and counts the outcomes.
 //!
-//! The same code runs under every runtime. What is rare is in [`crate::rare`].
+//! The same code runs under every runtime. What a caller does rarely is in [`crate::rare`].
 
 use crate::book::{Receipt, Watch};
 use crate::life::{Ledger, Life, adds_up};
@@ -19,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
-/// How a caller comes to its results.
+/// How a caller gets its results.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Await,
@@ -31,12 +30,12 @@ pub(crate) struct Caller {
     pub(crate) id: u8,
     way: Way,
     pub(crate) rng: Rng,
-    /// Of its last call. It rises for ever: every lane sees a rising sequence.
+    /// The number of its last call. It only rises, so every lane sees a rising sequence.
     number: u64,
     pub(crate) world: Arc<World>,
 }
 
-/// What a caller has on the lane that it is working with.
+/// What a caller has while it works with a lane.
 pub(crate) struct Hand {
     pub(crate) lane: SerialExecutor<Object>,
     pub(crate) life: Arc<Life>,
@@ -46,7 +45,7 @@ pub(crate) struct Hand {
     closed: u64,
 }
 
-/// What is to be awaited, or dropped, in time.
+/// A future that the caller will await or drop.
 pub(crate) enum InFlight {
     Call(Call<u64>, u64),
     Cure(Call<()>),
@@ -64,7 +63,7 @@ impl Caller {
     pub(crate) async fn work(mut self) {
         while faults() == 0 {
             self.beat();
-            // One after another now and then: there each pays for two wake-ups.
+            // Few calls one after another, since each costs two wake-ups.
             let (calls, depth) = match self.rng.u8(0..32) {
                 0 => (self.rng.u64(1..50), 1),
                 1 => (self.rng.u64(50..400), self.rng.usize(2..16)),
@@ -83,7 +82,7 @@ impl Caller {
         BEATS[usize::from(self.id)].store(AWAY, Relaxed);
     }
 
-    /// Ends what the others have left. Called when they are gone.
+    /// Ends what the other callers have left, when they are gone.
     pub(crate) async fn clear_up(mut self) {
         while let Some(parcel) = self.world.receive() {
             self.beat();
@@ -131,7 +130,7 @@ impl Caller {
         life.leave(&ledger).await;
     }
 
-    /// Awaits the call of somebody else, perhaps under another runtime.
+    /// Awaits the call of another caller, which may be under another runtime.
     async fn open(&mut self, parcel: Parcel) {
         let Parcel { life, call, number } = parcel;
         let lane = life.lane.clone();
@@ -144,7 +143,7 @@ impl Caller {
         life.leave(&ledger).await;
     }
 
-    /// The ticket of the next call, which may panic or take its time.
+    /// The ticket of the next call, which may panic or be slow.
     pub(crate) fn ticket(&mut self, hand: &mut Hand, watch: Watch) -> Ticket {
         self.number += 1;
         hand.ledger.submitted += 1;
@@ -157,7 +156,7 @@ impl Caller {
         ticket
     }
 
-    /// Makes one call, or does one of the other things that one can do with a lane.
+    /// Makes one call, or does something else with the lane.
     async fn act(&mut self, hand: &mut Hand) {
         match self.rng.u16(..) {
             0..=33_999 => {
@@ -170,7 +169,7 @@ impl Caller {
                 let ticket = self.ticket(hand, Watch::LetGo);
                 let post = hand.lane.post(move |object| _ = ticket.run(object));
                 match self.rng.u8(0..16) {
-                    // While it is likely that the queue is full.
+                    // At once, while the queue is probably full.
                     0 => self.admission(hand, post).await,
                     1..=7 => hand.in_flight.push_back(InFlight::Post(post)),
                     _ => {}
@@ -235,14 +234,14 @@ impl Caller {
         }
     }
 
-    /// A call that will be dropped. What it has in it may panic then.
+    /// A call that will be dropped. The destructor of its capture may panic.
     fn doomed(&mut self, hand: &mut Hand) -> Call<Receipt> {
         let mut ticket = self.ticket(hand, Watch::LetGo);
         ticket.bites = self.rng.u8(..) == 0;
         hand.lane.call(move |object| ticket.run_for_receipt(object))
     }
 
-    /// Awaits what is in flight until there is no more than so much of it.
+    /// Awaits or drops what is in flight, until `keep` futures are left.
     async fn settle(&mut self, hand: &mut Hand, keep: usize) {
         while hand.in_flight.len() > keep {
             let is_newest_first = self.rng.u8(..) < 8;
@@ -304,8 +303,8 @@ impl Caller {
         self.note(hand, why);
     }
 
-    /// Draws the consequences of a failure: who meets a poisoned lane cures it, in one way or the
-    /// other.
+    /// Reacts to a failure. A caller that finds a lane poisoned clears the poison or replaces the
+    /// object.
     pub(crate) fn note(&mut self, hand: &mut Hand, why: &CallError) {
         match why {
             CallError::Closed => hand.closed += 1,
@@ -336,7 +335,7 @@ impl Hand {
     }
 }
 
-/// What a wait gives that is none of the lane's own, and has no limit.
+/// The outcome of a wait that has no limit, and is not on the thread of the lane.
 fn waited<R>(outcome: Result<R, WaitError>) -> Result<R, CallError> {
     outcome.map_err(|error| match error {
         WaitError::Failed(why) => why,

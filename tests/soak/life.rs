@@ -1,5 +1,5 @@
-//! [`Life`]: a lane from its making to its end, shared by the callers that have to do with it, and
-//! the audit at the end.
+//! [`Life`]: a lane from its making to its end, shared by the callers that use it, and the audit at
+//! the end.
 
 use crate::book::{Book, Fates};
 use crate::object::Object;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub(crate) struct Life {
     pub(crate) lane: SerialExecutor<Object>,
     pub(crate) book: &'static Book,
-    /// How many calls it will live for.
+    /// How many more calls it will live for.
     budget: AtomicU64,
     ledger: Mutex<Ledger>,
 }
@@ -24,14 +24,14 @@ pub(crate) struct Life {
 pub(crate) struct Ledger {
     /// Closures and session requests.
     pub(crate) submitted: u64,
-    /// What the awaited ones have given.
+    /// The outcomes of those that were awaited.
     pub(crate) ok: u64,
     pub(crate) panicked: u64,
     pub(crate) refused: u64,
-    /// Session requests by what has become of them.
+    /// Session requests by their outcome.
     pub(crate) granted: u64,
     pub(crate) not_granted: u64,
-    /// Session requests that were dropped, at whatever moment, and other calls without a ticket.
+    /// Session requests that were dropped at some moment, and other calls without a ticket.
     pub(crate) unknown: u64,
     /// Posts whose futures gave an error.
     pub(crate) posts_refused: u64,
@@ -69,7 +69,7 @@ pub(crate) struct Totals {
 }
 
 static TOTALS: Mutex<Option<Totals>> = Mutex::new(None);
-/// Lanes that were made for nothing: their factories failed, or nobody waited for them.
+/// Lanes that were never used: their factories failed, or their futures were dropped.
 pub(crate) static STILLBORN: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn totals() -> Totals {
@@ -77,7 +77,7 @@ pub(crate) fn totals() -> Totals {
 }
 
 impl Life {
-    /// A lane of any kind. Some have a factory that panics, and so no object for now.
+    /// Makes a lane of a random kind. Some have a factory that panics, and so no object at first.
     pub(crate) async fn begin(rng: &mut Rng) -> Self {
         let book = Book::open();
         let mut builder = SerialExecutor::builder().spin(rng.bool());
@@ -107,14 +107,14 @@ impl Life {
         Self { lane, book, budget: AtomicU64::new(budget), ledger: Mutex::new(Ledger::default()) }
     }
 
-    /// Takes so many calls from what it will live for. Says whether that were the last.
+    /// Takes so many calls from those that it will live for. Returns whether those were the last
+    /// ones.
     pub(crate) fn spend(&self, calls: u64) -> bool {
         let take = |left: u64| Some(left.saturating_sub(calls));
         self.budget.fetch_update(Relaxed, Relaxed, take).is_ok_and(|left| left <= calls)
     }
 
-    /// A caller has nothing more to do with this lane. The last one, whoever it is, sees to the
-    /// audit.
+    /// A caller has nothing more to do with this lane. The last one that leaves it does the audit.
     pub(crate) async fn leave(self: Arc<Self>, ledger: &Ledger) {
         self.ledger.lock().add(ledger);
         if let Some(life) = Arc::into_inner(self) {
@@ -122,7 +122,7 @@ impl Life {
         }
     }
 
-    /// Nobody calls any more, and every future has resolved or was dropped: the lane ends, and
+    /// Nobody calls any more, and every future has resolved or was dropped. The lane ends, and
     /// everything must add up.
     async fn audit(self) {
         let Self { lane, book, ledger, .. } = self;
@@ -132,10 +132,10 @@ impl Life {
             check(ended.await.is_ok(), "the end of a lane was a panic");
             lane.stats()
         } else {
-            // It is to be closed by the end of its last handle, which takes the counters with it.
+            // The drop of the last handle has to close it. After that nobody can read the counters.
             let is_busy = |stats: Stats| stats.pending > 0 || stats.running || stats.in_session;
             while is_busy(lane.stats()) {
-                // Once this is over, so is what was before it.
+                // When this has resolved, so has everything before it.
                 let _ = lane.call(|_| ()).await;
                 let mut ledger = ledger.lock();
                 ledger.submitted += 1;
@@ -169,17 +169,18 @@ impl Life {
     }
 }
 
-/// At every moment, whoever looks.
+/// Holds at every moment, on every thread.
 pub(crate) fn adds_up(stats: &Stats) -> bool {
     let Stats { submitted, completed, panicked, cancelled, refused, pending, running, .. } = *stats;
     submitted == completed + panicked + cancelled + refused + pending as u64 + u64::from(running)
 }
 
-/// Where the lane, its closures and its callers disagree about what has become of the calls.
+/// Where the lane, its closures and its callers disagree about the calls.
 fn difference(stats: &Stats, fates: &Fates, ledger: &Ledger) -> Option<&'static str> {
     let Ledger { submitted, ok, panicked, refused, granted, not_granted, unknown, .. } = *ledger;
     let sum = |pair: [u64; 2]| pair[0] + pair[1];
-    // Session requests have no ticket. Where nobody knows what has become of one, the lane has to.
+    // Session requests have no ticket. If a caller has dropped one, only the lane knows what became
+    // of it.
     let completed_unknown = stats.completed.checked_sub(sum(fates.completed) + granted);
     let cancelled_unknown = stats.cancelled.checked_sub(sum(fates.cancelled));
     let refused_unknown = stats.refused.checked_sub(sum(fates.refused) + not_granted);

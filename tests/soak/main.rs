@@ -1,5 +1,5 @@
-//! The soak: as many calls as one likes, of every kind, by callers under seven runtimes, on lanes
-//! that come and go. At the end it accounts for every call.
+//! The soak: any number of calls, of every kind, by callers under seven runtimes, on lanes that
+//! come and go. At the end it accounts for every call.
 //!
 //! `cargo test` makes a short one. For a long one, set some of these variables:
 //!
@@ -17,11 +17,11 @@
 //!
 //! # How it works
 //!
-//! The calls are made in rounds. In each round, callers start under seven runtimes. They share
-//! lanes or make some of their own, and do with them whatever can be done: calls that are awaited,
-//! dropped, detached, tried and posted, panics and cures, slow calls and interrupts, sessions,
-//! streams, spawned futures, results that are awaited under another runtime, and every kind of end.
-//! Three parties keep count, and have to agree about each lane, to the last call:
+//! The soak has rounds. In each round, callers start under seven runtimes. They share lanes or make
+//! some of their own, and do everything that can be done with a lane: calls that are awaited,
+//! dropped, detached, tried and posted, panics, replaced objects, slow calls and interrupts,
+//! sessions, streams, spawned futures, results that are awaited under another runtime, and every
+//! kind of end. Three parties count, and have to agree about each lane, to the last call:
 //!
 //! - the lane: its `stats`;
 //! - the closures: each enters in a book what became of it, even if it never ran;
@@ -59,18 +59,18 @@ use system::Sample;
 use watch::{Watch, faults};
 use world::World;
 
-/// The first one is the warm-up.
+/// The first round is the warm-up.
 const ROUNDS: u64 = 20;
 
-/// Bytes by which the heap may grow. The lanes leave nothing: it is the same to the byte after most
-/// rounds. But the table of `parking_lot`, which has a place for each thread and is replaced by a
-/// larger one when there are more than ever before, never shrinks: that is some KiB, once or twice,
-/// as often for a billion calls as for a thousand.
+/// How many bytes the heap may grow. The lanes leave nothing: after most rounds it has the same
+/// size, to the byte. But `parking_lot` has a table with a place for each thread, which grows when
+/// there are more threads than ever before, and never shrinks. That is some KiB, once or twice in a
+/// run of any length.
 const HEAP: u64 = 32 << 10;
 
-/// KiB by which the resident memory may grow. What is freed stays with the allocator, in pieces, in
-/// an arena for each thread: how much of it depends on which threads happened to be there at once.
-/// A leak shows on the heap long before this.
+/// How many KiB the resident memory may grow. The allocator keeps what is freed, in an arena for
+/// each thread. How much that is depends on which threads lived at the same time. A leak shows in
+/// the heap long before it shows here.
 const RESIDENT: u64 = 32 << 10;
 
 static SOAK: Test = Test { path: concat!(module_path!(), "::soak"), run: soak, needs: None };

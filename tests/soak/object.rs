@@ -1,11 +1,11 @@
-//! [`Object`]: what the lanes own. It looks at every call that reaches it.
+//! [`Object`]: what the lanes own. It checks every call that reaches it.
 
 use crate::book::{Book, Order};
 use crate::ticket::Ticket;
 use crate::watch::fault;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A number for this thread that no other thread ever has, and that is cheap to ask for.
+/// The number of this thread. No other thread ever has the same, and it is cheap to get.
 pub(crate) fn me() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     thread_local! {
@@ -24,13 +24,13 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// The first one of a lane, or the next one, which remembers what the one before has seen.
+    /// The first object of a lane, or the next one, which knows what the one before has seen.
     pub(crate) fn new(book: &'static Book) -> Self {
         book.objects(1);
         Self { book, order: *book.order.lock(), home: None, seen: 0 }
     }
 
-    /// A call has come: is this my thread, and its turn?
+    /// Checks that a call comes on the thread of the lane, and in its turn.
     pub(crate) fn serve(&mut self, ticket: &Ticket) {
         self.seen += 1;
         if *self.home.get_or_insert_with(me) != me() {

@@ -1,5 +1,5 @@
-//! What a caller does with a lane now and then: sessions, streams, interrupts, spawned futures,
-//! calls from inside, the end.
+//! What a caller does rarely: sessions, streams, interrupts, spawned futures, calls of the lane to
+//! itself, the end.
 
 use crate::book::{Fuse, Guest, INSIDE, Receipt, Watch};
 use crate::caller::{Caller, Hand, InFlight, poll_once};
@@ -38,7 +38,7 @@ impl Caller {
         }
     }
 
-    /// Several calls in a row, between which nobody else's come.
+    /// Several calls in a row, with no call of others in between.
     async fn session(&mut self, hand: &mut Hand) {
         hand.ledger.submitted += 1;
         let mut request = hand.lane.session();
@@ -62,8 +62,8 @@ impl Caller {
     }
 
     async fn use_session(&mut self, hand: &mut Hand, mut session: Session<Object>) {
-        // How many closures the object had seen by then, and how many of this session it may have
-        // seen since.
+        // How many closures the object had seen at the last answer, and how many of this session
+        // were made since.
         let mut seen: Option<u64> = None;
         let mut since = 0;
         for _ in 0..self.rng.u8(0..20) {
@@ -101,7 +101,7 @@ impl Caller {
         if self.rng.bool() { session.close() } else { drop(session) }
     }
 
-    /// A closure that emits numbers, taken to the end or left somewhere.
+    /// A stream of numbers. It is taken to its end, or dropped before.
     async fn stream(&mut self, hand: &mut Hand) {
         let (bound, items) = (self.rng.usize(0..16), self.rng.u64(0..64));
         let leave_after = self.rng.u64(0..128);
@@ -142,8 +142,8 @@ impl Caller {
         hand.keep(InFlight::Cure(call));
     }
 
-    /// A slow call that is running for certain when it is dropped: that may interrupt it, and its
-    /// result is the lane's.
+    /// A slow call that is certainly running when it is dropped. The drop may interrupt it, and the
+    /// lane drops its result.
     async fn drop_while_it_runs(&mut self, hand: &mut Hand) {
         let ticket = self.ticket(hand, Watch::LetGo);
         let limit = Duration::from_micros(self.rng.u64(0..300));
@@ -156,13 +156,13 @@ impl Caller {
                 Receipt::new(book)
             })
         });
-        // An error means that it will not run, or has panicked before it came to that.
+        // An error means that it will not run, or has panicked before this.
         let _ = has_started.await;
         cancel(call);
     }
 
-    /// A call that cannot have started when it is dropped, because another one is running: it is
-    /// freed at once, and never runs.
+    /// A call that cannot have started when it is dropped, because another one is running. Its
+    /// closure is freed at once, and never runs.
     async fn drop_while_it_waits(&mut self, hand: &mut Hand) {
         let before = self.ticket(hand, Watch::Awaited);
         let number = before.number;
@@ -171,7 +171,7 @@ impl Caller {
         let running = hand.lane.call(move |object| {
             before.during(object, |_| {
                 let _ = starts.send(());
-                // An error, too: it means that the call behind this one has gone.
+                // An error is fine: it means that the caller has let go of the gate.
                 let _ = gate.recv();
                 number
             })
@@ -193,13 +193,14 @@ impl Caller {
         drop(release);
     }
 
-    /// A future on the lane, which comes back some times, or waits until the lane ends.
+    /// A future on the lane, which wakes itself some times. It resolves, or waits until the lane
+    /// ends.
     fn spawn(&mut self, hand: &mut Hand) {
         let mut guest = Guest::new(hand.life.book);
         let mut visits = self.rng.u8(0..6);
         let is_stuck = self.rng.u8(0..4) == 0;
         let future = poll_fn(move |cx| {
-            guest.look_around();
+            guest.note_poll();
             if visits == 0 {
                 return if is_stuck { Poll::Pending } else { Poll::Ready(()) };
             }
@@ -239,7 +240,7 @@ impl Caller {
         }
     }
 
-    /// Ends the lane, or leaves it to the end of its last handle.
+    /// Ends the lane, or leaves that to the drop of its last handle.
     pub(crate) async fn end(&mut self, hand: &mut Hand) {
         match self.rng.u8(0..8) {
             0 | 1 => drop(hand.lane.close()),

@@ -1,4 +1,4 @@
-//! What the soak prints, and what it says to the figures.
+//! What the soak prints, and what makes it fail.
 
 use crate::life::{STILLBORN, Totals};
 use crate::system::Sample;

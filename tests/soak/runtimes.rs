@@ -1,4 +1,4 @@
-//! The callers, each under another runtime.
+//! The runtimes, and the callers that run under each.
 
 use crate::caller::{Caller, Way};
 use crate::world::World;
@@ -8,8 +8,7 @@ use futures::task::{LocalSpawnExt, SpawnExt};
 use std::sync::Arc;
 use std::thread;
 
-/// Runs a round: all callers at once, until no calls are left, and then whatever they have left is
-/// ended.
+/// Runs a round: all callers at once, until no calls are left. Then ends what they have left.
 pub(crate) fn run(world: &Arc<World>) {
     let caller = |id| Caller::new(id, Way::Await, world);
     thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! What the system, and the allocator, say of this process. Threads and descriptors are known on
-//! Linux only.
+//! What the system and the allocator report about this process. Threads, descriptors and resident
+//! memory are known on Linux only.
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How long threads that are about to end may take to be gone.
+/// How long to wait for threads that are about to end.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// What the process holds at one moment. `None` is not known.
+/// What the process holds at one moment. `None`: not known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sample {
     /// Bytes.
@@ -32,13 +32,13 @@ impl Sample {
             heap: stats.bytes_allocated.wrapping_sub(stats.bytes_deallocated) as u64,
             resident: resident(),
             threads: entries("/proc/self/task"),
-            // Looking opens one, too.
+            // Without the one that this opens.
             descriptors: entries("/proc/self/fd").map(|count| count - 1),
         }
     }
 
-    /// Once the threads that are about to end have ended: down to so many, or until none has ended
-    /// for some time.
+    /// Waits for the threads that are about to end: until no more than `threads` are left, or,
+    /// without that, until their number does not change for some time.
     pub(crate) fn at_rest(threads: Option<u64>) -> Self {
         let start = Instant::now();
         let (mut before, mut quiet) = (None, 0);
@@ -54,7 +54,7 @@ impl Sample {
         Self::now()
     }
 
-    /// The most of each.
+    /// The maximum of each.
     pub(crate) fn most(self, other: Self) -> Self {
         Self {
             heap: self.heap.max(other.heap),

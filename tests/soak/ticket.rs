@@ -1,4 +1,5 @@
-//! [`Ticket`]: part of every closure; what it does, and how it knows what has become of it.
+//! [`Ticket`]: a part of every closure. It knows what the closure does, and reports what became of
+//! it.
 
 use crate::book::{Book, Fate, Receipt, Watch};
 use crate::object::Object;
@@ -8,7 +9,7 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-/// In which order the closure comes: that of its caller, or that of its caller's sessions.
+/// To which order the closure belongs: that of the calls of its caller, or of those in sessions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Space {
     Lane,
@@ -30,10 +31,10 @@ enum Stage {
     Over,
 }
 
-/// Part of every closure. Its end is entered in the book.
+/// A part of every closure. When it is dropped, it enters the fate of the closure in the book.
 pub(crate) struct Ticket {
     book: &'static Book,
-    /// Rising, for each caller.
+    /// Rises with each call of a caller.
     pub(crate) number: u64,
     pub(crate) who: u8,
     pub(crate) space: Space,
@@ -54,13 +55,13 @@ impl Ticket {
         self.book
     }
 
-    /// The closure: the object looks at its number, and it does its deed.
+    /// The closure: the object checks the number, and the ticket does its deed.
     pub(crate) fn run(self, object: &mut Object) -> u64 {
         let number = self.number;
         self.during(object, |_| number)
     }
 
-    /// The same with more to do.
+    /// The same, and then `f`.
     pub(crate) fn during<R>(mut self, object: &mut Object, f: impl FnOnce(&mut Object) -> R) -> R {
         self.stage = Stage::Running;
         object.serve(&self);
@@ -94,14 +95,14 @@ impl Ticket {
     }
 }
 
-/// Panics without a word from the panic hook.
+/// Panics. The panic hook does not run.
 pub(crate) fn on_purpose() -> ! {
     resume_unwind(Box::new("on purpose"))
 }
 
 thread_local! {
-    /// Whether this thread is just dropping a call: what it drops that has not run is cancelled,
-    /// not refused.
+    /// Whether this thread is dropping a call. A closure that it drops then was cancelled, not
+    /// refused.
     static CANCELLING: Cell<bool> = const { Cell::new(false) };
     /// How many interrupters this thread has run.
     static FIRED: Cell<u64> = const { Cell::new(0) };
@@ -112,8 +113,7 @@ pub(crate) fn note_fired() {
     FIRED.set(FIRED.get() + 1);
 }
 
-/// How many interrupters run on this thread, where they have to, while `f` does. Also what `f`
-/// returns.
+/// How many interrupters run on this thread during `f`, and what `f` returns.
 pub(crate) fn fired_by<R>(f: impl FnOnce() -> R) -> (u64, R) {
     let before = FIRED.get();
     let value = f();

@@ -1,5 +1,5 @@
-//! Looking on: the progress bar, the highest water marks, the faults that are found, and a watchdog
-//! for the hang.
+//! Observes the soak: a progress bar, the maxima of the figures, the faults that are found, and a
+//! watchdog.
 
 use crate::book::{Book, CALLERS};
 use crate::system::Sample;
@@ -11,20 +11,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often the watchdog looks.
-const LOOK: Duration = Duration::from_millis(100);
-/// So many faults are printed; where there is one there are soon many.
+/// How often the watchdog checks.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// How many faults are printed. Where there is one, there are soon many.
 const FAULTS: u64 = 10;
 
-/// Calls that were made.
+/// How many calls were made.
 pub(crate) static DONE: AtomicU64 = AtomicU64::new(0);
-/// Changes as long as a caller gets on. [`AWAY`] while it is not there.
+/// A number for each caller, which changes while that makes progress. [`AWAY`] while there is no
+/// such caller.
 pub(crate) static BEATS: [AtomicU64; CALLERS] = [const { AtomicU64::new(AWAY) }; CALLERS];
 pub(crate) const AWAY: u64 = u64::MAX;
 
 static FOUND: AtomicU64 = AtomicU64::new(0);
 
-/// Something is not as promised. The run goes on until the callers see it.
+/// Reports that something is not as promised. The callers stop when they notice.
 pub(crate) fn fault(what: impl AsRef<str>) {
     if FOUND.fetch_add(1, Relaxed) < FAULTS {
         eprintln!("FAULT: {}", what.as_ref());
@@ -42,7 +43,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Looks on from a thread of its own, and ends the process when a caller gets nowhere for
+    /// Starts a thread that observes, and ends the process when a caller makes no progress for
     /// `stall`.
     pub(crate) fn start(calls: u64, stall: Duration) -> Self {
         let bar = ProgressBar::new(calls);
@@ -53,17 +54,17 @@ impl Watch {
         let shared = Arc::new((Mutex::new(Sample::now()), AtomicBool::new(false)));
         let thread = thread::spawn({
             let (bar, shared) = (bar.clone(), Arc::clone(&shared));
-            move || look_on(&bar, calls, stall, &shared.0, &shared.1)
+            move || observe(&bar, calls, stall, &shared.0, &shared.1)
         });
         Self { bar, shared, thread }
     }
 
-    /// Prints a line around the bar.
+    /// Prints a line above the bar.
     pub(crate) fn print(&self, line: &str) {
         self.bar.suspend(|| println!("{line}"));
     }
 
-    /// The most of everything that it has seen.
+    /// Stops. Returns the maximum of each figure.
     pub(crate) fn stop(self) -> Sample {
         self.shared.1.store(true, Relaxed);
         self.bar.finish_and_clear();
@@ -72,10 +73,10 @@ impl Watch {
     }
 }
 
-fn look_on(bar: &ProgressBar, calls: u64, stall: Duration, most: &Mutex<Sample>, stop: &AtomicBool) {
+fn observe(bar: &ProgressBar, calls: u64, stall: Duration, most: &Mutex<Sample>, stop: &AtomicBool) {
     let mut seen = [(AWAY, Instant::now()); CALLERS];
     while !stop.load(Relaxed) {
-        thread::sleep(LOOK);
+        thread::sleep(INTERVAL);
         bar.set_position(DONE.load(Relaxed).min(calls));
         let now = Sample::now();
         let mut most = most.lock();
@@ -93,7 +94,7 @@ fn look_on(bar: &ProgressBar, calls: u64, stall: Duration, most: &Mutex<Sample>,
     }
 }
 
-/// Says what there is to say of the lanes, and ends the process.
+/// Prints the state of the lanes, and ends the process.
 fn hang(caller: usize, stall: Duration) -> ! {
     eprintln!("HANG: caller {caller} has got nowhere for {stall:?}. The lanes:");
     for book in Book::all_open() {

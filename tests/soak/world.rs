@@ -1,5 +1,4 @@
-//! [`World`]: what the callers of one round share: the calls that are left to make, and the lanes
-//! to make them on.
+//! [`World`]: what the callers of one round share: how many calls are left to make, and the lanes.
 
 use crate::life::Life;
 use fastrand::Rng;
@@ -8,9 +7,9 @@ use serial_executor::Call;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Lanes that several callers use, at any time.
+/// How many lanes several callers use at a time.
 const SHARED: usize = 4;
-/// Calls on their way from one caller to another.
+/// How many calls may be on their way from one caller to another.
 const PARCELS: usize = 8;
 
 pub(crate) struct World {
@@ -20,18 +19,18 @@ pub(crate) struct World {
     parcels: Mutex<Vec<Parcel>>,
 }
 
-/// A call that one caller has made and another one awaits.
+/// A call that one caller makes, and another one awaits.
 pub(crate) struct Parcel {
     pub(crate) life: Arc<Life>,
     pub(crate) call: Call<u64>,
     pub(crate) number: u64,
 }
 
-/// So many calls on this lane, for one caller.
+/// A number of calls for one caller, on one lane.
 pub(crate) struct Stint {
     pub(crate) life: Arc<Life>,
     pub(crate) calls: u64,
-    /// Whether it is for this caller to end the lane.
+    /// Whether this caller has to end the lane.
     pub(crate) is_last: bool,
 }
 
@@ -45,13 +44,13 @@ impl World {
         }
     }
 
-    /// Up to so many of the calls that are left. `None` when the round is over.
+    /// Takes up to `calls` of the calls that are left. `None` when the round is over.
     pub(crate) async fn stint(&self, rng: &mut Rng, calls: u64) -> Option<Stint> {
         let take = |left: u64| (left > 0).then(|| left.saturating_sub(calls));
         let before = self.left.fetch_update(Relaxed, Relaxed, take).ok()?;
         let calls = calls.min(before);
         if rng.u8(0..4) == 0 {
-            // A lane of one's own, however short its life.
+            // A lane for this caller alone.
             return Some(Stint { life: Arc::new(Life::begin(rng).await), calls, is_last: true });
         }
         let place = &self.shared[rng.usize(0..SHARED)];
@@ -85,17 +84,17 @@ impl World {
         self.left.fetch_add(calls, Relaxed);
     }
 
-    /// There is nothing more to do.
+    /// Ends the round: no calls are left.
     pub(crate) fn give_up(&self) {
         self.left.store(0, Relaxed);
     }
 
-    /// Lanes that nobody has ended.
+    /// The lanes that no caller has ended.
     pub(crate) fn left_over(&self) -> impl Iterator<Item = Arc<Life>> {
         self.shared.iter().filter_map(|place| place.lock().take())
     }
 
-    /// Leaves a call to another caller. It comes back if there are many of them.
+    /// Leaves a call to another caller. Gives it back if there are many already.
     pub(crate) fn send(&self, parcel: Parcel) -> Result<(), Parcel> {
         let mut parcels = self.parcels.lock();
         if parcels.len() == PARCELS {

@@ -20,7 +20,7 @@ use std::thread;
 const ALONE: &str = "--alone";
 
 pub(crate) struct Test {
-    /// As `module_path!` has it, so the name of the test program comes first.
+    /// Begins with what `module_path!` gives, so with the name of the test program.
     pub(crate) path: &'static str,
     pub(crate) run: fn(),
     pub(crate) needs: Option<&'static Program>,
@@ -47,7 +47,7 @@ pub(crate) fn main(tests: impl IntoIterator<Item = &'static Test>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
 
-    // Newer versions of the usual harness spell it so.
+    // The usual harness knows both spellings.
     let arguments = env::args().map(|argument| argument.replace("--no-capture", "--nocapture"));
     let arguments = Arguments::from_iter(arguments);
     let trials = tests.iter().map(|test| test.trial(arguments.nocapture)).collect();
@@ -65,7 +65,7 @@ impl Test {
         self.path.split_once("::").map_or(self.path, |(_program, name)| name)
     }
 
-    /// What it needs, if that is missing.
+    /// The program that it needs, if that is missing.
     fn lacks(&self) -> Option<&'static Program> {
         self.needs.filter(|program| !program.is_installed())
     }
@@ -88,21 +88,21 @@ impl Test {
         }
     }
 
-    /// On a thread that has the name of the test, as the usual harness does it.
+    /// Runs the test on a thread that has its name, as the usual harness does. Panics if the test does.
     fn run_here(&self) {
         let thread = thread::Builder::new().name(self.name().to_owned()).spawn(self.run);
         thread.expect("a thread for the test").join().unwrap_or_else(|payload| resume_unwind(payload));
     }
 
+    /// Runs the test in a process of its own. An error has what the test has written.
     fn run_alone(&self) -> Result<(), Failed> {
         let mut process = Command::new(env::current_exe()?);
         let output = process.args([ALONE, self.name()]).stdin(Stdio::null()).output()?;
         if output.status.success() {
             return Ok(());
         }
-        let [said, complained] =
-            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        Err(format!("{}\n{said}{complained}", output.status).into())
+        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        Err(format!("{}\n{stdout}{stderr}", output.status).into())
     }
 }
 

@@ -2,15 +2,18 @@
 //!
 //! | file | has |
 //! |---|---|
-//! | `watchdog` | a time limit for a test, and for what another thread does without telling anybody |
-//! | `gate`, `stuck` | gates, where threads wait instead of sleeping; a lane that waits at one |
-//! | `tracked`, `destructors` | values that report their end; values whose destructors panic or block |
+//! | `watchdog` | time limits for tests, and for what other threads do |
+//! | `gate` | gates, where threads wait instead of sleeping |
+//! | `stuck` | a lane in the middle of a call |
+//! | `tracked` | values that report their end |
+//! | `destructors` | values whose destructors panic or block |
 //! | `wakers` | wakers that count, observe or panic |
 //! | `runtimes` | every runtime under which a lane must work |
-//! | `dice`, `race` | random numbers; two or more threads that do something at the same moment, many times |
+//! | `dice` | random numbers |
+//! | `race` | threads that do something at the same moment, many times |
 //!
-//! Two files here are not modules of this one: `harness`, for the programs that have `harness =
-//! false`, and `redis_server`, for the tests and the example that start one.
+//! Two files here are not part of it: `harness`, for the test programs that do not have the usual
+//! one, and `redis_server`, for the tests and the example that start a server.
 #![allow(dead_code, unused_imports, reason = "each program uses a part")]
 
 mod watchdog;

@@ -1,5 +1,5 @@
-//! A `redis-server` of one's own: on a free port of the loopback interface, without persistence,
-//! until it is dropped.
+//! A `redis-server` process: on a free port of the loopback interface, without persistence, until
+//! it is dropped.
 
 use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use thiserror::Error;
 
-/// How long it may take until it accepts connections.
+/// How long the server may take until it accepts connections.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Below the ports that systems give to outgoing connections. So none of those takes the port while
-/// the server is down, and no client that tries to connect meanwhile is connected to itself.
+/// the server is down, and no client that tries to connect meanwhile connects to itself.
 const PORTS: Range<u16> = 10_000..30_000;
 
 /// How many ports are tried: some may be taken.
 const TRIES: usize = 20;
 
-/// What to do where there is none.
+/// What to do where there is no `redis-server`.
 pub(crate) const INSTALL: &str =
     "install it: `apt-get install redis-server` on Debian and Ubuntu, `brew install redis` on macOS";
 
@@ -35,7 +35,7 @@ pub(crate) struct RedisServer {
 pub(crate) enum StartError {
     #[error("there is no `redis-server` to talk to; {INSTALL}")]
     NotInstalled,
-    /// As when somebody else has the port.
+    /// For example because another process has the port.
     #[error("`redis-server` on port {port} has ended; it said:\n{said}")]
     Ended { port: u16, said: String },
     #[error("`redis-server` on port {port} does not get ready; it said:\n{said}")]
@@ -45,7 +45,7 @@ pub(crate) enum StartError {
 }
 
 impl RedisServer {
-    /// Returns when it accepts connections.
+    /// Returns when the server accepts connections.
     pub(crate) fn start() -> Result<Self, StartError> {
         let dir = tempfile::tempdir()?;
         let mut tries = 0;
@@ -64,14 +64,14 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// As a power cut would: nobody takes leave, and the data is lost.
+    /// As a power cut would: no connection is closed properly, and the data is lost.
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         self.process.kill()?;
         self.process.wait()?;
         Ok(())
     }
 
-    /// On the same port, with nothing in it. Returns when it accepts connections.
+    /// Starts an empty server on the same port. Returns when that accepts connections.
     pub(crate) fn start_again(&mut self) -> Result<(), StartError> {
         self.process = launch(self.port, self.dir.path())?;
         Ok(())
@@ -95,11 +95,11 @@ fn launch(port: u16, dir: &Path) -> Result<Child, StartError> {
         _ => StartError::Io(error),
     })?;
 
-    // Its own word that it is ready: an answer on the port could be that of another server, which
-    // has taken it.
+    // The server itself says when it is ready. An answer on the port could come from another
+    // process, which has taken the port.
     let (line, lines) = mpsc::channel();
     if let Some(output) = process.stdout.take() {
-        // To its end, so that the server never writes to a full or closed pipe.
+        // Reads to the end, so that the server never writes to a full or closed pipe.
         let output = BufReader::new(output).lines().map_while(Result::ok);
         thread::spawn(move || output.for_each(|said| drop(line.send(said))));
     }

@@ -1,4 +1,4 @@
-//! Each fault on its own, with what exactly comes of it for the call and for those behind.
+//! Each fault on its own: what exactly becomes of the call and of those behind it.
 
 use super::Failure;
 use super::fault::{Fault, Request};
@@ -75,8 +75,8 @@ fn while_the_server_is_away_calls_fail_and_when_it_is_back_the_next_is_answered(
         while world.server.turns() == 1 {
             match ask(&world, Fault::Now).answer().await {
                 Told::Failed(Failure::Connect(ErrorKind::ConnectionRefused)) => refused += 1,
-                // The port is open a moment longer while another test starts a process, which has a
-                // copy of it until it runs its program; or it is open again.
+                // The port may still be open: a process that another test starts has a copy of it
+                // until it runs its program. Or it is open again.
                 Told::Failed(Failure::Lost(_)) | Told::Answer(_) => {}
                 told => panic!("{told:?}"),
             }
@@ -161,10 +161,10 @@ fn after_a_panic_in_the_parser_no_request_is_sent_until_another_client_is_there(
         assert!(matches!(told.1, Told::Lane(CallError::Poisoned)), "{told:?}");
         assert_eq!((world.server.seen().len(), world.server.accepted()), (1, 1));
 
-        // Which fails if the old client is still there.
+        // The factory panics if the old client is still there.
         world.cure().await;
         is_answered(&world).await;
-        // The new one can be interrupted too.
+        // The new client can be interrupted.
         let mut stalled = ask(&world, Fault::Stall);
         stalled.begins().await;
         stalled.leave();

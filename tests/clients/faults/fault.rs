@@ -12,9 +12,9 @@ pub(super) enum Fault {
     SingleBytes,
     /// An answer, and then the connection is closed.
     ThenClose,
-    /// An answer, and then no further one: the server has no more to say, but listens.
+    /// An answer, and then no further one: the server shuts its side down, but goes on reading.
     ThenHalfClose,
-    /// The answer twice: who asks next finds it in front of his own.
+    /// The answer twice: the next request finds it in front of its own.
     ThenAgain,
     /// No answer until the connection is shut down.
     Stall,
@@ -23,14 +23,14 @@ pub(super) enum Fault {
     /// A part of the answer, then the end of the connection.
     Cut,
     Garbage,
-    /// The answer to somebody else's request.
+    /// The answer to another request.
     Stranger,
-    /// An answer that says to be longer than any may be.
+    /// An answer whose length is beyond what is allowed.
     Oversized,
-    /// An answer on which the client's parser panics.
+    /// An answer on which the parser of the client panics.
     Poisonous,
-    /// The server is gone, with all of its connections. Some time later there is one on the same
-    /// port.
+    /// The server goes away, with all of its connections. Some time later it is there again, on the
+    /// same port.
     Die,
 }
 
@@ -62,18 +62,18 @@ impl Fault {
         matches!(self, Self::Now | Self::Late | Self::SingleBytes)
     }
 
-    /// Whether the answer is the last that its connection has, unknown to the client.
+    /// Whether the connection is of no use after the answer, and the client does not know that.
     pub(super) fn spoils(self) -> bool {
         matches!(self, Self::ThenClose | Self::ThenHalfClose | Self::ThenAgain)
     }
 }
 
-/// A request. Its text is what is sent, and what comes back.
+/// A request. The client sends its text, and the answer is the same text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) id: u64,
     pub(super) fault: Fault,
-    /// Of the server's dice.
+    /// For the dice of the server.
     pub(super) seed: u64,
 }
 
@@ -82,7 +82,7 @@ impl Request {
         Self { id, fault, seed: id }
     }
 
-    /// For whom the server has an answer when it gives one to the wrong request.
+    /// The request that the server answers when it gives the wrong answer.
     pub(super) fn stranger(self) -> Self {
         Self { id: self.id ^ 1 << 40, fault: Fault::Now, seed: 0 }
     }

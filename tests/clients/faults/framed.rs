@@ -1,7 +1,7 @@
-//! A blocking client as one finds them, its protocol, and the server's side of that.
+//! A blocking client such as many write them, its protocol, and the server's side of that.
 //!
-//! A frame is its length (4 bytes, big end first), the id of the request (8), and the rest: of a
-//! request its text, of an answer the length of its text (1) and the text.
+//! A frame is its length (4 bytes, big-endian), the id of the request (8), and the rest. In a
+//! request that is its text; in an answer, the length of its text (1) and the text.
 
 use super::fault::{Fault, Request};
 use super::outside::Outside;
@@ -17,7 +17,7 @@ use std::time::Duration;
 const MAX: usize = 64;
 const ID: usize = 8;
 
-/// Its connection lasts until something goes wrong. The next request has a new one.
+/// It keeps its connection until something goes wrong. The next request makes a new one.
 pub(super) struct Framed {
     server: SocketAddr,
     stream: Option<TcpStream>,
@@ -31,7 +31,7 @@ pub(super) struct Framed {
 impl Framed {
     /// # Panics
     ///
-    /// If there is one already: there may be only one at a time.
+    /// If there is a connection already.
     pub(super) fn new(server: SocketAddr, outside: Outside<TcpStream>, clients: &Tracker) -> Self {
         assert_eq!(clients.alive(), 0, "there may be only one client at a time");
         Self { server, stream: None, connection: 0, outside, guarded: false, _tracked: clients.track() }
@@ -39,7 +39,8 @@ impl Framed {
 
     fn try_ask(&mut self, request: Request, called_off: &dyn Fn() -> bool) -> Result<String, Failure> {
         if !self.outside.is_whole() {
-            // Cut by an interrupt of the request before, when that was over already.
+            // An interrupt that was meant for the request before came too late for it, and has cut
+            // the connection.
             self.stream = None;
         }
         let stream = match &mut self.stream {
@@ -52,11 +53,11 @@ impl Framed {
                 none.insert(stream)
             }
         };
-        // An interrupt that has come before had nothing to cut.
+        // An interrupt that came before this had no connection to cut.
         if called_off() {
             return Err(Failure::CalledOff);
         }
-        // Without somebody who can interrupt it, nothing may take for ever.
+        // Where there is no interrupter, a request has a time limit.
         stream.set_read_timeout(if self.guarded { None } else { Some(Duration::from_millis(20)) })?;
         stream.write_all(&frame(request.id, request.to_string().as_bytes()))?;
 
@@ -72,7 +73,7 @@ impl Framed {
         if u64::from_be_bytes(*id) != request.id {
             return Err(Failure::Stranger);
         }
-        // As one finds them: it trusts the server here.
+        // A common mistake: the client trusts the server.
         let text = &rest[1..][..usize::from(rest[0])];
         String::from_utf8(text.to_vec()).map_err(|_| Failure::Garbage)
     }
@@ -139,10 +140,10 @@ impl Protocol for FramedPeer {
                 let length = u32::try_from(MAX as u64 + 1 + dice.roll(1 << 30)).unwrap();
                 [&length.to_be_bytes(), &request.id.to_be_bytes()[..]].concat()
             }
-            // One byte fewer than it says.
+            // One byte less than its length says.
             Fault::Poisonous => frame(request.id, &[3, 0, 0]),
             _ => {
-                // Half of it looks like a frame, and then it is a whole one.
+                // Half of the garbage looks like a frame.
                 let mut bytes: Vec<_> = (0..4 + MAX).map(|_| dice.roll(256).to_le_bytes()[0]).collect();
                 if dice.roll(2) == 0 {
                     bytes[..4].copy_from_slice(&[0, 0, 0, dice.roll(MAX as u64 + 1).to_le_bytes()[0]]);

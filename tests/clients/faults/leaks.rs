@@ -1,5 +1,5 @@
-//! What is left when storms are over. In a process of its own, since every thread and file of the
-//! process is counted.
+//! What is left when storms are over. In a process of its own, since the test counts every thread
+//! and file of the process.
 #![cfg(target_os = "linux")]
 
 use super::fault::Fault;
@@ -23,7 +23,7 @@ fn no_thread_and_no_connection_is_left_of_lanes_that_have_ended() {
         let thread = thread::current();
         let mut child = Command::new(env::current_exe().unwrap());
         child.args(["--exact", thread.name().unwrap(), "--nocapture"]).env(CHILD, "1");
-        // The storms of this one are as long as they are.
+        // The length of these storms is fixed.
         child.env_remove("SERIAL_EXECUTOR_FAULT_ROUNDS");
         let status = child.status().unwrap();
         assert!(status.success(), "{status}");
@@ -34,7 +34,8 @@ fn no_thread_and_no_connection_is_left_of_lanes_that_have_ended() {
             storm(15, Weather { faults: &Fault::ALL, interrupts: false, ends }, world);
         }
     };
-    // The runtimes keep some for ever, and a thread that was joined may be there a moment longer.
+    // The runtimes keep some threads and files for ever. A thread that was joined may be there for
+    // a moment longer.
     storms();
     let (threads, files) = (count("task"), count("fd"));
     storms();

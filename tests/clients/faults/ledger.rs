@@ -1,4 +1,5 @@
-//! What became of every request, by the lane and by its caller, and whether that can be.
+//! What became of every request, according to the lane and to its caller, and whether that is
+//! possible.
 
 use super::fault::Request;
 use super::server::Server;
@@ -8,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-/// Every request has one.
+/// What the lane and the caller share about a request.
 pub(super) struct Ticket {
     pub(super) request: Request,
     has_begun: AtomicBool,
@@ -20,21 +21,21 @@ pub(super) struct Ticket {
 struct Entry {
     request: Request,
     attempt: Attempt,
-    /// The server's, before and after.
+    /// The turns of the server, before and after.
     turns: (u64, u64),
 }
 
-/// What a caller was told.
+/// What a caller got.
 #[derive(Debug)]
 pub(super) enum Told {
     Answer(String),
     Failed(Failure),
     Lane(CallError),
-    /// He did not wait.
+    /// The caller did not wait.
     Nothing,
 }
 
-/// How often it happened what storms are made for.
+/// How often each kind of thing happened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Summary {
     pub(super) answered: usize,
@@ -50,9 +51,9 @@ pub(super) struct Ledger {
     tickets: Mutex<Vec<Arc<Ticket>>>,
     /// In the order of the requests.
     entries: Mutex<Vec<Entry>>,
-    /// What was done to the lane besides: whether it ran.
+    /// Other calls: whether each ran.
     controls: Mutex<Vec<bool>>,
-    /// Whether no request is worth its while: set before an abort.
+    /// Set before an abort: requests that have not been sent are not sent any more.
     is_called_off: AtomicBool,
 }
 
@@ -92,8 +93,7 @@ impl Ledger {
         self.is_called_off.store(true, SeqCst);
     }
 
-    /// Something else was done to the lane: an interrupter was set, the object was replaced,
-    /// nothing.
+    /// Enters another call: it set an interrupter, replaced the object, or did nothing.
     pub(super) fn control(&self, result: &Result<(), CallError>) {
         let ran = match result {
             Ok(()) => true,
@@ -108,8 +108,8 @@ impl Ledger {
         self.entries.lock().unwrap().len()
     }
 
-    /// When the lane has ended: whether everything can have been as it was. `may_hit` says which
-    /// requests may have been hit by an interrupt.
+    /// Judges everything, when the lane has ended. `may_hit` says which requests an interrupt may
+    /// have hit.
     pub(super) fn audit(
         &self,
         told: &[(u64, Told)],
@@ -129,7 +129,7 @@ impl Ledger {
         }
 
         // The lane's side. A connection that is spoiled fails once: the client does not use it
-        // again. So does one that the server has not served since it was away.
+        // again. The same holds for one that the server has not served since it was away.
         let (mut spoiled, mut served_in) = (HashSet::new(), HashMap::new());
         for Entry { request, attempt: Attempt { connection, guarded, result }, turns: (before, after) } in
             &*entries

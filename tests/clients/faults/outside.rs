@@ -1,17 +1,17 @@
-//! The connection as seen from outside of the lane: what the client shares with its interrupter.
+//! What the client shares with its interrupter: how to cut its connection from outside the lane.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Whichever connection the client has at the moment: `L` is how it can be cut from outside.
+/// The present connection of the client. By an `L` it can be cut from outside.
 pub(super) struct Outside<L>(Arc<Mutex<State<L>>>);
 
 struct State<L> {
     line: Option<L>,
     /// How many lines there were.
     lines: u64,
-    /// The request that is being made.
+    /// The request that the client is making.
     current: Option<u64>,
-    /// The requests that were hit, in order.
+    /// The requests that an interrupt has hit, in order.
     hits: Vec<u64>,
 }
 
@@ -21,18 +21,18 @@ impl<L> Outside<L> {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// A request begins. It is not under way any more when what is returned is gone.
+    /// A request begins. It is under way until what this returns is dropped.
     pub(super) fn begin(&self, id: u64) -> UnderWay<L> {
         self.state().current = Some(id);
         UnderWay(self.clone())
     }
 
-    /// Whether the connection was not cut.
+    /// Whether there is a connection that nobody has cut.
     pub(super) fn is_whole(&self) -> bool {
         self.state().line.is_some()
     }
 
-    /// There is a new connection, of which this is the number.
+    /// There is a new connection. Returns its number.
     pub(super) fn connected(&self, line: L) -> u64 {
         let mut state = self.state();
         state.line = Some(line);
@@ -44,8 +44,9 @@ impl<L> Outside<L> {
         self.state().line = None;
     }
 
-    /// The interrupter. Nobody waits for the lock while it works; the client finds the line gone if
-    /// it has come too late, and connects anew: nobody pays for a request that is not his own.
+    /// The interrupter. It does not hold the lock while it cuts the connection. If it comes too
+    /// late for a request, the client finds before the next one that the connection is gone, and
+    /// connects anew: no other request fails by it.
     pub(super) fn interrupt(&self, cut: impl FnOnce(L)) {
         let mut state = self.state();
         let current = state.current;
@@ -57,7 +58,7 @@ impl<L> Outside<L> {
         }
     }
 
-    /// The requests that were hit, in order.
+    /// The requests that an interrupt has hit, in order.
     pub(super) fn hits(&self) -> Vec<u64> {
         self.state().hits.clone()
     }

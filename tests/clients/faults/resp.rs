@@ -1,5 +1,6 @@
-//! The blocking `redis` client, by way of a proxy in front of a real server. Its replies have no
-//! ids: `ECHO` gives back the text of the request, and whoever asks compares.
+//! The blocking `redis` client, through a proxy in front of a real server. Replies of Redis have no
+//! ids. So the requests are `ECHO`s: the reply is the text of the request, and the client compares
+//! them.
 
 use super::fault::{Fault, Request};
 use super::outside::Outside;
@@ -15,11 +16,10 @@ use std::str;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The recipe for reconnecting, with a connection that is known to others by its number at the
-/// server.
+/// A client that reconnects. Others can cut its connection by the id that it has at the server.
 pub(super) struct Resp {
     client: redis::Client,
-    /// Past the proxy.
+    /// Connects past the proxy.
     direct: redis::Client,
     slot: Option<Connection>,
     connection: u64,
@@ -44,7 +44,7 @@ impl Resp {
             self.connection = self.outside.connected(id);
         }
         let Some(connection) = &mut self.slot else { unreachable!() };
-        // An interrupt that has come before had nothing to cut.
+        // An interrupt that came before this had no connection to cut.
         if called_off() {
             return Err(Failure::CalledOff);
         }
@@ -54,7 +54,7 @@ impl Resp {
     }
 }
 
-/// What does not come from a connection is a reply that cannot be read.
+/// An error that does not come from the connection is a reply that cannot be parsed.
 fn kind(error: &RedisError) -> ErrorKind {
     if error.is_io_error() { ErrorKind::ConnectionReset } else { ErrorKind::InvalidData }
 }
@@ -78,7 +78,7 @@ impl Client for Resp {
         let outside = self.outside.clone();
         Box::new(move || {
             outside.interrupt(|id| {
-                // None are killed if the proxy has closed it.
+                // The number of killed connections is zero if the proxy has closed it.
                 let kill = cmd("CLIENT").arg("KILL").arg("ID").arg(id).query(&mut *second.lock().unwrap());
                 assert!(kill.is_ok_and(|killed: u64| killed <= 1));
             });
@@ -118,7 +118,7 @@ impl Protocol for Proxied {
     }
 
     fn nonsense(&mut self, _: Request, dice: &mut Dice) -> Vec<u8> {
-        // Each of them is known to be nonsense at its end at the latest.
+        // A parser sees at the end of each of them, at the latest, that it is nonsense.
         let nonsense: [&[u8]; 5] =
             [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\0\0\0\0\0", b":many\r\n", b"$long\r\n", b"*?\r\n"];
         nonsense[dice.pick(nonsense.len())].to_vec()
@@ -139,7 +139,7 @@ fn is_open(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// Reads a value of the protocol (a command is one too), as it comes.
+/// Reads a value of the protocol, such as a command, without parsing it.
 fn value(from: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n") {
@@ -164,7 +164,7 @@ fn value(from: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A lane whose client goes through a proxy of its own, to the server that all have in common.
+/// A lane whose client goes through a proxy of its own. The server is the same for all.
 fn world(server: &RedisServer) -> World<Resp> {
     let direct = redis::Client::open(server.url()).unwrap();
     let ConnectionAddr::Tcp(host, port) = direct.get_connection_info().addr().clone() else { unreachable!() };

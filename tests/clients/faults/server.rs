@@ -11,26 +11,27 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Below the ports that systems give to outgoing connections: none of those takes the port while
-/// the server is gone, and no client that tries to connect meanwhile is connected to itself.
+/// Below the ports that systems give to outgoing connections. So none of those takes the port while
+/// the server is away, and no client that tries to connect meanwhile connects to itself.
 const PORTS: Range<u16> = 10_000..30_000;
 
-/// One end of a connection, as the server speaks on it.
+/// The server's side of a protocol, on one connection.
 pub(super) trait Protocol: Send + 'static {
-    /// Reads the next request of the tests'; answers any other.
+    /// Reads the next request of a test. Answers any other request itself.
     fn request(&mut self, stream: &mut TcpStream) -> io::Result<Request>;
 
     /// The answer that the request should get.
     fn answer(&mut self, request: Request) -> io::Result<Vec<u8>>;
 
-    /// What comes in the place of an answer: garbage, too long, or poisonous.
+    /// What the server sends instead of an answer: garbage, too much, or something on which the
+    /// client panics.
     fn nonsense(&mut self, request: Request, dice: &mut Dice) -> Vec<u8>;
 
     /// Waits until the connection is shut down.
     fn stall(&mut self, stream: &mut TcpStream);
 }
 
-/// The server's side, ended when this is dropped.
+/// A server. It ends when this is dropped.
 pub(super) struct Server {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -49,12 +50,12 @@ struct State {
     turns: u64,
     /// How many clients have said that they were refused.
     refusals: u64,
-    /// It comes back when there are so many.
+    /// While away: how many refusals it waits for before it comes back.
     patience: u64,
-    /// Whether it is to stay from now on.
+    /// Whether it stays up from now on.
     healed: bool,
     ending: bool,
-    /// The connections, to be shut down from outside of the threads that serve them.
+    /// The connections, so that other threads than those that serve them can shut them down.
     streams: HashMap<u64, TcpStream>,
     accepted: u64,
     /// The ids of the requests that came, in order.
@@ -74,7 +75,7 @@ enum Phase {
 }
 
 impl Server {
-    /// `protocol` makes what speaks on a connection.
+    /// `protocol` is called for each connection.
     pub(super) fn start<P: Protocol>(protocol: impl Fn() -> P + Send + 'static) -> Self {
         let (listener, address) = loop {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(PORTS)));
@@ -99,13 +100,13 @@ impl Server {
         self.shared.state().turns
     }
 
-    /// A client was refused: the server counts on that to come back.
+    /// A client was refused. The server comes back when that has happened a few times.
     pub(super) fn has_refused(&self) {
         self.shared.state().refusals += 1;
         self.shared.changed.notify_all();
     }
 
-    /// Returns when the server is there, and will not go again.
+    /// Returns when the server is there. It does not go away again.
     pub(super) fn heal(&self) {
         self.shared.state().healed = true;
         self.shared.changed.notify_all();
@@ -160,9 +161,9 @@ impl Shared {
         state
     }
 
-    /// Makes the listener look up.
+    /// Wakes the listener, so that it checks the state.
     fn ring(&self) {
-        // Fails if it does not listen: then it looks at the state.
+        // Fails if nobody listens: then the listener checks the state anyhow.
         let _ = TcpStream::connect(self.address);
     }
 
@@ -246,7 +247,7 @@ fn accept<P: Protocol>(
         threads.retain(|thread| !thread.is_finished());
         threads.push(thread::spawn(move || {
             let mut connection = Connection { shared: of_thread, number, stream, protocol };
-            // It ends with an error most often: the client has left.
+            // Usually an error: the client has left.
             let _ = connection.serve();
         }));
     }
@@ -321,7 +322,7 @@ impl<P: Protocol> Connection<P> {
                 return Ok(false);
             }
             Fault::Stranger => {
-                // An earlier one, if there was any.
+                // An earlier request, if there was one.
                 let last = self.shared.state().last;
                 let other = if dice.roll(2) == 0 { last } else { None };
                 let answer = self.protocol.answer(other.unwrap_or_else(|| request.stranger()))?;
@@ -345,7 +346,7 @@ impl<P: Protocol> Connection<P> {
         self.stream.write_all(&answer)
     }
 
-    /// From here on the end of the connection comes without leave.
+    /// From here on, to close the connection is to reset it.
     fn reset(&self) -> io::Result<()> {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
     }
@@ -353,14 +354,14 @@ impl<P: Protocol> Connection<P> {
 
 impl<P> Drop for Connection<P> {
     fn drop(&mut self) {
-        // The last but one of its handles: the stream itself goes after this, and then the
-        // connection is closed.
+        // The last but one of its handles. The stream itself is dropped after this, which closes
+        // the connection.
         let stream = self.shared.state().streams.remove(&self.number);
         drop(stream);
     }
 }
 
-/// Reads what comes until nothing can come any more.
+/// Reads until the end of the connection.
 pub(super) fn drain(stream: &mut TcpStream) {
     let mut bytes = [0; 64];
     while matches!(stream.read(&mut bytes), Ok(count) if count > 0) {}

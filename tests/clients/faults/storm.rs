@@ -1,4 +1,5 @@
-//! Storms: callers under several runtimes make requests of all kinds, and leave them at any moment.
+//! Storms: callers under several runtimes make requests of all kinds, and drop their calls at any
+//! moment.
 
 use super::Client;
 use super::fault::{Fault, Request};
@@ -19,7 +20,7 @@ type Clock = fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 type Caller = Pin<Box<dyn Future<Output = Vec<(u64, Told)>> + Send>>;
 type Run = fn(Caller) -> Vec<(u64, Told)>;
 
-/// The runtimes that the callers are under, each with its own way to wait.
+/// The runtimes of the callers, each with its timer.
 const RUNTIMES: [(Run, Clock); 5] = [
     (
         |caller| smol::block_on(smol::spawn(caller)),
@@ -63,7 +64,7 @@ enum Fate {
 }
 
 impl Fate {
-    /// Who asks the server to stall has to leave.
+    /// A caller that asks the server to stall has to drop its call.
     fn of(fault: Fault, dice: &mut Dice) -> Self {
         match dice.roll(if fault == Fault::Stall { 5 } else { 14 }) {
             0 => Self::DroppedUnpolled,
@@ -77,14 +78,14 @@ impl Fate {
     }
 }
 
-/// What goes on in a storm besides callers that leave.
+/// What happens in a storm besides dropped calls.
 #[derive(Clone, Copy)]
 pub(super) struct Weather {
-    /// What the server does that does not answer properly.
+    /// What the server does instead of a proper answer.
     pub(super) faults: &'static [Fault],
-    /// Somebody interrupts whatever runs.
+    /// Whether a thread interrupts the running calls.
     pub(super) interrupts: bool,
-    /// Somebody closes or aborts.
+    /// Whether a thread closes or aborts the lane.
     pub(super) ends: bool,
 }
 
@@ -101,7 +102,7 @@ impl Weather {
 /// How many batches of calls a caller makes.
 const BATCHES: usize = 4;
 
-/// One caller, to the end.
+/// One caller, from its first call to its last.
 async fn call<C: Client>(
     world: Arc<World<C>>,
     weather: Weather,
@@ -138,7 +139,7 @@ async fn settle<C: Client>(
         Fate::Awaited => asked.answer().await,
         Fate::DroppedUnpolled => asked.leave(),
         Fate::DroppedPolled => {
-            // It may be pending or not: it is dropped anyhow, unless it has given its result away.
+            // If it is pending it is dropped.
             match poll!(&mut asked.call) {
                 std::task::Poll::Pending => asked.leave(),
                 std::task::Poll::Ready(result) => told(result),
@@ -154,7 +155,7 @@ async fn settle<C: Client>(
             Either::Right(_) => asked.leave(),
         },
         Fate::DroppedFinished => {
-            // What comes after it has run.
+            // Once a later call has run, this one has finished.
             let after = world.lane.call(|_| ()).await;
             world.ledger.control(&after);
             assert!(asked.call.is_finished() || matches!(after, Err(CallError::Closed)));
@@ -168,12 +169,14 @@ async fn settle<C: Client>(
     (id, told)
 }
 
-/// How many rounds a storm has, and the seed of the first; both can be set from outside.
+/// A number from the environment, or the default.
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |value| value.parse().expect("a number"))
 }
 
-/// Storms for some rounds, each in a world of its own. Says how it was.
+/// Makes a storm of some rounds, each in a world of its own. The variables
+/// `SERIAL_EXECUTOR_FAULT_ROUNDS` and `SERIAL_EXECUTOR_FAULT_SEED` set other rounds, and the seed
+/// of the first one.
 pub(super) fn storm<C: Client>(
     rounds: u64,
     weather: Weather,
@@ -184,7 +187,7 @@ pub(super) fn storm<C: Client>(
         let first = number("SERIAL_EXECUTOR_FAULT_SEED", 0);
         let mut summary = Summary::default();
         for seed in first..first + rounds {
-            // Shown if it fails.
+            // The harness shows it if the test fails.
             println!("SERIAL_EXECUTOR_FAULT_SEED={seed}");
             summary += round(seed, weather, world());
         }
@@ -242,10 +245,11 @@ fn round<C: Client>(seed: u64, weather: Weather, world: World<C>) -> Summary {
     summary
 }
 
-/// After the storm: at most one call finds what it has left behind, and then all is well.
+/// After the storm: at most one call fails by what the storm has left behind. The later ones
+/// succeed.
 fn calm<C: Client>(world: &World<C>) -> Vec<(u64, Told)> {
     world.server.heal();
-    // After those whose callers have left.
+    // Behind the calls whose futures were dropped or detached.
     world.ledger.control(&pollster::block_on(world.lane.call(|_| ())));
     if world.lane.is_poisoned() {
         pollster::block_on(world.cure());

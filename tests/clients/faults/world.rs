@@ -1,4 +1,4 @@
-//! A lane, the server that its client is connected to, and what both are told to do.
+//! A lane, the server to which its client connects, and the requests.
 
 use super::fault::Request;
 use super::ledger::{Ledger, Ticket, Told};
@@ -35,21 +35,21 @@ impl<C: Client> World<C> {
         world
     }
 
-    /// Makes a request: its id, the call, and what resolves when it begins.
+    /// Makes a request.
     pub(super) fn ask(&self, request: impl FnOnce(u64) -> Request) -> Asked {
         let ticket = self.ledger.issue(request);
         let (begins, begun) = oneshot::channel();
         let (ledger, server) = (Arc::clone(&self.ledger), Arc::clone(&self.server));
         let on_lane = Arc::clone(&ticket);
         let call = self.lane.call(move |client| {
-            // The caller may not listen.
+            // The caller may be gone.
             let _ = begins.send(());
             ledger.make(&on_lane, client, &server)
         });
         Asked { ticket, call, begun }
     }
 
-    /// After a panic: another client, and who can interrupt it.
+    /// After a panic: another client, with an interrupter.
     pub(super) async fn cure(&self) {
         let make = Arc::clone(&self.make);
         let replaced = self.lane.replace(move || make());

@@ -1,7 +1,7 @@
-//! Requests that block on the server, and are interrupted by way of a second connection.
+//! Requests that block on the server. A second connection interrupts them.
 //!
-//! The interrupter waits for the server's reply, and the lane waits for the interrupter. So what
-//! the server does to the connection it does before the next request.
+//! The interrupter waits for the reply of the server, and the lane waits for the interrupter. So
+//! the server acts on the connection before the next request comes.
 
 use super::{Lane, connect, figure, request, second_connection, server};
 use crate::redis_server::RedisServer;
@@ -9,7 +9,7 @@ use crate::support::{Dice, eventually, under_every_runtime};
 use redis::{Commands, Connection, RedisResult};
 use std::sync::mpsc;
 
-/// A lane whose connection the server takes out of a blocking request, as if its time were up.
+/// A lane with an interrupter by which the server ends a blocking request, as if its time were up.
 async fn unblocked(server: &RedisServer) -> Lane {
     let (lane, outside) = (connect(server).await, second_connection(server));
     let interrupter = move |redis: &mut Connection| {
@@ -26,7 +26,7 @@ async fn unblocked(server: &RedisServer) -> Lane {
 type Item = Option<(String, String)>;
 
 fn pop(redis: &mut Connection, list: &str) -> RedisResult<Item> {
-    // Zero seconds are for ever.
+    // Zero seconds mean for ever.
     redis.blpop(list, 0.0)
 }
 
@@ -44,14 +44,14 @@ fn a_blpop_for_ever_is_interrupted_by_dropping_its_call_and_the_connection_goes_
             let call = lane.call(move |redis| end.send(pop(redis, "queue")).unwrap());
             eventually("the server keeps the request waiting", || blocked() == 1);
             drop(call);
-            // Its own reply, by the same connection.
+            // The request gets its own reply, over the same connection.
             assert_eq!(request(&lane, |redis| redis.get::<_, String>("greeting")).await.unwrap(), "hello");
             assert_eq!(request::<u64>(&lane, Connection::client_id).await.unwrap(), id);
             assert_eq!(ended.try_recv().unwrap(), Ok(None));
         }
 
-        // It has left the queue of the server's waiting clients too: an item stays for who comes
-        // next.
+        // The server has also removed the client from those that wait: an item is left for the next
+        // request.
         request(&other, |redis| redis.rpush::<_, _, u64>("queue", "item")).await.unwrap();
         let item = Some(("queue".to_owned(), "item".to_owned()));
         assert_eq!(request(&lane, |redis| pop(redis, "queue")).await.unwrap(), item);
@@ -84,8 +84,8 @@ fn an_interrupt_never_hits_the_next_request() {
         for round in 0..200 {
             let first = lane.call(|redis| pop(redis, "first"));
             let next = lane.call(|redis| pop(redis, "next"));
-            // Whether the item or the interrupt comes first, the first request ends; the next one
-            // ends by its item only.
+            // The first request ends by the item or by the interrupt. The next one must end by its
+            // item only.
             let item = other.call(|redis| redis.rpush::<_, _, u64>("first", "item"));
             eventually("the first has started", || lane.pending() < 2);
             dice.pause();

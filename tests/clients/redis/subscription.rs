@@ -7,10 +7,10 @@ use futures::StreamExt;
 use redis::{Commands, Connection, RedisResult};
 use serial_executor::Emitter;
 
-/// The messages of a channel, until nobody listens any more; an error is the last item.
+/// Emits the messages of a channel until the stream is dropped. An error is the last item.
 fn emit(redis: &mut Connection, out: &mut Emitter<RedisResult<String>>) {
     let mut listen = || {
-        // When this goes it ends the subscription.
+        // Its destructor ends the subscription.
         let mut subscription = redis.as_pubsub();
         subscription.subscribe("news")?;
         loop {
@@ -29,7 +29,7 @@ async fn publish(lane: &Lane, message: String) -> u64 {
     request(lane, |redis| redis.publish("news", message)).await.unwrap()
 }
 
-/// Publishes until somebody hears it: when the subscription begins nobody tells.
+/// Publishes until somebody receives it: there is no other sign that the subscription has begun.
 async fn publish_to_one(lane: &Lane, message: &str) {
     while publish(lane, message.to_owned()).await == 0 {}
 }
@@ -40,7 +40,8 @@ fn a_stream_has_every_message_in_order_and_its_connection_is_usable_after_it() {
         let server = server();
         let (lane, other, outside) =
             (connect(&server).await, connect(&server).await, second_connection(&server));
-        // A message more wakes the one that waits for messages; it finds that nobody listens.
+        // One more message wakes the closure that waits for messages. It then finds that the stream
+        // is gone.
         let interrupter = move |_: &mut Connection| {
             move || outside.lock().unwrap().publish::<_, _, ()>("news", "goodbye").unwrap()
         };
@@ -49,7 +50,7 @@ fn a_stream_has_every_message_in_order_and_its_connection_is_usable_after_it() {
             let mut news = lane.stream(4, emit);
             publish_to_one(&other, "hello").await;
             assert_eq!(news.next().await.unwrap().unwrap().unwrap(), "hello");
-            // More than the stream has room for: the rest wait in the socket.
+            // More messages than the stream has room for: the rest waits in the socket.
             for n in 0..20 {
                 assert_eq!(publish(&other, n.to_string()).await, 1);
             }
@@ -57,7 +58,7 @@ fn a_stream_has_every_message_in_order_and_its_connection_is_usable_after_it() {
             assert_eq!(all, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
             drop(news);
 
-            // Its own reply, and nothing of the subscription is left.
+            // The request gets its own reply, and nothing of the subscription is left.
             let count = request(&lane, |redis| redis.incr::<_, _, u64>("counter", 1)).await.unwrap();
             assert_eq!(count, round + 1);
             assert_eq!(publish(&other, "unheard".to_owned()).await, 0);
@@ -74,7 +75,8 @@ fn a_stream_whose_connection_the_interrupt_kills_ends_at_whatever_moment_it_is_d
         let (other, mut dice) = (connect(&server).await, Dice::new(0));
         for round in 0..30 {
             let (lane, outside) = (connect(&server).await, second_connection(&server));
-            // Unlike a message this is never too early: a connection that is killed stays so.
+            // Unlike a message this cannot come too early: a connection that is killed stays
+            // killed.
             let interrupter = move |redis: &mut Connection| {
                 let id: u64 = redis.client_id().unwrap();
                 move || {

@@ -1,5 +1,5 @@
-//! Queries that are interrupted. SQLite's own rule: an interrupt stops whatever statement runs, and
-//! is lost if none does.
+//! Queries that are interrupted. In SQLite an interrupt stops the statement that runs, and has no
+//! effect if none does.
 
 use super::session::Transaction;
 use super::stream::rows;
@@ -13,7 +13,7 @@ use serial_executor::{Call, CallError};
 use std::sync::mpsc;
 use std::thread;
 
-/// One row, and then no other, nor an end.
+/// A query that gives one row, and then runs for ever.
 const ENDLESS: &str =
     "with recursive n(i) as (values(1) union all select i + 1 from n) select i from n where i = 1";
 
@@ -30,7 +30,7 @@ fn run_to_its_end(connection: &mut Connection, query: &str, started: impl FnOnce
         let mut statement = connection.prepare_cached(query)?;
         let mut rows = statement.query(())?;
         rows.next()?;
-        // From the first row on a statement is running, whether SQLite has the word or the closure.
+        // From the first row on a statement is running, even while the closure has control.
         started();
         while rows.next()?.is_some() {}
         Ok(())
@@ -38,7 +38,7 @@ fn run_to_its_end(connection: &mut Connection, query: &str, started: impl FnOnce
     read().map_err(|error: rusqlite::Error| error.sqlite_error_code().unwrap())
 }
 
-/// A lane that interrupts.
+/// A lane with an interrupter.
 async fn interruptible() -> Lane {
     let lane = two_accounts().await;
     let interrupter = |connection: &mut Connection| {
@@ -49,8 +49,8 @@ async fn interruptible() -> Lane {
     lane
 }
 
-/// A call that never ends by itself and is running, and what hears how it ended although nobody
-/// waits for it.
+/// A running call that never ends by itself, and a channel that tells how it ended, even if its
+/// future was dropped.
 async fn endless(lane: &Lane) -> (Call<Ended>, mpsc::Receiver<Ended>) {
     let (started, has_started) = oneshot::channel();
     let (end, ended) = mpsc::channel();
@@ -111,7 +111,7 @@ fn an_endless_stream_is_interrupted_by_dropping_it() {
     under_every_runtime(|| async {
         let lane = interruptible().await;
         for _ in 0..10 {
-            // It does not stand at an `emit`: it is to find a second row, and there is none.
+            // The closure does not wait in `emit`: it looks for a second row, and there is none.
             let mut endless = rows(&lane, ENDLESS);
             assert_eq!(endless.next().await.unwrap().unwrap(), Ok(1));
             drop(endless);
@@ -128,7 +128,7 @@ fn a_detached_query_is_not_interrupted() {
         let (call, ended) = endless(&lane).await;
         call.detach();
         assert_eq!(ended.try_recv(), Err(mpsc::TryRecvError::Empty));
-        // By name it still is.
+        // Only a handle can interrupt it now.
         assert!(lane.interrupt());
         assert_eq!(lane.call(balances).flatten().await.unwrap(), (100, 0));
         assert_eq!(ended.try_recv(), Ok(Err(ErrorCode::OperationInterrupted)));
@@ -166,7 +166,7 @@ fn an_interrupt_never_hits_the_next_query() {
         let interrupter = |connection: &mut Connection| {
             let handle = connection.get_interrupt_handle();
             move || {
-                // It takes its time, and the lane takes none of it for the next query.
+                // A slow interrupter: the lane must not start the next query meanwhile.
                 thread::yield_now();
                 handle.interrupt();
             }
@@ -176,14 +176,15 @@ fn an_interrupt_never_hits_the_next_query() {
         let mut interrupted = 0;
         for round in 0..1000 {
             let (started, (end, ended)) = (Gate::new(), mpsc::channel());
-            // One that only an interrupt ends is among them: some certainly come in time.
+            // One of the queries ends only by an interrupt. So some interrupts certainly come in
+            // time.
             let one = if round % 8 == 0 { ENDLESS.to_owned() } else { short(&mut dice) };
             let two = short(&mut dice);
             let first = lane.call({
                 let started = started.clone();
                 move |connection| end.send(run_to_its_end(connection, &one, || started.open())).unwrap()
             });
-            // The next one is there already, to start as soon as the lane goes on.
+            // The next query is queued already, and starts as soon as the lane goes on.
             let next = lane.call(move |connection| run_to_its_end(connection, &two, || ()));
             started.pass();
             dice.pause();

@@ -11,7 +11,7 @@ use std::future::{Future, pending};
 use std::mem;
 use std::task::Poll;
 
-/// A transaction across awaits. Unless it is committed it is rolled back, wherever it is dropped.
+/// A transaction across awaits. It is rolled back if it is dropped without a commit.
 pub(super) struct Transaction(pub(super) Session<Connection>);
 
 impl Transaction {
@@ -42,7 +42,7 @@ impl Drop for Transaction {
     }
 }
 
-/// Takes from one account and gives to another; does `half_way` in between.
+/// Takes from one account, awaits `half_way`, and gives to the other account.
 async fn transfer(lane: &Lane, amount: i64, half_way: impl Future<Output = ()>) -> Result<(), Error> {
     let mut transaction = Transaction::begin(lane).await?;
     let take = format!("update account set balance = balance - {amount} where name = 'from'");
@@ -53,7 +53,7 @@ async fn transfer(lane: &Lane, amount: i64, half_way: impl Future<Output = ()>) 
     transaction.commit().await
 }
 
-/// Gives way to other tasks a few times.
+/// Yields to other tasks a few times.
 async fn give_way() {
     for _ in 0..3 {
         let mut gave_way = false;
@@ -73,7 +73,7 @@ fn nobody_sees_half_of_a_transaction_across_awaits() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
         let tasks = (0..20).map(|_| async {
-            // The look is made when the transaction has begun, or waits to.
+            // The transaction has begun when this call is made, or waits in the queue before it.
             futures::join!(transfer(&lane, 1, give_way()), async { lane.call(balances).flatten().await })
         });
         for (transfer, look) in join_all(tasks).await {

@@ -15,8 +15,7 @@ const ROWS: i64 = 10_000;
 const COUNT: &str =
     "with recursive n(i) as (values(1) union all select i + 1 from n limit 10000) select i from n";
 
-/// Emits the rows of a prepared statement, until nobody listens any more; an error is its last
-/// item.
+/// Emits the rows of a prepared statement until the stream is dropped. An error is the last item.
 pub(super) fn emit(
     connection: &mut Connection,
     out: &mut Emitter<Result<i64>>,
@@ -71,11 +70,12 @@ fn rows_are_taken_while_more_are_read_and_no_more_than_the_bound_are_read_ahead(
         });
         for taken in 1..=3 {
             rows.next().await.unwrap().unwrap().unwrap();
-            // Those that were taken, those that wait, and the one for which there is no room.
+            // The rows that were taken, those that wait, and the one for which there is no room.
             eventually("it reads as far ahead as it may", || read.load(SeqCst) == taken + BOUND + 1);
         }
         drop(rows);
-        // The statement ended with its stream: no row more, and it no longer holds its table.
+        // The statement ended with its stream: it reads no further row, and no longer locks its
+        // table.
         lane.call(|connection| connection.execute_batch("drop table account")).await.unwrap().unwrap();
         assert_eq!(read.load(SeqCst), 3 + BOUND + 1);
         lane.close().await.unwrap();
@@ -108,7 +108,7 @@ fn a_stream_that_is_dropped_ends_its_statement_and_with_it_the_lock_on_the_file(
 fn an_error_of_a_row_is_an_item_and_the_last() {
     under_every_runtime(|| async {
         let lane = two_accounts().await;
-        // SQLite finds out at the fourth row.
+        // SQLite finds the error at the fourth row.
         let query = "select abs(i) from (select -1 as i union all select 2 union all select 3
             union all select -9223372036854775808 union all select 5)";
         let rows: Vec<_> = rows(&lane, query).try_collect().await.unwrap();

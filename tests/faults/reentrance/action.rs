@@ -7,7 +7,7 @@ use serial_executor::{CallError, TryCallError, WaitError};
 use std::thread;
 use std::time::Duration;
 
-/// So that none can be forgotten in the list of all.
+/// Defines the actions together with the list of all of them, so that none is forgotten there.
 macro_rules! actions {
     ($($action:ident),* $(,)?) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ actions! {
 use Action::*;
 
 impl Action {
-    /// Whether it ends the lane. (The last handle does only if it is the last.)
+    /// Whether it ends the lane. (To drop a handle does so only if it is the last one.)
     pub(super) fn ends(self) -> bool {
         matches!(self, Close | Abort | IntoInner)
     }
@@ -128,7 +128,7 @@ impl Action {
                     }
                 });
             }
-            // Refused or not: it is run, or dropped.
+            // The closure runs or is dropped, even if it is refused.
             Spawn => _ = lane.spawn(async move { drop(tracked) }),
             Replace => {
                 let object = trap.another_object();
@@ -219,7 +219,7 @@ fn another_thread_calls(lane: &Lane, trap: &Trap, tracked: Tracked) {
     }
 }
 
-/// A call that the lane has refused has resolved, too.
+/// A call that the lane has refused counts as resolved.
 fn refused(error: CallError) -> Result<(), String> {
     match error {
         CallError::Closed | CallError::Poisoned => Ok(()),

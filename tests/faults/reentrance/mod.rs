@@ -1,9 +1,9 @@
 //! Every place where foreign code runs, against everything that it may do there.
 //!
-//! A place puts a [`Trap`] where foreign code will run; when that is reached the trap performs its
-//! [`Action`]. Then the [`Stage`] is judged, in the same way for every pair: whatever was begun
-//! resolves, nobody hangs, the lane lives or has ended as the contract says, it serves a later call
-//! or refuses it with the right error, its counts add up, nothing is leaked.
+//! A place puts a [`Trap`] where foreign code will run. When that code runs, the trap performs its
+//! [`Action`]. Then [`Stage`] checks the same for every pair: everything that was begun resolves,
+//! nothing hangs, the lane lives or has ended as documented, it serves a later call or refuses it
+//! with the right error, its counts add up, nothing is leaked.
 
 mod action;
 mod place;

@@ -14,8 +14,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 pub(super) struct Place {
     pub(super) name: String,
-    /// Leads a lane to where the trap springs. It has sprung, or will without further ado, when
-    /// this returns.
+    /// Brings a lane to where the trap springs. When this returns, the trap has sprung, or will
+    /// without any further action.
     pub(super) set: Set,
     is: Vec<Is>,
 }
@@ -27,15 +27,15 @@ type Set = Box<dyn Fn(&Stage, Trap)>;
 pub(super) enum Is {
     /// A panic there is the panic of a call or factory, and poisons.
     Call,
-    /// The way there has poisoned the object.
+    /// What `set` does poisons the object.
     Poisoned,
-    /// The way there has ended the lane.
+    /// What `set` does ends the lane.
     Ended,
-    /// A panic there is what the end reports.
+    /// The end reports a panic there.
     EndOfObject,
-    /// The lane cannot go on before the trap has sprung, although it springs elsewhere.
+    /// The trap springs on another thread, and the lane waits for that.
     HoldingTheLane,
-    /// The object is not made before the place is set.
+    /// The factory waits until the place is set.
     Unborn,
     /// The lane has a capacity.
     Bounded,
@@ -62,7 +62,7 @@ fn at(name: impl Into<String>, set: impl Fn(&Stage, Trap) + 'static) -> Place {
     Place { name: name.into(), set: Box::new(set), is: Vec::new() }
 }
 
-/// A place in something that the lane has to come to: it is queued behind the busy lane, which is
+/// A place that the lane reaches in its queue: `queue` queues something on the busy lane, which is
 /// then released.
 fn queued(name: &str, queue: impl Fn(&Stage, &Lane, Trap) + 'static) -> Place {
     at(name, move |stage, trap| {
@@ -196,7 +196,7 @@ const WITH_CAPTURE: [(&str, WithCapture); 8] = [
     ("a call that is tried", |stage, lane, bomb| {
         match lane.try_call(move |_: &mut Object| _ = &bomb) {
             Ok(call) => stage.keep_call(call),
-            // It is dropped here, and its panic is that of the caller.
+            // It is dropped here, and a panic unwinds to the caller.
             Err(error) => drop(panic::catch_unwind(panic::AssertUnwindSafe(|| drop(error)))),
         }
     }),
@@ -208,8 +208,8 @@ const WITH_CAPTURE: [(&str, WithCapture); 8] = [
     ("a replacement", |stage, lane, bomb| {
         let object = stage.another_object();
         stage.keep_call(lane.replace(move || {
-            // Not at the end: a result on its way out is leaked when a destructor panics then
-            // (rust-lang/rust#47949).
+            // Not at the end of the closure: a result that has been returned is leaked if a
+            // destructor panics then (rust-lang/rust#47949).
             drop(bomb);
             object
         }));
@@ -451,14 +451,14 @@ impl Wake for DropTrap {
     fn wake(self: Arc<Self>) {}
 }
 
-/// Leaves the waker with a future that is pending.
+/// Polls a future with the waker. The future is pending, and keeps it.
 fn begun(mut future: BoxFuture<'static, ()>, waker: &Waker) -> BoxFuture<'static, ()> {
     assert_eq!(future.poll_unpin(&mut Context::from_waker(waker)), Poll::Pending);
     future
 }
 
-/// A waker that, when it is woken, polls its future there and then, as an executor may, or drops
-/// it; then springs the trap.
+/// A waker that, when it is woken, polls or drops its future at once, as an executor may, and then
+/// springs the trap.
 struct InlineTrap {
     trap: Trap,
     future: Mutex<Option<BoxFuture<'static, ()>>>,
@@ -490,7 +490,7 @@ fn wakers() -> Vec<Place> {
     fn begin(stage: &Stage, what: Waits, waker: Waker) -> BoxFuture<'static, ()> {
         stage.stick().detach();
         let future = begun(stage.with(|lane| what.begin(lane)), &waker);
-        // What is left is the clone that waits.
+        // The future keeps the last clone.
         drop(waker);
         future
     }

@@ -1,4 +1,4 @@
-//! A lane with a trap, and the judgement of what is left of it.
+//! A lane with a trap, and the checks after the trap has sprung.
 
 use super::action::Action;
 use super::place::{Is, Place};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 pub(super) type Lane = SerialExecutor<Object>;
 
-/// Something that resolves, and whether it did so as it may.
+/// Something that must resolve. An error if it does so in a way in which it must not.
 type Kept = BoxFuture<'static, Result<(), String>>;
 
 pub(super) struct Object {
@@ -28,7 +28,7 @@ impl Object {
         Self { calls: 0, bomb: None, on_read: None, _tracked: tracker.track() }
     }
 
-    /// What the harmless calls do, with what they have captured.
+    /// What harmless calls do. They capture something.
     pub(super) fn count(&mut self, _captured: &Tracked) -> u32 {
         self.calls += 1;
         self.calls
@@ -45,13 +45,13 @@ impl Read for Object {
     }
 }
 
-/// What everybody who has to do with a pair shares.
+/// What the stage and the clones of its trap share.
 struct Shared {
     action: Action,
     lane: OnceLock<WeakSerialExecutor<Object>>,
-    /// The handle that the trap drops.
+    /// The last handle, if the trap is to drop it.
     last: Mutex<Option<Lane>>,
-    /// Whether the lane cannot go on before the trap has sprung, on whichever thread.
+    /// Whether the lane waits until the trap has sprung, on any thread.
     holds_lane: bool,
     /// Opens when the call that keeps the lane busy may return.
     release: Gate,
@@ -63,7 +63,7 @@ struct Shared {
     tracker: Tracker,
 }
 
-/// Does its action where it is sprung first.
+/// Performs its action the first time that it springs.
 #[derive(Clone)]
 pub(super) struct Trap(Arc<Shared>);
 
@@ -78,19 +78,19 @@ impl Trap {
         if self.0.springs.fetch_add(1, SeqCst) == 0 {
             let _sprung = Sprung(self.0.sprung.clone());
             if self.0.action.waits() && self.lane().is_some_and(|lane| !lane.is_current()) {
-                // Whoever waits for the lane waits for what keeps it busy.
+                // The action will wait for the lane: so release what keeps the lane busy.
                 self.0.release.open();
             }
             self.0.action.perform(self);
         }
     }
 
-    /// What goes wrong in foreign code may be swallowed. This is not.
+    /// Notes a failure. The crate may discard a panic of foreign code.
     pub(super) fn fail(&self, why: String) {
         self.0.failures.lock().unwrap().push(why);
     }
 
-    /// A handle of the lane, if there is one left.
+    /// A handle of the lane, if one is left.
     pub(super) fn lane(&self) -> Option<Lane> {
         self.0.lane.get().and_then(WeakSerialExecutor::upgrade)
     }
@@ -112,7 +112,7 @@ impl Trap {
         drop(last);
     }
 
-    /// Has to resolve in the end.
+    /// This has to resolve in the end.
     pub(super) fn keep(&self, kept: impl Future<Output = Result<(), String>> + Send + 'static) {
         self.0.kept.lock().unwrap().push(Box::pin(kept));
     }
@@ -138,12 +138,12 @@ impl Drop for OnDrop {
     }
 }
 
-/// A lane, and the trap that is set for it.
+/// A lane and its trap.
 pub(super) struct Stage {
-    /// Of the harness. `None` when the trap has the last one.
+    /// The handle of the test. `None` when the trap has the last one.
     handle: Mutex<Option<Lane>>,
     trap: Trap,
-    /// Opens when the factory may go on, which then springs what is in the cradle.
+    /// Opens when the factory may go on. It then springs the trap in `cradle`, if there is one.
     born: Gate,
     cradle: Arc<Mutex<Option<Trap>>>,
     ended: Ended,
@@ -187,7 +187,7 @@ impl Stage {
         (stage, trap)
     }
 
-    /// Springs the trap in the factory.
+    /// Lets the factory spring the trap.
     pub(super) fn set_in_cradle(&self, trap: Trap) {
         *self.cradle.lock().unwrap() = Some(trap);
     }
@@ -196,7 +196,7 @@ impl Stage {
         self.born.open();
     }
 
-    /// Uses the lane. No handle is left behind.
+    /// Uses the lane, without keeping a handle.
     pub(super) fn with<V>(&self, f: impl FnOnce(&Lane) -> V) -> V {
         f(&self.handle.lock().unwrap().clone().unwrap())
     }
@@ -215,7 +215,7 @@ impl Stage {
         call
     }
 
-    /// The trap may spring from now on: it has the last handle, if that is what it is to drop.
+    /// The trap may spring from now on. If its action is to drop the last handle, it gets that.
     pub(super) fn ready(&self) {
         if self.trap.0.action == Action::DropTheLastHandle {
             let handle = self.handle.lock().unwrap().take();
@@ -249,14 +249,14 @@ impl Stage {
         trap.0.release.open();
         trap.0.sprung.pass();
         drop(cradle);
-        // All at once: one may hold the lane until it is looked at.
+        // All at once: one of them may block the lane until it is polled.
         let kept = mem::take(&mut *trap.0.kept.lock().unwrap());
         pollster::block_on(try_join_all(kept)).unwrap();
         assert_eq!(mem::take(&mut *trap.0.failures.lock().unwrap()), [""; 0]);
 
         let panics = |here: bool| here && action == Action::Panic;
         let mut stats = None;
-        // If it was not the trap that had the last one in the end.
+        // If the trap has not done that.
         trap.drop_the_last_handle();
         if let Some(lane) = handle.into_inner().unwrap() {
             if place.is(Is::Ended) || action.ends() {
@@ -265,7 +265,7 @@ impl Stage {
                 assert!(matches!(lane.try_call(|_: &mut Object| ()), Err(TryCallError::Closed(_))));
             } else {
                 assert!(!lane.is_closed());
-                // Behind everything that was begun.
+                // This call is behind everything else.
                 let _ = lane.call(|_| ()).wait();
                 if lane.is_poisoned() {
                     assert!(place.is(Is::Poisoned) || panics(place.is(Is::Call)), "nothing has poisoned it");

@@ -1,4 +1,4 @@
-//! Whether what has happened may have happened. Each rule judges only what is known for certain.
+//! Rules that a history must keep. Each judges only what is known for certain.
 
 use super::{Book, Kind, Notes, Outcome, Record, Span, Stamp};
 use crate::program::Body;
@@ -6,7 +6,7 @@ use serial_executor::OnPanic;
 use std::fmt::Debug;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// What a rule has against it.
+/// Why a rule is broken.
 type Verdict = Result<(), String>;
 
 fn demand(holds: bool, why: &str, who: &dyn Debug) -> Verdict {
@@ -38,7 +38,7 @@ impl Book {
         adds_up(&notes)
     }
 
-    /// An outcome has its reason.
+    /// Each outcome has a reason.
     fn resolves_legally(&self, record: &Record, notes: &Notes) -> Verdict {
         let Some((span, outcome)) = record.outcome else { return Ok(()) };
         let is_ending = |ending: &&Span| ending.start < span.end;
@@ -77,7 +77,7 @@ impl Book {
         if record.starts.is_empty() {
             return Ok(());
         }
-        // One that has not started may be on its way from the queue.
+        // A call that has not started may have left the queue already.
         let is_queued = |other: &&Record| {
             other.submit.is_before(tried) && other.starts.first().is_some_and(|start| *start > tried.end)
         };
@@ -94,7 +94,7 @@ impl Book {
         demand(before <= self.capacity, "admitted too early", record)
     }
 
-    /// After a panic nothing runs until somebody vouches for the object or a new one is made.
+    /// After a panic nothing runs until the poison is cleared or there is a new object.
     fn runs_on_sound_objects(&self, notes: &Notes) -> Verdict {
         let mut runs: Vec<_> =
             notes.records.iter().filter_map(|record| Some((record.run()?, record))).collect();
@@ -120,7 +120,7 @@ impl Book {
     }
 }
 
-/// `Ok` if and only if it ran, once, to its end.
+/// `Ok` if and only if the closure ran once, to its end.
 fn resolves_once(record: &Record) -> Verdict {
     let ran = record.starts.len();
     demand(ran <= 1, "it ran twice", record)?;
@@ -152,7 +152,8 @@ fn resolves_once(record: &Record) -> Verdict {
     }
 }
 
-/// Not after it was dropped or after an abort, and if nothing stands against it, it does.
+/// A closure does not run after its future was dropped, nor after an abort. If nothing of the kind
+/// has happened, it does run.
 fn runs_in_time(record: &Record, notes: &Notes) -> Verdict {
     let Some(&start) = record.starts.first() else {
         let is_refused = notes.endings.iter().any(|ending| ending.start < record.submit.end);
@@ -167,8 +168,8 @@ fn runs_in_time(record: &Record, notes: &Notes) -> Verdict {
         }
         return Ok(());
     };
-    // The lane may have taken it already, and not have begun with it. But not while it was busy
-    // with the one before.
+    // The lane may have taken it from the queue and not have started it. But not while the call
+    // before it ran.
     let was_queued_at = |moment: Stamp| {
         let runs = notes.records.iter().filter_map(Record::run);
         runs.filter(|run| run.end < start).any(|run| moment < run.end)
@@ -181,8 +182,8 @@ fn runs_in_time(record: &Record, notes: &Notes) -> Verdict {
     demand(!is_closed || record.is_in_session(), "it was accepted after the end", record)
 }
 
-/// Every item once, in order (which `took` has seen), never too many on their way, and none is
-/// missing from a stream that says that it is complete.
+/// Every item comes once, in order (`took` has checked that), never too many are on their way, and
+/// none is missing from a stream that ended as complete.
 fn streams_in_order(record: &Record, notes: &Notes) -> Verdict {
     let Kind::Stream { bound, items } = record.kind else { return Ok(()) };
     let (emitted, taken) = (&record.emitted, &record.taken);
@@ -201,8 +202,8 @@ fn streams_in_order(record: &Record, notes: &Notes) -> Verdict {
     Ok(())
 }
 
-/// While a session is open no call runs but its own; it comes after what was called before it and
-/// before what was called after it.
+/// While a session is open only its own calls run. It comes after the calls that were made before
+/// it, and before those that were made after it.
 fn sessions_are_alone(record: &Record, notes: &Notes) -> Verdict {
     let (Some((asked, Outcome::Done)), Some(closed)) = (record.outcome, record.closed) else { return Ok(()) };
     let open = Span { start: asked.end, end: closed.start };
@@ -219,7 +220,7 @@ fn sessions_are_alone(record: &Record, notes: &Notes) -> Verdict {
     Ok(())
 }
 
-/// In the order in which the calls were made.
+/// Calls run in the order in which they were made.
 fn runs_in_order(notes: &Notes) -> Verdict {
     let ran: Vec<_> = notes.records.iter().filter(|record| !record.starts.is_empty()).collect();
     for first in &ran {
@@ -236,10 +237,11 @@ fn runs_in_order(notes: &Notes) -> Verdict {
     Ok(())
 }
 
-/// Never another call than the one that was meant, and once.
+/// An interrupt hits the call that it was meant for, once.
 fn interrupts_hit(notes: &Notes) -> Verdict {
     for (n, fire) in notes.fires.iter().enumerate() {
-        // Before a closure begins and after its end, until the lane is done with it, none is seen.
+        // The history knows of no running call before the closure begins, and between its end and
+        // the end of the call.
         let seen = [fire.before, fire.after];
         let is_next = fire.before != 0 && fire.after != 0 && fire.before != fire.after;
         demand(!is_next, "the lane went on to the next call", fire)?;
@@ -251,7 +253,7 @@ fn interrupts_hit(notes: &Notes) -> Verdict {
     Ok(())
 }
 
-/// In order, and if there is one reader only, without a gap, whichever of its reads were dropped.
+/// Reads come in order. If there is only one reader, there is no gap, even if reads were dropped.
 fn reads_all(notes: &Notes) -> Verdict {
     for read in &notes.read {
         demand(read.is_sorted(), "read in the wrong order", read)?;
@@ -261,7 +263,7 @@ fn reads_all(notes: &Notes) -> Verdict {
     Ok(())
 }
 
-/// Each closure is counted, once, as what has become of it.
+/// The counts of the lane count each closure once, by its fate.
 fn adds_up(notes: &Notes) -> Verdict {
     let Some(stats) = notes.stats else { return Ok(()) };
     let count =
@@ -276,7 +278,7 @@ fn adds_up(notes: &Notes) -> Verdict {
             || (record.saw(Outcome::Closed) && record.end.is_none())
     });
     let all = (&stats, &notes.records);
-    // The operations of readers are calls, too.
+    // The operations of readers count as calls.
     if notes.readers == 0 {
         let completed = ended(Body::Ends) + opened..=ended(Body::Ends) + sessions;
         demand(stats.submitted == notes.records.len() as u64, "submitted", &all)?;

@@ -1,4 +1,4 @@
-//! What the lane does by itself: it takes the jobs, one after another, runs them, and ends.
+//! What the lane does by itself: it takes the jobs one after another, runs them, and ends.
 
 use super::{Future, Health, Job, Kind, Model, Phase, Running, Session, Side, Stop};
 use crate::program::{Body, Id};
@@ -7,7 +7,7 @@ use serial_executor::OnPanic;
 use std::collections::VecDeque;
 
 impl Model {
-    /// Works until a closure is held up.
+    /// Works until a closure waits.
     pub(super) fn advance(&mut self) {
         while self.running.is_none() && self.phase != Phase::Ended {
             let next = match &mut self.session {
@@ -62,7 +62,7 @@ impl Model {
         }
     }
 
-    /// If it is a stream that runs, and is not at a gate, it emits what there is room for.
+    /// If a stream runs, and is not at a gate, it emits as many items as there is room for.
     pub(super) fn emit(&mut self) {
         let Some(Running { job, stop: Stop::Emit(mut item), fired }) = self.running else { return };
         let Kind::Stream { bound, items } = job.kind else { unreachable!() };
@@ -130,12 +130,13 @@ impl Model {
                 let lacks = stream.is_item_missing.then_some(Saw::Closed);
                 (stream.is_over, stream.last) = (true, error.or(lacks));
             }
-            // On the lane, but for what is refused or discarded, which leaves nothing to drop.
+            // The lane drops it. A call that was refused or discarded has no result.
             _ => _ = self.drop_result(result, Side::Lane),
         }
     }
 
-    /// Interrupts the call with this number, or any, if it runs. Once.
+    /// Interrupts the running call, if it has this number or none is given. At most once for each
+    /// call.
     pub(super) fn fire(&mut self, only: Option<Id>) -> bool {
         let (Some(interrupter), Some(running)) = (self.interrupter, &mut self.running) else { return false };
         if running.fired || only.is_some_and(|id| id != running.job.id) {
@@ -178,7 +179,7 @@ impl Model {
         Saw::Nothing
     }
 
-    /// The object goes to the first who still asks for it.
+    /// The object goes to the first `into_inner` whose future is still there.
     fn end(&mut self) {
         self.phase = Phase::Ended;
         self.drop_interrupter();
