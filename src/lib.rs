@@ -1,13 +1,16 @@
-//! Put a blocking, not-thread-safe object on a thread of its own and await calls to it from any async runtime.
+//! Put a blocking, not-thread-safe object on a thread of its own and await calls to it from any
+//! async runtime.
 //!
-//! You have a blocking client: a TCP connection, an SQLite handle, a serial port, an FFI library. Two threads must not
-//! use it at once, and perhaps not even in turn. Your program is async. If you push the client's calls to a thread pool,
-//! each call may land on another thread, and two may run at once. A lock around the calls keeps neither their order nor
-//! their thread, and every caller that waits for the lock holds a thread of the pool.
+//! You have a blocking client: a TCP connection, an SQLite handle, a serial port, an FFI library.
+//! Two threads must not use it at once, and perhaps not even in turn. Your program is async. If you
+//! push the client's calls to a thread pool, each call may land on another thread, and two may run
+//! at once. A lock around the calls keeps neither their order nor their thread, and every caller
+//! that waits for the lock holds a thread of the pool.
 //!
-//! [`SerialExecutor<T>`] gives the object a *lane*: one thread that owns it, and a queue in front of that thread. A *call*
-//! is a closure `FnOnce(&mut T) -> R`. It comes back as a plain future, which works under smol, async-std, tokio, futures,
-//! pollster or any other runtime, and needs none of them.
+//! [`SerialExecutor<T>`] gives the object a *lane*: one thread that owns it, and a queue in front
+//! of that thread. A *call* is a closure `FnOnce(&mut T) -> R`. It comes back as a plain future,
+//! which works under smol, async-std, tokio, futures, pollster or any other runtime, and needs none
+//! of them.
 //!
 //! ```
 //! use serial_executor::SerialExecutor;
@@ -58,36 +61,43 @@
 //!
 //! For searchers: elsewhere this is a strand, an actor, an apartment, or a serial queue.
 //!
-//! The chapter [`guide`] answers questions of the form "how do I ...?". [`performance`] has figures, and [`testing`] says how
-//! each promise is proved.
+//! The chapter [`guide`] answers questions of the form "how do I ...?". [`performance`] has
+//! figures, and [`testing`] says how each promise is proved.
 //!
 //! # What is guaranteed
 //!
-//! - **One thread.** The object is called and dropped on one operating system thread. If you hand over a factory
-//!   ([`new_with`], [`try_new_with`]), the object is made on that thread as well, so it need not be `Send`. Only
-//!   [`into_inner`] moves it to another thread.
+//! - **One thread.** The object is called and dropped on one operating system thread. If you hand
+//!   over a factory ([`new_with`], [`try_new_with`]), the object is made on that thread as well, so
+//!   it need not be `Send`. Only [`into_inner`] moves it to another thread.
 //! - **One at a time.** Closures never overlap. Each has `&mut T`.
-//! - **In the order of the calls.** The place of a call is fixed when [`call`] returns, not when its future is first
-//!   polled.
-//! - **Every call resolves, exactly once,** as soon as the calls before it and the call itself have run. It gives `Ok` if
-//!   and only if the closure ran once, to its end. No panic, close, abort or drop leaves a future pending for ever.
-//! - **Dropping a call is safe.** If the call is queued, its closure never runs, and is dropped at once, even behind a
-//!   call that hangs. If the call is running, it runs to its end, so that no protocol is cut in the middle.
-//! - **Nothing blocks the async side.** Only functions named `wait` or `wait_timeout` block. [`emit`](Emitter::emit)
-//!   blocks the lane. Dropping the last handle does not block, even inside the lane.
-//! - **A panic stays in its call.** The caller gets the payload, and the lane goes on. The object counts as *poisoned*: later
-//!   calls do not touch it, until you [vouch for it](SerialExecutor::clear_poison) or [replace it](SerialExecutor::replace).
-//!   A panic in a destructor or a waker has no caller to receive it. The panic hook reports it and the crate discards it;
-//!   neither the lane nor the dropping thread unwinds. (If the object's own destructor panics, [`Ended`] reports it.)
-//! - **Ending is awaitable.** When [`close`] or [`abort`] resolves, the object is gone. When [`wait`](Ended::wait) returns,
-//!   the thread is gone.
-//! - **Waiting on yourself is an error.** A `wait` on the lane's own thread gives [`WaitError::WouldDeadlock`].
-//! - **Any runtime, or none.** There is no reactor, no timer and no global runtime. You can make a call under one runtime
-//!   and await it under another.
-//! - **Bounded when you ask.** With a [capacity](Builder::capacity), [`try_call`] refuses and [`post`] waits. A [`stream`]
-//!   is never further ahead of its consumer than its bound.
-//! - **An interrupt hits the call it was meant for.** The function set with [`on_interrupt`] is called at most once for each
-//!   call, only while that call is running, and never for the next one.
+//! - **In the order of the calls.** The place of a call is fixed when [`call`] returns, not when
+//!   its future is first polled.
+//! - **Every call resolves, exactly once,** as soon as the calls before it and the call itself have
+//!   run. It gives `Ok` if and only if the closure ran once, to its end. No panic, close, abort or
+//!   drop leaves a future pending for ever.
+//! - **Dropping a call is safe.** If the call is queued, its closure never runs, and is dropped at
+//!   once, even behind a call that hangs. If the call is running, it runs to its end, so that no
+//!   protocol is cut in the middle.
+//! - **Nothing blocks the async side.** Only functions named `wait` or `wait_timeout` block.
+//!   [`emit`](Emitter::emit) blocks the lane. Dropping the last handle does not block, even inside
+//!   the lane.
+//! - **A panic stays in its call.** The caller gets the payload, and the lane goes on. The object
+//!   counts as *poisoned*: later calls do not touch it, until you [vouch for
+//!   it](SerialExecutor::clear_poison) or [replace it](SerialExecutor::replace). A panic in a
+//!   destructor or a waker has no caller to receive it. The panic hook reports it and the crate
+//!   discards it; neither the lane nor the dropping thread unwinds. (If the object's own destructor
+//!   panics, [`Ended`] reports it.)
+//! - **Ending is awaitable.** When [`close`] or [`abort`] resolves, the object is gone. When
+//!   [`wait`](Ended::wait) returns, the thread is gone.
+//! - **Waiting on yourself is an error.** A `wait` on the lane's own thread gives
+//!   [`WaitError::WouldDeadlock`].
+//! - **Any runtime, or none.** There is no reactor, no timer and no global runtime. You can make a
+//!   call under one runtime and await it under another.
+//! - **Bounded when you ask.** With a [capacity](Builder::capacity), [`try_call`] refuses and
+//!   [`post`] waits. A [`stream`] is never further ahead of its consumer than its bound.
+//! - **An interrupt hits the call it was meant for.** The function set with [`on_interrupt`] is
+//!   called at most once for each call, only while that call is running, and never for the next
+//!   one.
 //!
 //! # What you can do with it
 //!
@@ -105,43 +115,48 @@
 //! # What it costs
 //!
 //! A lane is a thread: some tens of KiB of memory that is really used, and address space for a
-//! [stack](Builder::stack_size). An idle lane uses no CPU. A call costs one allocation and two hand-overs between threads.
-//! If the caller sleeps meanwhile, waking it costs more than everything in this crate. So an idle lane spins briefly before
-//! it sleeps, and stops spinning where that does not pay ([`Builder::spin`]).
+//! [stack](Builder::stack_size). An idle lane uses no CPU. A call costs one allocation and two
+//! hand-overs between threads. If the caller sleeps meanwhile, waking it costs more than everything
+//! in this crate. So an idle lane spins briefly before it sleeps, and stops spinning where that
+//! does not pay ([`Builder::spin`]).
 //!
-//! The object, the captures of a closure and its result move by value over the lane's stack, several times in a build
-//! without optimisation. Put what is larger than some tens of KiB into a `Box`, or ask for a larger stack. A stack that
-//! overflows ends the process.
+//! The object, the captures of a closure and its result move by value over the lane's stack,
+//! several times in a build without optimisation. Put what is larger than some tens of KiB into a
+//! `Box`, or ask for a larger stack. A stack that overflows ends the process.
 //!
 //! Use something else when
 //!
-//! - the object is `Send + Sync`, or cheap to make for each call: a pool (`blocking::unblock`, `spawn_blocking`) runs its
-//!   calls in parallel;
+//! - the object is `Send + Sync`, or cheap to make for each call: a pool (`blocking::unblock`,
+//!   `spawn_blocking`) runs its calls in parallel;
 //! - the work is CPU-bound and can be split: rayon;
 //! - a good async client for the same thing exists;
-//! - there are tens of thousands of objects that are rarely used: a thread for each is too much. One lane can own a whole
-//!   map of objects.
+//! - there are tens of thousands of objects that are rarely used: a thread for each is too much.
+//!   One lane can own a whole map of objects.
 //!
 //! # How it works
 //!
-//! [`call`] puts the closure, its result and the waker into one allocation, and appends that to the lane's *inbox*. When the
-//! lane has run its list of calls, it exchanges the empty list for the inbox. A call that has not started stays in one of
-//! the two lists, where a cancel or an abort can take it out. The thread that takes a call out of its list owns it; that is
-//! all there is to exactly-once. The lane stores the result in the allocation, releases the lock, and wakes the waker. A lane
-//! without calls spins, then parks.
+//! [`call`] puts the closure, its result and the waker into one allocation, and appends that to the
+//! lane's *inbox*. When the lane has run its list of calls, it exchanges the empty list for the
+//! inbox. A call that has not started stays in one of the two lists, where a cancel or an abort can
+//! take it out. The thread that takes a call out of its list owns it; that is all there is to
+//! exactly-once. The lane stores the result in the allocation, releases the lock, and wakes the
+//! waker. A lane without calls spins, then parks.
 //!
-//! A [`Session`] has a list of its own, from which alone the lane takes while the session is open. An atomic word holds the
-//! number of the running call; the thread whose compare-exchange claims that word may interrupt the call. Spawned futures
-//! live on the lane's stack. Spawning and waking them queues events, which the lane takes in turn with the calls.
+//! A [`Session`] has a list of its own, from which alone the lane takes while the session is open.
+//! An atomic word holds the number of the running call; the thread whose compare-exchange claims
+//! that word may interrupt the call. Spawned futures live on the lane's stack. Spawning and waking
+//! them queues events, which the lane takes in turn with the calls.
 //!
-//! The crate is safe Rust with small mutexes. It runs no foreign code (closure, waker, destructor, factory, interrupter)
-//! while it holds one. So whatever your code does there, it may call back into the lane.
+//! The crate is safe Rust with small mutexes. It runs no foreign code (closure, waker, destructor,
+//! factory, interrupter) while it holds one. So whatever your code does there, it may call back
+//! into the lane.
 //!
 //! # What happens before what
 //!
-//! What the caller did before [`call`] is visible to the closure. What a closure did is visible to every later closure, and
-//! to the code that gets its result from the future or from `wait`. When [`Ended`] resolves, everything that the lane did is
-//! visible, including the object's destructor. You need no atomics of your own.
+//! What the caller did before [`call`] is visible to the closure. What a closure did is visible to
+//! every later closure, and to the code that gets its result from the future or from `wait`. When
+//! [`Ended`] resolves, everything that the lane did is visible, including the object's destructor.
+//! You need no atomics of your own.
 //!
 //! [`abort`]: SerialExecutor::abort
 //! [`call`]: SerialExecutor::call
@@ -157,7 +172,8 @@
 // What a user or the operating system can make fail is not unwrapped.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
-// The layers, lowest first: a module imports only modules above it. `tests/it/tidy.rs` holds it to that.
+// The layers, lowest first: a module imports only modules above it. `tests/it/tidy.rs` holds it to
+// that.
 mod sync;
 mod take_once;
 mod memory;

@@ -2,8 +2,8 @@
 
 /// The capacity to which a collection should shrink, if it should.
 ///
-/// It keeps room for `keep` elements or for twice those that it has, and shrinks when four times that is allocated. So what
-/// giving back costs is a fraction of what the burst cost.
+/// It keeps room for `keep` elements or for twice those that it has, and shrinks when four times
+/// that is allocated. So what giving back costs is a fraction of what the burst cost.
 pub(crate) fn shrink_to(len: usize, capacity: usize, keep: usize) -> Option<usize> {
     let enough = keep.max(2 * len);
     (capacity > 4 * enough).then_some(enough)

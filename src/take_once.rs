@@ -4,7 +4,8 @@ use crate::sync::Mutex;
 
 /// A shared value that one of its owners can take, once.
 ///
-/// No two threads ever contend for the mutex. It is there because safe code needs one to move a value out of shared memory.
+/// No two threads ever contend for the mutex. It is there because safe code needs one to move a
+/// value out of shared memory.
 pub(crate) struct TakeOnce<V>(Mutex<Option<V>>);
 
 impl<V> TakeOnce<V> {

@@ -13,8 +13,9 @@ pub(crate) fn wake(waker: Option<Waker>) {
 
 /// Polls a state behind a lock, and registers the waker of `cx` if the value is not there yet.
 ///
-/// `poll` returns the outcome, or else the place in the state for the waker. It is called a second time after the waker was
-/// cloned, because the value may arrive while the lock is free. Only the newest waker stays registered.
+/// `poll` returns the outcome, or else the place in the state for the waker. It is called a second
+/// time after the waker was cloned, because the value may arrive while the lock is free. Only the
+/// newest waker stays registered.
 pub(crate) fn poll_or_register<S, V>(
     state: &Mutex<S>,
     cx: &mut Context<'_>,

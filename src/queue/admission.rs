@@ -9,15 +9,16 @@ const KEPT: usize = 16;
 
 /// The bookkeeping of a bounded queue: its jobs, and the posts that are queued beyond the capacity.
 ///
-/// A post is queued even if it finds `limit` jobs before it, because its place is fixed when it is made; only its future
-/// waits. The post is admitted when at most `limit - 1` live jobs stand before it. To count those for every waiting post,
-/// each time a job leaves, would cost a walk over all of them. So each post holds only its distance from the waiting post
-/// before it: how many jobs must leave *after* that one is admitted. A job that starts stands before all posts and shortens the
-/// first distance; a job that is cancelled shortens the distance of the first waiting post behind it. Either costs one
-/// subtraction.
+/// A post is queued even if it finds `limit` jobs before it, because its place is fixed when it is
+/// made; only its future waits. The post is admitted when at most `limit - 1` live jobs stand
+/// before it. To count those for every waiting post, each time a job leaves, would cost a walk over
+/// all of them. So each post holds only its distance from the waiting post before it: how many jobs
+/// must leave *after* that one is admitted. A job that starts stands before all posts and shortens
+/// the first distance; a job that is cancelled shortens the distance of the first waiting post
+/// behind it. Either costs one subtraction.
 ///
-/// Distances stay above zero: a waiting post is itself a live job in front of the next one, and it cannot be cancelled. So a
-/// job that leaves admits one post at most.
+/// Distances stay above zero: a waiting post is itself a live job in front of the next one, and it
+/// cannot be cancelled. So a job that leaves admits one post at most.
 pub(super) struct Admission {
     /// At least 1.
     limit: usize,
@@ -75,7 +76,8 @@ impl Admission {
         Some(&mut self.waiting[at].waker)
     }
 
-    /// The job with this number has been started or cancelled. Returns the waker of the post that this admits.
+    /// The job with this number has been started or cancelled. Returns the waker of the post that
+    /// this admits.
     #[must_use = "a post that is admitted and not woken waits for ever"]
     pub(super) fn on_removed(&mut self, sequence: u64) -> Option<Waker> {
         self.queued -= 1;
@@ -123,7 +125,8 @@ mod tests {
         live.iter().filter(|&&job| job < post).count() < limit
     }
 
-    /// All programs of a fixed length over {call, post, start the first, cancel a call}, against the definition.
+    /// All programs of a fixed length over {call, post, start the first, cancel a call}, against
+    /// the definition.
     #[test]
     fn a_post_is_admitted_exactly_when_fewer_than_the_limit_stand_before_it() {
         const STEPS: u32 = 8;

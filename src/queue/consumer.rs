@@ -32,7 +32,8 @@ impl<J: ?Sized> Consumer<J> {
         Self { spin, is_event_next: false, retired: Vec::new() }
     }
 
-    /// Takes a job that has run. Nothing foreign is left in it, and the lane has the only reference.
+    /// Takes a job that has run. Nothing foreign is left in it, and the lane has the only
+    /// reference.
     pub(crate) fn retire(&mut self, job: Arc<J>) {
         if self.retired.len() < RETIRED_JOBS && size_of_val(&*job) <= RETIRED_BYTES {
             self.retired.push(job);
@@ -56,10 +57,11 @@ enum Refill {
 }
 
 impl<J: ?Sized> Queue<J> {
-    /// The next job or event, or `None` when the lane is to end. Waits for one or the other. Jobs and events take turns.
+    /// The next job or event, or `None` when the lane is to end. Waits for one or the other. Jobs
+    /// and events take turns.
     ///
-    /// `start` is called with a job before the lock is released: a thread that does not find the job in the queue finds it
-    /// started.
+    /// `start` is called with a job before the lock is released: a thread that does not find the
+    /// job in the queue finds it started.
     pub(crate) fn next(&self, consumer: &mut Consumer<J>, start: impl Fn(u64, &J)) -> Option<Next<J>> {
         loop {
             if mem::take(&mut consumer.is_event_next) && self.has_events.load(Ordering::Relaxed) {
@@ -170,7 +172,8 @@ mod tests {
         Consumer::new(LaneSpin::new(false))
     }
 
-    /// The lane has found the session without calls. Before it gets to the inbox, the session makes a last call and ends.
+    /// The lane has found the session without calls. Before it gets to the inbox, the session makes
+    /// a last call and ends.
     #[test]
     fn a_last_call_that_comes_as_the_lane_turns_to_the_inbox_runs_before_the_session_ends() {
         let queue = Queue::<u64>::new(None);
@@ -189,7 +192,8 @@ mod tests {
         assert_eq!(queue.pop(&start).as_deref(), Some(&1));
     }
 
-    /// Wherever a call is, it counts as pending, its caller finds it, and an abort takes it out in the order of the places.
+    /// Wherever a call is, it counts as pending, its caller finds it, and an abort takes it out in
+    /// the order of the places.
     #[test]
     fn no_call_is_out_of_reach_while_there_is_a_session() {
         let start = |_: u64, _: &u64| ();
@@ -232,7 +236,8 @@ mod tests {
         }
     }
 
-    /// The lane has taken the request for a session. Before the lane begins the session, a handle aborts.
+    /// The lane has taken the request for a session. Before the lane begins the session, a handle
+    /// aborts.
     #[test]
     fn no_session_opens_after_an_abort() {
         let queue = Queue::<u64>::new(None);

@@ -6,14 +6,15 @@ use std::collections::VecDeque;
 
 /// For how many jobs a list keeps memory while the lane sleeps.
 pub(super) const KEPT_ASLEEP: usize = 64;
-/// For how many jobs a list keeps memory while the lane works, when giving it back and getting it again would cost more.
+/// For how many jobs a list keeps memory while the lane works, when giving it back and getting it
+/// again would cost more.
 const KEPT_AWAKE: usize = 1024;
 
 /// Jobs by rising sequence number.
 ///
-/// Taking a job out of the middle costs one binary search and leaves a hole (`None`). Holes are squeezed out when they
-/// outnumber the jobs, and an empty list has none. So the memory of a list is in proportion to the jobs in it, whatever has
-/// passed through.
+/// Taking a job out of the middle costs one binary search and leaves a hole (`None`). Holes are
+/// squeezed out when they outnumber the jobs, and an empty list has none. So the memory of a list
+/// is in proportion to the jobs in it, whatever has passed through.
 pub(super) struct List<J: ?Sized> {
     entries: VecDeque<Entry<J>>,
     /// How many entries are not holes.
@@ -57,7 +58,8 @@ impl<J: ?Sized> List<J> {
             if let Some(job) = job {
                 self.live -= 1;
                 if self.live == 0 {
-                    // Only holes are left. The list may become the inbox, and get later jobs behind them.
+                    // Only holes are left. The list may become the inbox, and get later jobs behind
+                    // them.
                     self.entries.clear();
                 }
                 self.give_back(KEPT_AWAKE);

@@ -1,11 +1,12 @@
 //! [`Queue`]: the jobs in front of the lane, in the order of the calls.
 //!
-//! Callers push to the *inbox*. The lane takes from the *ready* list and, when that is empty, swaps the two, so that callers
-//! and lane rarely meet at a lock. Every job that has not started stays in a list, where a cancel or an abort finds it, even
-//! while the lane is stuck in a call.
+//! Callers push to the *inbox*. The lane takes from the *ready* list and, when that is empty, swaps
+//! the two, so that callers and lane rarely meet at a lock. Every job that has not started stays in
+//! a list, where a cancel or an abort finds it, even while the lane is stuck in a call.
 //!
-//! A job is in one list until one thread takes it out: the lane (`next`), its caller (`remove`) or an ending (`abort`). The
-//! thread that takes a job out decides what becomes of it. That is the whole of exactly-once.
+//! A job is in one list until one thread takes it out: the lane (`next`), its caller (`remove`) or
+//! an ending (`abort`). The thread that takes a job out decides what becomes of it. That is the
+//! whole of exactly-once.
 //!
 //! | phase     | set by  | `push`  | `push_in_session`             | `next`, when all lists are empty |
 //! |-----------|---------|---------|-------------------------------|----------------------------------|
@@ -13,19 +14,20 @@
 //! | `Closed`  | `close` | refuses | accepts, if a session is open | ends the lane                    |
 //! | `Aborted` | `abort` | refuses | refuses                       | ends the lane                    |
 //!
-//! The files: [`state`] has what is behind the two locks; [`producer`] is the callers' side and [`consumer`] the lane's; the
-//! others add what only some lanes use: a capacity ([`admission`], [`posts`]), sessions ([`sessions`]), spawned futures
-//! ([`tasks`]).
+//! The files: [`state`] has what is behind the two locks; [`producer`] is the callers' side and
+//! [`consumer`] the lane's; the others add what only some lanes use: a capacity ([`admission`],
+//! [`posts`]), sessions ([`sessions`]), spawned futures ([`tasks`]).
 //!
-//! Lock order: `ready`, then `inbox`. No foreign code runs under either lock: a method hands a job or a waker to its caller,
-//! which runs, drops or wakes it after the locks are free.
+//! Lock order: `ready`, then `inbox`. No foreign code runs under either lock: a method hands a job
+//! or a waker to its caller, which runs, drops or wakes it after the locks are free.
 //!
 //! # No wake-up is lost
 //!
-//! The lane decides to sleep while it holds the inbox: it has seen that there is no work, and leaves its thread in `parked`. A
-//! push comes before that, and the lane sees the job; or it comes after, finds the thread, and unparks it when the lock is
-//! free. If the unpark comes before the park, the park returns at once. If the lane wakes for any other reason, it checks the
-//! inbox again.
+//! The lane decides to sleep while it holds the inbox: it has seen that there is no work, and
+//! leaves its thread in `parked`. A push comes before that, and the lane sees the job; or it comes
+//! after, finds the thread, and unparks it when the lock is free. If the unpark comes before the
+//! park, the park returns at once. If the lane wakes for any other reason, it checks the inbox
+//! again.
 
 mod spin;
 mod list;

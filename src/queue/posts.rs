@@ -1,4 +1,5 @@
-//! Posts: queueing them, and telling their futures that they are admitted. [`super::admission`] decides when that is.
+//! Posts: queueing them, and telling their futures that they are admitted. [`super::admission`]
+//! decides when that is.
 
 use super::state::{Inbox, Phase, Place, Queue};
 use crate::error::CallError;
@@ -8,7 +9,8 @@ use crate::waker::poll_or_register;
 use std::task::{Context, Poll, Waker};
 
 impl<J: ?Sized> Queue<J> {
-    /// Queues a post, whatever the capacity. [`poll_admission`](Self::poll_admission) tells when the post is within it.
+    /// Queues a post, whatever the capacity. [`poll_admission`](Self::poll_admission) tells when
+    /// the post is within it.
     pub(crate) fn push_post(&self, job: Arc<J>, poisoned: bool) -> Result<Place, (Arc<J>, CallError)> {
         let mut inbox = self.inbox.lock();
         if inbox.phase != Phase::Open {
@@ -24,7 +26,8 @@ impl<J: ?Sized> Queue<J> {
         Ok(self.enqueue(inbox, job))
     }
 
-    /// Whether a post is within the capacity or discarded. Registers the waker of `cx` if it is neither.
+    /// Whether a post is within the capacity or discarded. Registers the waker of `cx` if it is
+    /// neither.
     pub(crate) fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         poll_or_register(&self.inbox, cx, |inbox| {
             if inbox.discarded_from <= sequence {

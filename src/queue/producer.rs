@@ -59,10 +59,12 @@ impl<J: ?Sized> Queue<J> {
         Place { sequence, lane_awake }
     }
 
-    /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any more.
+    /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any
+    /// more.
     pub(crate) fn remove(&self, sequence: u64) -> Option<Arc<J>> {
         let mut ready = self.ready.lock();
-        // A job moves from one list to another only under the lock of `ready`, so none is overlooked.
+        // A job moves from one list to another only under the lock of `ready`, so none is
+        // overlooked.
         let found = ready.list.remove(sequence);
         if found.is_some() && !self.bounded {
             ready.cancelled += 1;
@@ -88,7 +90,8 @@ impl<J: ?Sized> Queue<J> {
         Some(job)
     }
 
-    /// Refuses new jobs. The lane ends when it has run those that are queued, and after an open session.
+    /// Refuses new jobs. The lane ends when it has run those that are queued, and after an open
+    /// session.
     pub(crate) fn close(&self) {
         let mut inbox = self.inbox.lock();
         if inbox.phase == Phase::Open {
@@ -97,8 +100,8 @@ impl<J: ?Sized> Queue<J> {
         self.notify(inbox);
     }
 
-    /// Refuses new jobs, ends a session, and takes out what is queued, in order. Then calls `taken`, and after that `discard`
-    /// with each job, which resolves it.
+    /// Refuses new jobs, ends a session, and takes out what is queued, in order. Then calls
+    /// `taken`, and after that `discard` with each job, which resolves it.
     pub(crate) fn abort(&self, taken: impl FnOnce(), discard: impl Fn(Arc<J>)) {
         let mut ready = self.ready.lock();
         let mut inbox = self.inbox.lock();

@@ -1,7 +1,8 @@
 //! Sessions: while there is one, the lane takes its calls and no others.
 //!
-//! A session begins when the lane reaches its place, and ends when its handle has gone and its calls have run, or with an abort.
-//! What was ready when it began waits in the session; what is pushed meanwhile waits in the inbox.
+//! A session begins when the lane reaches its place, and ends when its handle has gone and its
+//! calls have run, or with an abort. What was ready when it began waits in the session; what is
+//! pushed meanwhile waits in the inbox.
 
 use super::list::List;
 use super::state::{Phase, Place, Queue, Session};
@@ -35,7 +36,8 @@ impl<J: ?Sized> Queue<J> {
         Ok(())
     }
 
-    /// The session makes no more calls. When those that it has made have run, the lane takes the others again.
+    /// The session makes no more calls. When those that it has made have run, the lane takes the
+    /// others again.
     pub(crate) fn close_session(&self) {
         let mut inbox = self.inbox.lock();
         if let Some(session) = &mut inbox.session {

@@ -11,8 +11,8 @@ use std::task::Waker;
 pub(crate) struct Queue<J: ?Sized> {
     pub(super) ready: CachePadded<Mutex<Ready<J>>>,
     pub(super) inbox: CachePadded<Mutex<Inbox<J>>>,
-    /// Set when there is something new for the lane. A hint for a lane that spins, which reads it without a lock; what it
-    /// announces is read under the locks.
+    /// Set when there is something new for the lane. A hint for a lane that spins, which reads it
+    /// without a lock; what it announces is read under the locks.
     pub(super) has_work: AtomicBool,
     /// Whether there are task events. Written under both locks.
     pub(super) has_events: AtomicBool,
@@ -26,15 +26,17 @@ pub(super) struct Ready<J: ?Sized> {
     pub(super) cancelled: u64,
     /// How many jobs an abort took out.
     pub(super) discarded: u64,
-    /// What happened to spawned futures: the lane polls them between the jobs. `None` once the lane polls no more.
+    /// What happened to spawned futures: the lane polls them between the jobs. `None` once the lane
+    /// polls no more.
     pub(super) events: Option<VecDeque<TaskEvent>>,
 }
 
 /// What callers push to.
 pub(super) struct Inbox<J: ?Sized> {
     pub(super) list: List<J>,
-    /// Jobs that have run, and whose memory the next callers free, one each. Memory that returns to the thread that allocated
-    /// it spares the allocator work between threads, which would be most of what a post costs: 120 ns instead of 280.
+    /// Jobs that have run, and whose memory the next callers free, one each. Memory that returns to
+    /// the thread that allocated it spares the allocator work between threads, which would be most
+    /// of what a post costs: 120 ns instead of 280.
     pub(super) retired: Vec<Arc<J>>,
     /// The session that the lane is in.
     pub(super) session: Option<Box<Session<J>>>,
@@ -45,7 +47,8 @@ pub(super) struct Inbox<J: ?Sized> {
     pub(super) next: u64,
     /// How many jobs were not accepted.
     pub(super) refused: u64,
-    /// An abort took out this job and all that were accepted after it. [`u64::MAX`] before the abort.
+    /// An abort took out this job and all that were accepted after it. [`u64::MAX`] before the
+    /// abort.
     pub(super) discarded_from: u64,
     /// `None` without a capacity.
     pub(super) admission: Option<Box<Admission>>,
@@ -81,7 +84,8 @@ pub(crate) enum Phase {
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) sequence: u64,
-    /// Whether the lane was awake when the job was queued. If not, it takes some time to reach the job.
+    /// Whether the lane was awake when the job was queued. If not, it takes some time to reach the
+    /// job.
     pub(crate) lane_awake: bool,
 }
 
@@ -147,7 +151,8 @@ impl<J: ?Sized> Queue<J> {
         self.counts_and(|| ()).0.pending
     }
 
-    /// Announces work to the lane: sets the hint, and wakes the lane if it sleeps. The lock ends here.
+    /// Announces work to the lane: sets the hint, and wakes the lane if it sleeps. The lock ends
+    /// here.
     ///
     /// Returns whether the lane was awake.
     pub(super) fn notify(&self, mut inbox: MutexGuard<'_, Inbox<J>>) -> bool {
@@ -173,7 +178,8 @@ impl<J: ?Sized> Inbox<J> {
         Err(why)
     }
 
-    /// Counts a job that has left the queue: it was started or cancelled. Returns the waker of the post that this admits.
+    /// Counts a job that has left the queue: it was started or cancelled. Returns the waker of the
+    /// post that this admits.
     ///
     /// Calls of a session do not count in the capacity, so `sequence` must not be one of theirs.
     #[must_use = "a post that is admitted and not woken waits for ever"]

@@ -5,8 +5,8 @@ use super::state::{Phase, Queue, TaskEvent};
 use crate::sync::Ordering;
 
 impl<J: ?Sized> Queue<J> {
-    /// Queues an event. A new future is accepted while new jobs are; a future that was `accepted` before, as long as the lane
-    /// works. The event comes back if it is refused.
+    /// Queues an event. A new future is accepted while new jobs are; a future that was `accepted`
+    /// before, as long as the lane works. The event comes back if it is refused.
     pub(crate) fn schedule(&self, event: TaskEvent, accepted: bool) -> Result<(), TaskEvent> {
         let mut ready = self.ready.lock();
         let inbox = self.inbox.lock();

@@ -1,7 +1,9 @@
-//! [`AtomicU64`] for targets without 64-bit atomics, such as armv5te, mips and 32-bit powerpc: a number behind a mutex.
+//! [`AtomicU64`] for targets without 64-bit atomics, such as armv5te, mips and 32-bit powerpc: a
+//! number behind a mutex.
 //!
-//! Its methods are those of [`std::sync::atomic::AtomicU64`] that the crate uses. They ignore the [`Ordering`], because a
-//! mutex gives more than any ordering but `SeqCst` asks for, and the crate never asks for that one.
+//! Its methods are those of [`std::sync::atomic::AtomicU64`] that the crate uses. They ignore the
+//! [`Ordering`], because a mutex gives more than any ordering but `SeqCst` asks for, and the crate
+//! never asks for that one.
 
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering;

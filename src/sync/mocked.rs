@@ -27,8 +27,8 @@ impl<V> Mutex<V> {
 
 /// Threads that park on a token of their own.
 ///
-/// Loom's own `park` loses the token while its thread waits for a lock, and its `unpark` lets a thread that waits for a lock
-/// go on without it.
+/// Loom's own `park` loses the token while its thread waits for a lock, and its `unpark` lets a
+/// thread that waits for a lock go on without it.
 pub(crate) mod thread {
     use loom::sync::{Condvar, Mutex};
     use std::cell::RefCell;

@@ -1,7 +1,8 @@
 //! The synchronisation primitives of the crate. Every other module imports them from here.
 //!
-//! Unit tests that are built with `--cfg loom` get loom's primitives, and the models in `crate::loom` run what rests on them
-//! through every interleaving. [`Arc`] is the standard library's there as well, because loom's cannot hold a `dyn`.
+//! Unit tests that are built with `--cfg loom` get loom's primitives, and the models in
+//! `crate::loom` run what rests on them through every interleaving. [`Arc`] is the standard
+//! library's there as well, because loom's cannot hold a `dyn`.
 
 mod cache_padded;
 #[cfg(any(test, not(target_has_atomic = "64"), no_atomic_64))]

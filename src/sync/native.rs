@@ -5,7 +5,8 @@ pub(crate) use parking_lot::{Mutex, MutexGuard};
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 pub(crate) use std::thread;
 
-/// Whether this code runs under loom, to which each load of an atomic is one more branch to explore.
+/// Whether this code runs under loom, to which each load of an atomic is one more branch to
+/// explore.
 pub(crate) const LOOM: bool = false;
 
 /// A thread-local, as loom's macro of this name declares it.

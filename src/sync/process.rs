@@ -1,5 +1,5 @@
-//! What the process has one of: numbers that are given out, and advice. These are never loom's, because one run of a model must
-//! leave nothing to the next.
+//! What the process has one of: numbers that are given out, and advice. These are never loom's,
+//! because one run of a model must leave nothing to the next.
 
 pub(crate) use std::sync::OnceLock;
 pub(crate) use std::sync::atomic::AtomicUsize;

@@ -1,7 +1,8 @@
 //! The imports of `src` run one way.
 //!
-//! `lib.rs` lists the layers, lowest first, and the `mod.rs` of each folder lists its files in the same way. A module uses only
-//! modules that are listed above it: of another layer by a path from `crate`, of its own folder by a path from `super`.
+//! `lib.rs` lists the layers, lowest first, and the `mod.rs` of each folder lists its files in the
+//! same way. A module uses only modules that are listed above it: of another layer by a path from
+//! `crate`, of its own folder by a path from `super`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,8 +10,8 @@ use std::path::Path;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, UseTree};
 
-/// Every file of `src` by the path of its module (`["queue", "list"]`, and `[]` for `lib.rs`). Models are left out: they are
-/// compiled in tests only.
+/// Every file of `src` by the path of its module (`["queue", "list"]`, and `[]` for `lib.rs`).
+/// Models are left out: they are compiled in tests only.
 fn modules() -> BTreeMap<Vec<String>, syn::File> {
     fn read(dir: &Path, module: &[String], modules: &mut BTreeMap<Vec<String>, syn::File>) {
         for entry in fs::read_dir(dir).unwrap() {

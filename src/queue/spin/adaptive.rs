@@ -5,7 +5,8 @@ pub(super) const MISSES: u16 = 4;
 /// A probe comes after this many times without a try.
 pub(super) const REST: u16 = 128;
 
-/// Whether to try what may not pay. Gives up after [`MISSES`] misses in a row, and tries again after a rest.
+/// Whether to try what may not pay. Gives up after [`MISSES`] misses in a row, and tries again
+/// after a rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Adaptive {
     /// Misses in a row.
@@ -27,7 +28,8 @@ impl Adaptive {
         self.misses = 0;
     }
 
-    /// It did not pay. The probe after a rest has so many `tries` (1 to [`MISSES`]) before the next rest.
+    /// It did not pay. The probe after a rest has so many `tries` (1 to [`MISSES`]) before the next
+    /// rest.
     pub(super) fn miss(&mut self, tries: u16) {
         self.misses += 1;
         if self.misses >= MISSES {

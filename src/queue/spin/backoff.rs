@@ -11,8 +11,8 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// A process in which other threads want the CPU. All lanes learn it from the one that found out.
 pub(super) static YIELD_BACKOFF: YieldBackoff = YieldBackoff::new();
 
-/// Keeps lanes from yielding for a while after a yield has cost a lane its CPU. Each time that it happens again the while is
-/// eight times as long, from [`SHORTEST`] up to [`LONGEST`].
+/// Keeps lanes from yielding for a while after a yield has cost a lane its CPU. Each time that it
+/// happens again the while is eight times as long, from [`SHORTEST`] up to [`LONGEST`].
 ///
 /// Written and read without order: it is only advice.
 pub(super) struct YieldBackoff {

@@ -8,11 +8,13 @@ use std::hint;
 /// How often a caller checks for its result, with a spin hint in between: about two microseconds.
 const CALLER_SPINS: u32 = if LOOM { 1 } else { 200 };
 
-/// Spins for the result of a call that was made while the lane was awake. One for all callers of a lane.
+/// Spins for the result of a call that was made while the lane was awake. One for all callers of a
+/// lane.
 #[derive(Default)]
 pub(crate) struct CallerSpin {
     enabled: bool,
-    /// An [`Adaptive`]. Callers on several threads may overwrite each other's misses: it is only advice.
+    /// An [`Adaptive`]. Callers on several threads may overwrite each other's misses: it is only
+    /// advice.
     adaptive: AtomicU32,
 }
 

@@ -8,16 +8,19 @@ use std::hint;
 use std::mem;
 use std::time::{Duration, Instant};
 
-/// How often a lane checks for work, with a spin hint in between, before it begins to yield: about two microseconds.
+/// How often a lane checks for work, with a spin hint in between, before it begins to yield: about
+/// two microseconds.
 const LANE_SPINS: u32 = if LOOM { 1 } else { 200 };
-/// How long a lane checks for work in all, with a yield in between. It takes as long to wake a caller on another CPU. That
-/// caller then finds the lane awake, and from then on both meet within [`LANE_SPINS`].
+/// How long a lane checks for work in all, with a yield in between. It takes as long to wake a
+/// caller on another CPU. That caller then finds the lane awake, and from then on both meet within
+/// [`LANE_SPINS`].
 const LIMIT: Duration = Duration::from_micros(100);
 /// Spinning pays if work comes within this time.
 const QUICK: Duration = Duration::from_micros(10);
 /// A yield that takes longer has let another thread run.
 const SWITCH: Duration = Duration::from_micros(1);
-/// A yield that takes longer has given the CPU to a thread that does not wait for this lane, and may have cost milliseconds.
+/// A yield that takes longer has given the CPU to a thread that does not wait for this lane, and
+/// may have cost milliseconds.
 const LONG: Duration = Duration::from_micros(250);
 /// A batch of fewer jobs is small.
 const SMALL: usize = 32;
@@ -59,9 +62,9 @@ impl LaneSpin {
 
     /// There is a new batch already. If the last one was small, lets a few more jobs come in.
     ///
-    /// A lane that is as fast as its callers would otherwise take each job in a batch of its own, and each time the cache line
-    /// of the inbox goes to and fro. In fewer, larger batches both sides are faster: 160 ns a call instead of 245, with a
-    /// thousand in flight across two CPUs.
+    /// A lane that is as fast as its callers would otherwise take each job in a batch of its own,
+    /// and each time the cache line of the inbox goes to and fro. In fewer, larger batches both
+    /// sides are faster: 160 ns a call instead of 245, with a thousand in flight across two CPUs.
     pub(in crate::queue) fn coalesce(&mut self) {
         if mem::take(&mut self.small_batches) && self.coalescing.is_due() {
             self.coalesced = true;
@@ -221,8 +224,8 @@ mod tests {
     fn a_yield_that_lets_others_run_ends_the_spinning_and_keeps_all_lanes_from_yielding() {
         let _turn = TURN.lock();
         let (checks, slept) = (Cell::new(0), Cell::new(None));
-        // The first check after a yield takes as long as if the next yield had let others run. On a busy machine the first
-        // yield may have done so already: then once more.
+        // The first check after a yield takes as long as if the next yield had let others run. On a
+        // busy machine the first yield may have done so already: then once more.
         let slow = |found: bool| {
             for _ in 0..10_000 {
                 checks.set(0);

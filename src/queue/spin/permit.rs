@@ -3,8 +3,8 @@
 use crate::sync::{Ordering, process};
 use std::num::NonZero;
 
-/// The permission to spin. At most half as many lanes as there are CPUs have one at a time, so that a thousand lanes that run
-/// out of calls at once do not all spin.
+/// The permission to spin. At most half as many lanes as there are CPUs have one at a time, so that
+/// a thousand lanes that run out of calls at once do not all spin.
 pub(super) struct SpinPermit;
 
 static PERMITS: process::AtomicUsize = process::AtomicUsize::new(0);
@@ -12,7 +12,8 @@ static PERMITS: process::AtomicUsize = process::AtomicUsize::new(0);
 impl SpinPermit {
     pub(super) fn acquire() -> Option<Self> {
         let permit = Self;
-        // Counted first: two lanes that come at once may both go without, but never are there too many.
+        // Counted first: two lanes that come at once may both go without, but never are there too
+        // many.
         (PERMITS.fetch_add(1, Ordering::Relaxed) < cpus().div_ceil(2)).then_some(permit)
     }
 }
@@ -23,7 +24,8 @@ impl Drop for SpinPermit {
     }
 }
 
-/// How many CPUs the process may use. Asked once, because a thread that is pinned to one CPU would see only that one.
+/// How many CPUs the process may use. Asked once, because a thread that is pinned to one CPU would
+/// see only that one.
 pub(super) fn cpus() -> usize {
     static CPUS: process::OnceLock<usize> = process::OnceLock::new();
     *CPUS.get_or_init(|| process::available_parallelism().map_or(1, NonZero::get))
