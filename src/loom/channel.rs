@@ -1,4 +1,5 @@
-//! [`Channel`]: items that are emitted against a listener that polls or goes, and a lane that is aborted.
+//! [`Channel`]: `emit` against a consumer that polls or is dropped, and against an abort of the
+//! lane.
 
 use super::Channel;
 use crate::error::CallError;
@@ -27,7 +28,7 @@ fn next(channel: &Channel<u32>) -> Option<Result<u32, CallError>> {
 }
 
 #[test]
-fn a_full_channel_wakes_the_closure_and_an_empty_one_the_listener() {
+fn a_full_channel_wakes_the_closure_and_an_empty_one_the_consumer() {
     explore("channel: emit against poll", 4, || {
         let channel = channel();
         let closure = beside(&channel, |channel| {
@@ -43,7 +44,7 @@ fn a_full_channel_wakes_the_closure_and_an_empty_one_the_listener() {
 }
 
 #[test]
-fn a_closure_that_waits_for_room_learns_that_nobody_listens() {
+fn a_closure_that_waits_for_room_learns_that_the_stream_was_dropped() {
     explore_all("channel: emit against close", || {
         let channel = channel();
         let closure = beside(&channel, |channel| {
@@ -57,8 +58,8 @@ fn a_closure_that_waits_for_room_learns_that_nobody_listens() {
 }
 
 #[test]
-fn a_closure_that_waits_for_room_learns_of_an_abort_and_the_listener_that_something_is_missing() {
-    explore("channel: emit against cut against poll", 3, || {
+fn a_closure_that_waits_for_room_learns_of_an_abort_and_the_consumer_that_items_are_missing() {
+    explore("channel: emit against abort against poll", 3, || {
         let channel = channel();
         let closure = beside(&channel, |channel| {
             let emitted = (1..=2).map_while(|item| channel.emit(item).ok()).count();
@@ -66,16 +67,16 @@ fn a_closure_that_waits_for_room_learns_of_an_abort_and_the_listener_that_someth
             emitted
         });
         let abort = beside(&channel, Abortable::abort);
-        let (mut heard, mut missing) = (0, false);
+        let (mut received, mut missing) = (0, false);
         while let Some(item) = next(&channel) {
             match item {
-                Ok(_) => heard += 1,
+                Ok(_) => received += 1,
                 Err(why) => missing = matches!(why, CallError::Closed),
             }
         }
         abort.join().unwrap();
-        assert_eq!(heard, closure.join().unwrap());
-        assert_eq!(missing, heard < 2);
+        assert_eq!(received, closure.join().unwrap());
+        assert_eq!(missing, received < 2);
     });
 }
 

@@ -1,4 +1,4 @@
-//! [`Interrupter`]: a function that is fired against calls that begin and end.
+//! [`Interrupter`]: a function that fires, against calls that begin and end.
 
 use super::{explore, explore_all};
 use crate::lane::Interrupter;
@@ -7,20 +7,20 @@ use loom::thread;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-/// What the lane and those who interrupt share.
+/// What the lane and the threads that interrupt share.
 struct Stage {
     interrupter: Interrupter,
-    /// The call that runs, or 0. Its accesses are ordered by nothing but the interrupter.
+    /// The call that runs, or 0. Nothing but the interrupter orders its accesses.
     running: Arc<AtomicU64>,
-    /// How often each call was hit.
+    /// How often the function was called for each call.
     hits: Arc<[AtomicUsize; 3]>,
-    /// Whether the function is dropped.
-    is_gone: Arc<AtomicBool>,
+    /// Whether the function was dropped.
+    is_dropped: Arc<AtomicBool>,
 }
 
-struct Goes(Arc<AtomicBool>);
+struct SetOnDrop(Arc<AtomicBool>);
 
-impl Drop for Goes {
+impl Drop for SetOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Relaxed);
     }
@@ -32,12 +32,12 @@ impl Stage {
             interrupter: Interrupter::new(),
             running: Arc::default(),
             hits: Arc::default(),
-            is_gone: Arc::default(),
+            is_dropped: Arc::default(),
         };
         let (running, hits) = (Arc::clone(&stage.running), Arc::clone(&stage.hits));
-        let goes = Goes(Arc::clone(&stage.is_gone));
+        let set_on_drop = SetOnDrop(Arc::clone(&stage.is_dropped));
         stage.interrupter.arm(Arc::new(move || {
-            let _ = &goes;
+            let _ = &set_on_drop;
             let hit = running.load(Relaxed);
             assert!(hit > 0, "it fires between two calls");
             hits[usize::try_from(hit).unwrap()].fetch_add(1, Relaxed);
@@ -77,8 +77,8 @@ fn an_interrupt_hits_its_call_while_it_runs_or_nothing() {
 }
 
 #[test]
-fn an_interrupt_of_whatever_runs_hits_one_call_once() {
-    explore_all("interrupter: anybody's interrupt against two calls", || {
+fn an_interrupt_of_the_lane_hits_one_call_once() {
+    explore_all("interrupter: the lane's interrupt against two calls", || {
         let stage = Stage::new();
         let fired = fire(&stage, None);
         stage.run(1);
@@ -100,7 +100,7 @@ fn of_two_interrupts_at_once_one_hits() {
 }
 
 #[test]
-fn a_function_that_is_exchanged_is_not_called_any_more() {
+fn a_function_that_is_exchanged_is_not_called_again() {
     explore_all("interrupter: an interrupt against its end", || {
         let stage = Stage::new();
         stage.running.store(1, Relaxed);
@@ -108,7 +108,7 @@ fn a_function_that_is_exchanged_is_not_called_any_more() {
         let fired = fire(&stage, None);
         stage.interrupter.disarm();
         stage.running.store(0, Relaxed);
-        assert!(stage.is_gone.load(Relaxed), "the lane drops the function, and nobody else");
+        assert!(stage.is_dropped.load(Relaxed), "the lane, and no other thread, drops the function");
         assert_eq!(stage.hits(1), usize::from(fired.join().unwrap()));
     });
 }

@@ -15,17 +15,18 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// A lane whose callers and thread do not look before they sleep: that has a model of its own.
+/// A lane without spinning, neither of the callers nor of the lane's thread. Another model covers
+/// that.
 fn lane(object: usize) -> SerialExecutor<usize> {
     SerialExecutor::<()>::builder().spin(false).spawn(object).unwrap()
 }
 
-/// Waits until the lane's thread is gone, as a model must.
+/// Waits until the lane's thread is gone. Every thread of a model must end.
 fn end(lane: &SerialExecutor<usize>) {
     lane.close().wait().unwrap();
 }
 
-/// Runs this on a thread of its own, with a handle.
+/// Runs `act` on a thread of its own, with a handle.
 fn beside<V: 'static>(
     lane: &SerialExecutor<usize>,
     act: impl FnOnce(&SerialExecutor<usize>) -> V + 'static,
@@ -60,10 +61,10 @@ fn a_call_resolves_however_it_is_waited_for() {
 }
 
 #[test]
-fn what_a_call_did_is_seen_by_who_has_its_result_and_by_the_next_call() {
+fn what_a_call_did_is_visible_to_the_caller_that_has_its_result_and_to_the_next_call() {
     explore("lane: two callers", 2, || {
         let lane = lane(0);
-        // Nothing orders its accesses but the lane.
+        // Nothing but the lane orders its accesses.
         let witness = Arc::new(AtomicUsize::new(0));
         let see = |witness: &Arc<AtomicUsize>| {
             let witness = Arc::clone(witness);
@@ -116,8 +117,8 @@ fn a_call_against_an_abort_runs_or_its_closure_is_gone_when_it_resolves() {
 }
 
 #[test]
-fn the_last_handle_that_goes_ends_the_lane_after_the_calls() {
-    explore("lane: two handles that go", 3, || {
+fn dropping_the_last_handle_ends_the_lane_after_the_calls() {
+    explore("lane: two handles dropped", 3, || {
         let lane = lane(0);
         let ended = lane.ended();
         let other = lane.clone();
@@ -180,12 +181,13 @@ fn a_call_whose_waker_changes_wakes_the_newest() {
 }
 
 #[test]
-fn a_replacement_heals_whatever_is_made_behind_it() {
-    explore("lane: replace against a call that asks before it comes in", 3, || {
+fn the_calls_behind_a_replace_find_the_new_object() {
+    explore("lane: replace against a call that checks the poison before it is queued", 3, || {
         let lane = lane(0);
         assert!(lane.call(|_| quiet_panic()).wait().is_err());
         let replaced = lane.replace(|| 10);
-        let behind = lane.try_call(add(1)).unwrap_or_else(|why| panic!("a cure stands before it: {why}"));
+        let behind =
+            lane.try_call(add(1)).unwrap_or_else(|why| panic!("a replace is queued before it: {why}"));
         assert_eq!(behind.wait().unwrap(), 11);
         replaced.wait().unwrap();
         end(&lane);
@@ -215,8 +217,8 @@ fn a_post_gets_the_slot_that_becomes_free() {
 }
 
 #[test]
-fn of_two_who_want_the_object_one_gets_it() {
-    explore("lane: two claims on the object", 2, || {
+fn of_two_into_inner_one_gets_the_object() {
+    explore("lane: two into_inner", 2, || {
         let lane = lane(7);
         let other = beside(&lane, |lane| block_on(lane.clone().into_inner()));
         let own = block_on(lane.into_inner());
@@ -227,8 +229,8 @@ fn of_two_who_want_the_object_one_gets_it() {
 }
 
 #[test]
-fn a_claim_against_an_abort_gets_the_object_or_is_late() {
-    explore("lane: a claim against abort", 2, || {
+fn into_inner_against_an_abort_gets_the_object_or_is_late() {
+    explore("lane: into_inner against abort", 2, || {
         let lane = lane(7);
         let aborter = beside(&lane, |lane| drop(lane.abort()));
         assert!(matches!(block_on(lane.into_inner()), Ok(7) | Err(IntoInnerError::Closed)));
@@ -237,7 +239,7 @@ fn a_claim_against_an_abort_gets_the_object_or_is_late() {
 }
 
 #[test]
-fn a_session_that_goes_lets_the_others_go_on() {
+fn a_session_that_is_dropped_lets_the_other_calls_go_on() {
     explore("lane: session against a caller", 2, || {
         let lane = lane(0);
         let session = lane.session();
@@ -251,7 +253,7 @@ fn a_session_that_goes_lets_the_others_go_on() {
 }
 
 #[test]
-fn a_session_that_nobody_waits_for_does_not_keep_the_lane() {
+fn a_session_whose_request_was_dropped_does_not_hold_up_the_lane() {
     explore("lane: a session's request dropped", 2, || {
         let lane = lane(0);
         drop(lane.session());
@@ -297,7 +299,7 @@ fn a_stream_that_is_dropped_lets_its_closure_end() {
 }
 
 #[test]
-fn a_stream_that_nobody_listens_to_does_not_keep_an_aborted_lane() {
+fn a_stream_that_is_not_polled_does_not_hold_up_an_aborted_lane() {
     explore("lane: stream against abort", 2, || {
         let lane = lane(0);
         let stream = lane.stream(1, |_, out| _ = (1..=3).try_for_each(|n| out.emit(n)));
@@ -344,7 +346,7 @@ fn an_interrupt_ends_its_call_and_spares_the_next() {
         });
         armed.wait().unwrap();
         drop(call);
-        // From here on it would be for the call that runs now.
+        // From here on an interrupt would be for the call that runs now.
         let seen = fired.load(Relaxed);
         assert!(seen <= 1);
         assert_eq!(next.wait().unwrap(), seen);
@@ -407,7 +409,7 @@ fn a_future_on_the_lane_that_is_woken_is_polled_again() {
 }
 
 #[test]
-fn a_panic_is_its_callers_and_the_object_is_as_the_lane_was_told() {
+fn a_panic_goes_to_its_caller_and_poisons_the_object_if_the_lane_was_built_so() {
     for (on_panic, next) in [(OnPanic::Poison, false), (OnPanic::Continue, true)] {
         explore(&format!("lane: panic, then {on_panic:?}"), 2, move || {
             let lane = SerialExecutor::<()>::builder().spin(false).on_panic(on_panic).spawn(0).unwrap();

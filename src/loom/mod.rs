@@ -1,69 +1,74 @@
-//! Models: what rests on atomics, locks and parking, run through every interleaving of its threads by loom, which also tries
-//! whatever old value the memory model lets a load return. A thread that would wait for ever is a failure.
+//! Models: the code that rests on atomics, locks and parking, run by loom through every
+//! interleaving of its threads. Loom also tries every old value that the memory model lets a load
+//! return. A model fails if a thread would wait for ever.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --lib --target-dir target/loom -- --nocapture`
 //!
-//! There are two kinds. The small ones take one mechanism and no bound: every interleaving there is. The `lane` models run the
-//! public interface, thread, queue and all, with a bound on how often a thread may be preempted (switches where a thread
-//! waits are free): each prints it, with the number of interleavings that it ran. CHESS (Musuvathi and others, 2008) has
-//! found that almost all races show with two.
+//! There are two kinds. A small model takes one mechanism, with no bound or with a bound of 3 or 4.
+//! The `lane` models run the public interface with the thread and the queue, and bound how often a
+//! thread may be preempted. (A switch where a thread waits is not counted.) Each model prints its
+//! bound and the number of interleavings that it ran. CHESS (Musuvathi and others, 2008) found that
+//! almost all races show with two preemptions.
 //!
-//! The variable `LOOM_MAX_PREEMPTIONS` goes before the models' own bounds: 1 for a first look, 5 for an evening.
+//! The environment variable `LOOM_MAX_PREEMPTIONS` replaces the models' own bounds. 1 is the
+//! fastest; 5 takes an evening.
 //!
-//! A model that cannot fail proves nothing. These guards were taken out one at a time, and these models failed:
+//! A model that cannot fail proves nothing. The guards in this table were removed from the code one
+//! at a time, and the models beside them failed. A number is how many of the models of that name
+//! failed.
 //!
-//! | taken out | models that failed |
+//! | removed | models that failed |
 //! |---|---|
-//! | `Slot::fill` wakes | `slot`, `lane` (17) |
-//! | `Slot::poll` looks again when it has the lock | `slot` (2), `lane` (17) |
-//! | `Slot::poll` keeps the newest waker | `slot`: of two wakers; `lane`: waker replaced |
-//! | the flag of a slot is set after its value | `slot`: look |
-//! | the lane looks once more before it sleeps | `queue` (9), `lane` (21) |
-//! | ... and says that it sleeps under the same lock | `queue` (7), `lane` (16) |
-//! | who pushes wakes a lane that sleeps | `queue` (9), `lane` (21) |
-//! | a cancel looks into both lists under one lock | `lane` (3), `queue`: a waiting post against a cancel |
+//! | `Slot::fill` wakes the waker | `slot`, `lane` (17) |
+//! | `Slot::poll` checks again when it has cloned the waker | `slot` (2), `lane` (17) |
+//! | `Slot::poll` keeps the newest waker | `slot`: waker replaced; `lane`: waker replaced |
+//! | the flag of a slot is set after its value | `slot`: flag |
+//! | the lane checks for work again before it parks | `queue` (9), `lane` (21) |
+//! | ... and sets `parked` under the same lock | `queue` (7), `lane` (16) |
+//! | a push wakes a lane that is parked | `queue` (9), `lane` (21) |
+//! | a cancel searches both lists under one lock | `lane` (3), `queue`: a waiting post against a cancel |
 //! | a job is started under the lock under which it is taken | `queue`: cancel against start |
-//! | a push looks at the phase | `queue` (3) |
+//! | a push checks the phase | `queue` (3) |
 //! | `close` wakes the lane | `queue` (7), `lane` (18) |
 //! | `abort` wakes the lane | `queue` (2), `lane` (2) |
 //! | `abort` takes both lists | `queue`: push and abort |
-//! | a post registers under the lock under which it looks | `queue` (3) |
+//! | a post checks whether it is admitted and registers under one lock | `queue` (3) |
 //! | a cancel admits the next post (from either list) | `lane`: post; `queue`: a waiting post against a cancel |
 //! | a start admits the next post | `lane`: post; `queue`: a waiting post against the lane |
-//! | `abort` tells the posts that wait | `queue`: a waiting post against an abort |
-//! | a session that ends is heard | `queue`, `lane` (3) |
+//! | `abort` wakes the posts that wait | `queue`: a waiting post against an abort |
+//! | the drop of a session ends it | `queue`, `lane` (3) |
 //! | ... and wakes the lane | `queue`, `lane` (3) |
-//! | ... after its calls | `queue`: a session against the lane and a caller |
-//! | a session keeps others out | `lane`: session against a caller |
+//! | ... after its calls have run | `queue`: a session against the lane and a caller |
+//! | the lane takes no other calls during a session | `lane`: session against a caller |
 //! | `abort` ends a session | `queue`, `lane`: session against abort |
-//! | a future that is woken wakes the lane | `queue`: an errand against the lane; `lane`: a spawned future |
-//! | a lane that has ended refuses errands | `queue`: an errand against the end |
-//! | a wake-up during a poll is kept for the next | `lane`: a spawned future |
-//! | the lane waits for an interrupter in flight | `interrupter` (4) |
-//! | to fire is to win the word | `interrupter` (4), `lane`: drop with an interrupter |
-//! | a call's interrupt looks at the call's number | `interrupter`: one call's interrupt |
-//! | the opening of a session is not interrupted | `lane`: a session's request dropped, with an interrupter |
-//! | one interrupt per call | `interrupter`: two interrupts |
-//! | the function is exchanged when nothing fires | `interrupter`: its end |
+//! | a future that is woken wakes the lane | `queue`: a task event against the lane; `lane`: a spawned future |
+//! | a lane that has ended refuses task events | `queue`: a task event against the end |
+//! | a wake-up during a poll makes another poll | `lane`: a spawned future |
+//! | the lane waits for an interrupter that is being called | `interrupter` (4) |
+//! | a thread that fires must win the compare-exchange | `interrupter` (4), `lane`: drop with an interrupter |
+//! | the interrupt of a call compares the call's number | `interrupter`: one call's interrupt |
+//! | the job that begins a session is not interrupted | `lane`: a session's request dropped, with an interrupter |
+//! | each call is interrupted at most once | `interrupter`: two interrupts |
+//! | the function is exchanged only while it is not being called | `interrupter`: its end |
 //! | ... and dropped by the lane | `interrupter`: its end |
-//! | who fires wakes the lane | `interrupter` (4) |
+//! | the thread that fires wakes the lane afterwards | `interrupter` (4) |
 //! | the end of firing is a release; the start of a call is | `lane`: drop with an interrupter; `interrupter` (3) |
-//! | `emit` registers under the lock under which it looks | `channel` (2), `lane`: stream dropped |
-//! | who takes an item wakes the closure | `channel`: emit against poll |
-//! | a stream that goes wakes the closure | `channel`, `lane`: stream dropped |
+//! | `emit` checks for room and registers under one lock | `channel` (2), `lane`: stream dropped |
+//! | taking an item wakes the closure | `channel`: emit against poll |
+//! | dropping the stream wakes the closure | `channel`, `lane`: stream dropped |
 //! | an abort wakes the closure | `lane`: stream against abort |
-//! | ... of a stream that begins after it, too | `lane`: stream against abort |
-//! | a stream that was cut says so | `channel`: cut |
-//! | the end of a stream wakes the listener | `channel` (3) |
-//! | a listener looks again when it has the lock; keeps the newest waker | `channel` (3), `lane`; `channel`: waker replaced |
-//! | `wait` clears its flag before it polls; a wake-up sets it before it unparks | `lane` (12 to 19) |
-//! | the end wakes; who waits for it registers under the lock | `lane` (19) |
-//! | claims end with the lane; are entered before it closes | `lane`: two claims |
-//! | the last handle closes | `lane` (2) |
+//! | ... even if the stream begins after the abort | `lane`: stream against abort |
+//! | a stream that lost items to an abort ends with an error | `channel`: abort |
+//! | the end of a stream wakes the consumer | `channel` (3) |
+//! | `Channel::poll` checks again when it has cloned the waker; keeps the newest waker | `channel` (3), `lane`; `channel`: waker replaced |
+//! | `wait` clears its flag before it polls; a wake-up sets the flag before it unparks | `lane` (12 to 19) |
+//! | the end of the lane wakes `Ended`; `Ended` checks and registers under one lock | `lane` (19) |
+//! | `into_inner` resolves when the lane ends; it registers before it closes the lane | `lane`: two into_inner |
+//! | dropping the last handle closes the lane | `lane` (2) |
 //! | a call is counted before it resolves | `lane`: call against close |
 //! | a closure that is discarded is dropped before its call resolves | `lane`: call against abort |
-//! | a queued `replace` counts as a cure; health and cures are one word | `lane`: replace |
-//! | the bytes of a read that was dropped are kept | `lane`: read dropped |
+//! | a queued `replace` counts as pending; the poison and this number share one word | `lane`: replace |
+//! | the bytes of a read whose future was dropped are kept | `lane`: read dropped |
 
 mod interrupter;
 mod lane;
@@ -78,20 +83,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
-/// Runs a model through every interleaving with at most so many preemptions.
+/// Runs a model through every interleaving with at most this many preemptions.
 pub(crate) fn explore(name: &str, preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     run(name, Some(preemptions), model);
 }
 
-/// Runs a model through every interleaving there is.
+/// Runs a model through every interleaving.
 pub(crate) fn explore_all(name: &str, model: impl Fn() + Send + Sync + 'static) {
     run(name, None, model);
 }
 
 fn run(name: &str, preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
-    // Unwinding from a thread of a model that has failed would run the others' destructors, which may wait for each other.
+    // If a thread of a model panics, unwinding would run the destructors of other threads, which
+    // may wait for each other.
     panic::set_hook(Box::new(|panic| {
-        // Loom ends its idle threads by a panic without a text.
+        // Loom ends its idle threads with a panic that has no message.
         if panic.payload().is::<&str>() || panic.payload().is::<String>() {
             eprintln!("{}: {panic}", std::thread::current().name().unwrap_or_default());
             process::abort();
@@ -102,7 +108,7 @@ fn run(name: &str, preemptions: Option<usize>, model: impl Fn() + Send + Sync + 
     let count = Arc::clone(&runs);
     let mut builder = Builder::new();
     builder.max_branches = 100_000;
-    // Set by the environment, if at all.
+    // The environment, if it sets a bound, goes first.
     builder.preemption_bound = builder.preemption_bound.or(preemptions);
     let bound =
         builder.preemption_bound.map_or("all".to_owned(), |most| format!("at most {most} preemptions"));
@@ -113,7 +119,8 @@ fn run(name: &str, preemptions: Option<usize>, model: impl Fn() + Send + Sync + 
     println!("{name}: {} interleavings ({bound}) in {:.1?}", runs.load(Ordering::Relaxed), start.elapsed());
 }
 
-/// Counts its wake-ups, in the order of the model: who sees the count sees what was before the wake-up.
+/// Counts its wake-ups with an atomic of loom: what happened before a wake-up is visible to a
+/// thread that sees the count.
 #[derive(Default)]
 pub(crate) struct Wakes(loom::sync::atomic::AtomicUsize);
 
@@ -134,7 +141,7 @@ impl Wake for Wakes {
     }
 }
 
-/// Polls what takes a context, with this waker.
+/// Calls `poll` with a context that has this waker.
 pub(crate) fn poll_with<V>(waker: &Waker, poll: impl FnOnce(&mut Context<'_>) -> Poll<V>) -> Poll<V> {
     poll(&mut Context::from_waker(waker))
 }

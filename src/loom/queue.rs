@@ -1,4 +1,5 @@
-//! [`Queue`]: a lane that takes, sleeps and ends, against those who push, cancel, close and abort.
+//! [`Queue`]: a lane that takes jobs, parks and ends, against threads that push, cancel, close and
+//! abort.
 
 use super::{Wakes, explore, explore_all, poll_with};
 use crate::error::CallError;
@@ -16,12 +17,13 @@ fn queue() -> Jobs {
 
 const EVENT: u64 = 100;
 
-/// Takes jobs as a lane does, until it is to end. Returns them, and the errands among them.
+/// Takes jobs as a lane does, until the lane is to end. Returns the jobs, with `EVENT` for each
+/// task event.
 fn serve(queue: &Jobs, spin: LaneSpin) -> Vec<u64> {
     let mut consumer = Consumer::new(spin);
     let mut taken = Vec::new();
-    while let Some(turn) = queue.next(&mut consumer, |_, _| ()) {
-        match turn {
+    while let Some(next) = queue.next(&mut consumer, |_, _| ()) {
+        match next {
             Next::Job(job) => {
                 taken.push(*job);
                 consumer.retire(job);
@@ -32,7 +34,7 @@ fn serve(queue: &Jobs, spin: LaneSpin) -> Vec<u64> {
     taken
 }
 
-/// Runs this on a thread of its own.
+/// Runs `act` on a thread of its own.
 fn beside<V: 'static>(queue: &Jobs, act: impl FnOnce(&Jobs) -> V + 'static) -> thread::JoinHandle<V> {
     let queue = Arc::clone(queue);
     thread::spawn(move || act(&queue))
@@ -42,14 +44,14 @@ fn push(queue: &Jobs, job: u64) -> bool {
     queue.push(Arc::new(job)).is_ok()
 }
 
-/// Those of the jobs that were accepted.
+/// The jobs that were accepted.
 fn those(jobs: [u64; 2], accepted: [bool; 2]) -> Vec<u64> {
     jobs.into_iter().zip(accepted).filter_map(|(job, is)| is.then_some(job)).collect()
 }
 
 #[test]
 fn a_push_finds_the_lane_awake_or_wakes_it() {
-    for (name, spins) in [("sleeps", false), ("looks, then sleeps", true)] {
+    for (name, spins) in [("parks", false), ("spins, then parks", true)] {
         explore_all(&format!("queue: push against a lane that {name}"), move || {
             let queue = queue();
             let pusher = beside(&queue, |queue| {
@@ -106,7 +108,7 @@ fn an_abort_leaves_each_job_to_the_lane_or_discards_it() {
         let aborter = beside(&queue, |queue| {
             let discarded = Mutex::new(Vec::new());
             queue.abort(|| (), |job| discarded.lock().unwrap().push(*job));
-            assert_eq!(queue.pending(), 0, "what has not started is for the abort, not for the lane");
+            assert_eq!(queue.pending(), 0, "the abort takes what has not started, and the lane does not");
             discarded.into_inner().unwrap()
         });
         let mut seen = serve(&queue, LaneSpin::new(false));
@@ -119,7 +121,7 @@ fn an_abort_leaves_each_job_to_the_lane_or_discards_it() {
 }
 
 #[test]
-fn a_job_is_cancelled_or_started_and_who_does_not_find_it_finds_it_started() {
+fn a_cancel_takes_the_job_or_finds_it_started() {
     explore_all("queue: cancel against start", || {
         let queue = queue();
         let started = Arc::new(AtomicBool::new(false));
@@ -158,7 +160,8 @@ fn a_job_is_cancelled_or_discarded() {
     });
 }
 
-/// A post waits behind a call, in a queue with one slot, while somebody does something about that call.
+/// A post waits behind a call, in a queue with one slot, while another thread runs `act` for that
+/// call.
 fn a_post_waits(name: &str, act: fn(&Jobs, u64), is_right: fn(&Poll<Result<(), CallError>>) -> bool) {
     explore_all(name, move || {
         let queue: Jobs = Arc::new(Queue::new(Some(1)));
@@ -223,7 +226,7 @@ fn a_session_has_its_calls_run_before_all_others_and_lets_them_go_on() {
 }
 
 #[test]
-fn an_abort_ends_a_session_whoever_holds_it() {
+fn an_abort_ends_a_session_that_is_held() {
     explore("queue: a session against an abort", 3, || {
         let queue = queue();
         queue.open_session().unwrap();
@@ -239,20 +242,20 @@ fn an_abort_ends_a_session_whoever_holds_it() {
 }
 
 #[test]
-fn a_future_that_is_woken_finds_the_lane_awake_or_wakes_it_and_comes_to_its_turn() {
-    explore_all("queue: an errand against the lane", || {
+fn a_future_that_is_woken_finds_the_lane_awake_or_wakes_it_and_the_lane_takes_its_event() {
+    explore_all("queue: a task event against the lane", || {
         let queue = queue();
         let waker = beside(&queue, |queue| assert!(queue.schedule(TaskEvent::Woken(1), true).is_ok()));
-        // Nobody else wakes it.
-        let turn = queue.next(&mut Consumer::new(LaneSpin::new(false)), |_, _| ());
-        assert!(matches!(turn, Some(Next::Event(TaskEvent::Woken(1)))));
+        // Nothing else wakes the lane.
+        let next = queue.next(&mut Consumer::new(LaneSpin::new(false)), |_, _| ());
+        assert!(matches!(next, Some(Next::Event(TaskEvent::Woken(1)))));
         waker.join().unwrap();
     });
 }
 
 #[test]
-fn an_errand_for_a_lane_that_ends_is_taken_dropped_by_the_lane_or_comes_back() {
-    explore_all("queue: an errand against the end", || {
+fn a_task_event_for_a_lane_that_ends_is_taken_or_dropped_by_the_lane_or_comes_back() {
+    explore_all("queue: a task event against the end", || {
         let queue = queue();
         let waker = beside(&queue, |queue| queue.schedule(TaskEvent::Woken(1), true).is_err());
         queue.close();

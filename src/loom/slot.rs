@@ -1,4 +1,4 @@
-//! [`Slot`]: a value stored against a future that polls, changes its waker, or goes.
+//! [`Slot`]: a value that is stored, against a future that polls, changes its waker, or is dropped.
 
 use super::{Wakes, explore_all, poll_with};
 use crate::slot::Slot;
@@ -50,7 +50,7 @@ fn of_two_wakers_the_newest_is_woken() {
 }
 
 #[test]
-fn a_value_goes_to_the_one_who_stores_it_or_to_the_one_who_closes() {
+fn a_value_comes_back_to_the_thread_that_fills_or_to_the_thread_that_closes() {
     explore_all("slot: close against fill", || {
         let slot = Arc::new(Slot::new());
         let filler = thread::spawn({
@@ -64,8 +64,8 @@ fn a_value_goes_to_the_one_who_stores_it_or_to_the_one_who_closes() {
 }
 
 #[test]
-fn whoever_sees_the_flag_finds_the_value() {
-    explore_all("slot: look against fill", || {
+fn a_thread_that_sees_the_flag_finds_the_value() {
+    explore_all("slot: flag against fill", || {
         let slot = Arc::new(Slot::new());
         let filler = thread::spawn({
             let slot = Arc::clone(&slot);
