@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 pub(super) struct Half<T> {
     job: Arc<IoJob<T>>,
-    /// Empty while an operation is in progress, which has the buffer then.
+    /// Empty while an operation is in progress, because the operation has the buffer.
     pub(super) buffer: Buffer,
     pending: Option<Pending>,
 }
@@ -18,19 +18,19 @@ pub(super) struct Half<T> {
 /// An operation that was started and whose outcome has not been taken.
 struct Pending {
     kind: Kind,
-    /// Its place in the queue.
+    /// Its number in the queue.
     sequence: u64,
     /// Whether to spin at the first poll, because the outcome may come within microseconds.
     spin_first: bool,
 }
 
-/// What an operation does, as far as a later one must know that finds it in progress.
+/// What an operation does, as far as a later operation that finds it in progress must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Read,
     Write,
     Flush,
-    /// With its target, because it may be another seek that finds this one.
+    /// With its target, because the later operation may be a seek to another one.
     Seek(SeekFrom),
 }
 
@@ -46,14 +46,14 @@ impl<T> Half<T> {
         Self { job: Arc::new(IoJob::new()), buffer: Buffer::default(), pending: None }
     }
 
-    /// What is in progress.
+    /// The kind of the operation in progress.
     pub(super) fn kind(&self) -> Option<Kind> {
         self.pending.as_ref().map(|pending| pending.kind)
     }
 
-    /// Queues an operation, with the buffer. None may be in progress.
+    /// Queues an operation, with the buffer. No other may be in progress.
     ///
-    /// An error says that the lane has refused it.
+    /// An error means that the lane has refused it.
     pub(super) fn start(&mut self, lane: &Lane<T>, operation: Operation<T>) -> io::Result<()>
     where
         T: 'static,
@@ -74,7 +74,7 @@ impl<T> Half<T> {
         }
     }
 
-    /// Waits for the operation that is in progress. `None` if there is none.
+    /// Waits for the operation in progress. `None` if there is none.
     pub(super) fn poll(
         &mut self,
         lane: &Lane<T>,
@@ -82,7 +82,7 @@ impl<T> Half<T> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Completed>> {
         let Some(pending) = &mut self.pending else { return Poll::Ready(None) };
-        // On the lane's own thread the outcome cannot come meanwhile.
+        // On the lane's own thread no outcome can come while this thread spins.
         if mem::take(&mut pending.spin_first) && !lane.id.is_current() {
             lane.caller_spin.spin(|| self.job.is_done());
         }
@@ -93,11 +93,12 @@ impl<T> Half<T> {
         Poll::Ready(Some(Completed { kind, read_ahead, result }))
     }
 
-    /// The [`LaneIo`](super::LaneIo) is gone. An operation that has not started is cancelled, unless it is a write.
+    /// The [`LaneIo`](super::LaneIo) is gone. Cancels an operation that has not started, and
+    /// interrupts one that is running, but neither if it is a write.
     pub(super) fn abandon(&self, lane: &Lane<T>) {
         self.job.abandon();
         match &self.pending {
-            // Its bytes were reported as written.
+            // The bytes of a write were reported as written.
             None | Some(Pending { kind: Kind::Write, .. }) => {}
             Some(Pending { sequence, .. }) => lane.cancel(*sequence),
         }
@@ -123,7 +124,7 @@ mod tests {
     use futures::task::noop_waker_ref;
     use std::thread;
 
-    /// How often a flush that is polled twice spins for an outcome that does not come.
+    /// Polls a flush twice whose outcome does not come. Returns how often it spun.
     fn spins(lane: &Lane<()>) -> u16 {
         let before = lane.caller_spin.misses();
         let mut half = Half::new();

@@ -1,4 +1,5 @@
-//! [`IoJob`]: the job of a [`LaneIo`](super::LaneIo). It is queued again and again, and so costs no allocation.
+//! [`IoJob`]: the job of one half of a [`LaneIo`](super::LaneIo). It is queued again for each
+//! operation, so an operation costs no allocation.
 //!
 //! | state     | set by                      | `poll`                    | the lane (`run`)              |
 //! |-----------|-----------------------------|---------------------------|-------------------------------|
@@ -7,13 +8,16 @@
 //! | `Running` | `run`                       | keeps the waker           | stores, goes to `Done`, wakes |
 //! | `Done`    | `run`, `discard`            | takes, goes to `Vacant`   | (never)                       |
 //!
-//! The buffer travels along. The `LaneIo` has it while the job is `Vacant`, the lane while the operation is `Running`; else it is in
-//! the job. A job is in the queue only while it is `Queued`, so it is there once at the most.
+//! The buffer goes with the operation. While the job is `Vacant`, the `LaneIo` has the buffer;
+//! while the operation is `Running`, the lane has it; otherwise it is in the job. The job is in the
+//! queue only while it is `Queued`, so it is there at most once.
 //!
-//! There are two wakers, because two tasks may wait for one outcome: a reader waits for a seek that the task that writes has
-//! left. A `LaneIo` that is dropped leaves none; the lane drops what it finishes after that.
+//! There are two wakers, because two tasks may wait for one outcome: a task that reads also waits
+//! for a seek that the task that writes has left in progress. A `LaneIo` that is dropped takes both
+//! wakers out. If an operation ends after that, the lane drops the outcome.
 //!
-//! Foreign code runs while the lock is free: the object, the wakers, and the errors, which may carry anything.
+//! Foreign code runs only while the lock is free: the object, the wakers, and the destructors of
+//! errors, which may contain any value.
 
 use super::operation::{Buffer, Operation, ReadAhead};
 use crate::error::CallError;
@@ -27,7 +31,8 @@ use std::task::{Context, Poll, Waker};
 
 pub(super) struct IoJob<T> {
     shared: Mutex<Shared<T>>,
-    /// Set while the state is `Done`: a caller that spins reads it without the lock. The outcome is read under the lock.
+    /// Set while the state is `Done`: a caller that spins reads it without the lock. The outcome is
+    /// read under the lock.
     done: AtomicBool,
 }
 
@@ -37,7 +42,7 @@ struct Shared<T> {
     waiters: Option<Waiters>,
 }
 
-/// By [`Side`].
+/// The wakers, by [`Side`].
 type Waiters = [Option<Waker>; 2];
 
 /// Which task waits.
@@ -54,7 +59,7 @@ enum State<T> {
     Done(Outcome),
 }
 
-/// What an operation has left.
+/// What an operation leaves when it has ended.
 pub(super) struct Outcome {
     pub(super) buffer: Buffer,
     pub(super) read_ahead: ReadAhead,
@@ -67,12 +72,12 @@ impl<T> IoJob<T> {
         Self { shared: Mutex::new(shared), done: AtomicBool::new(false) }
     }
 
-    /// Makes it the job of this operation. The caller then queues it.
+    /// Puts an operation into the job. The caller then queues the job.
     pub(super) fn load(&self, operation: Operation<T>, buffer: Buffer) {
         self.shared.lock().state = State::Queued(operation, buffer);
     }
 
-    /// Takes back an operation that is not in the queue.
+    /// Takes the operation out of a job that is not in the queue. Returns the buffer.
     pub(super) fn unload(&self) -> Option<Buffer> {
         Some(self.shared.lock().take_queued(State::Vacant)?.1)
     }
@@ -95,7 +100,7 @@ impl<T> IoJob<T> {
         })
     }
 
-    /// Says that the `LaneIo` is gone: nothing will take an outcome.
+    /// The `LaneIo` is gone: nothing will take an outcome.
     pub(super) fn abandon(&self) {
         let mut shared = self.shared.lock();
         let waiters = shared.waiters.take();
@@ -137,7 +142,8 @@ impl<T> IoJob<T> {
 }
 
 impl<T> Shared<T> {
-    /// The operation and its buffer, if they are queued. Only the thread that has taken the job out of the queue asks.
+    /// Takes the queued operation and its buffer, if there is one. The caller has taken the job out
+    /// of the queue, or has not queued it.
     fn take_queued(&mut self, next: State<T>) -> Option<(Operation<T>, Buffer)> {
         match mem::replace(&mut self.state, next) {
             State::Queued(operation, buffer) => Some((operation, buffer)),
@@ -155,7 +161,8 @@ impl<T> Job<T> for IoJob<T> {
         let queued = self.shared.lock().take_queued(State::Running);
         let Some((operation, mut buffer)) = queued else { return AfterRun::Release };
         let called = object.call(|value| operation.run(value, &mut buffer));
-        // Before the outcome is stored: a task that sees it finds it counted.
+        // Counted before the outcome is stored: a task that sees the outcome finds the operation
+        // counted.
         object.finish(&called);
         let (result, read_ahead) = match called {
             Ok(outcome) => outcome,

@@ -14,16 +14,18 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// The most that goes to the lane or comes from it in one operation, in bytes.
+/// How many bytes one operation moves at most.
 const LIMIT: usize = 64 * 1024;
-/// What a buffered reader asks for, in bytes.
+/// How many bytes a buffered read asks for.
 const READ_AHEAD: usize = 8 * 1024;
 
-/// The object of a lane as an asynchronous reader, writer and seeker. Made by [`SerialExecutor::io`](crate::SerialExecutor::io).
+/// The object of a lane as an asynchronous reader, writer and seeker. Made by
+/// [`SerialExecutor::io`](crate::SerialExecutor::io).
 ///
-/// It implements [`AsyncRead`] and [`AsyncBufRead`] if the object is [`Read`], [`AsyncWrite`] if it is [`Write`], and
-/// [`AsyncSeek`] if it is [`Seek`]. Everything in [`futures::io`] works with it, and everything in tokio that reads or
-/// writes, with the adapter of `tokio-util` (feature `compat`):
+/// It implements [`AsyncRead`] and [`AsyncBufRead`] if the object is [`Read`], [`AsyncWrite`] if it
+/// is [`Write`], and [`AsyncSeek`] if it is [`Seek`]. Everything in [`futures::io`] works with it.
+/// So does everything in tokio that reads or writes, through the adapter of `tokio-util` (feature
+/// `compat`):
 ///
 /// ```
 /// use tokio_util::compat::FuturesAsyncReadCompatExt;
@@ -66,57 +68,76 @@ const READ_AHEAD: usize = 8 * 1024;
 ///
 /// # Turns
 ///
-/// An operation (one `read`, one `write_all`, one `flush`, one `seek` of the object) takes its turn on the lane like a
-/// call, whatever the [capacity](crate::Builder::capacity), and counts as one in [`Stats`](crate::Stats). Calls, and the
-/// operations of another `LaneIo` of the same lane, come in between. What must not be cut apart, such as a request and
-/// its reply on a connection that is shared, belongs into one [`call`](crate::SerialExecutor::call).
+/// An operation is one `read`, `write_all`, `flush` or `seek` of the object. It takes its turn on
+/// the lane like a call, whatever the [capacity](crate::Builder::capacity), and counts as a call in
+/// [`Stats`](crate::Stats). Between two operations the lane may run calls, and operations of
+/// another `LaneIo`. If two steps must stay together, such as a request and its reply on a shared
+/// connection, put them into one [`call`](crate::SerialExecutor::call).
 ///
-/// The object does one thing at a time. While a read waits for a peer, a write waits for the read: that suits
-/// protocols which ask and then read the answer. To read and write a socket independently of each other, give each
-/// direction a lane, with `TcpStream::try_clone`.
+/// The object does one thing at a time. While a read waits for the peer, a write waits for the
+/// read. That suits protocols in which one side asks and then reads the answer. To read and write a
+/// socket independently, make [two lanes](crate::guide#how-do-i-read-and-write), one of them from a
+/// `TcpStream::try_clone`.
 ///
 /// # Reading
 ///
-/// A read asks the object for as many bytes as it has room for, at most 64 KiB, and resolves with what one `read`
-/// gave: fewer bytes, no bytes at the end, an error. `Interrupted` is tried again. A buffered read
-/// ([`AsyncBufRead`]) asks for 8 KiB.
+/// A read asks the object for as many bytes as the caller's buffer has room for, at most 64 KiB. A
+/// buffered read ([`AsyncBufRead`]) asks for 8 KiB. The future resolves to what one `read` of the
+/// object gave: bytes, perhaps fewer than asked for; no bytes, at the end; or an error. If the
+/// object returns `Interrupted`, the lane tries again.
 ///
-/// Bytes that nobody has taken yet (the rest of a buffered read, or what a read brought whose future was dropped) stay
-/// here and come first in the next read, whatever becomes of the lane meanwhile. The object is ahead by
-/// that much: before you write to a file in the middle of which you have been reading, seek.
+/// Some bytes may have been read from the object, but not taken by a reader: the rest of a buffered
+/// read, or the bytes of a read whose future was dropped. They stay in the `LaneIo`, whatever
+/// becomes of the lane meanwhile, and come first in the next read. The position of the object is
+/// ahead by as many bytes. So if you have read from the middle of a file and now want to write
+/// there, seek first.
 ///
 /// # Writing
 ///
-/// A write takes up to 64 KiB into a buffer and resolves at once; the lane writes them behind its back, all of them. The
-/// next write, flush or seek waits for that, and reports its error, once. So **flush before you drop** it: what was
-/// taken is still written then, but an error has nobody to go to.
+/// A write first waits for the write, flush or seek before it. Then it copies up to 64 KiB into a
+/// buffer and resolves. The lane writes these bytes to the object in the background, all of them.
+/// The next write, flush or seek waits for that, and reports its error, once. So **flush before you
+/// drop** the `LaneIo`: the lane still writes what was copied, but an error is lost.
 ///
-/// Closing is flushing: the object stays on its lane. To end the sending half of a connection, call its `shutdown`.
+/// An empty write never reaches the object. (That differs from the standard library for a
+/// [`Cursor`](std::io::Cursor) over a `Vec` that was seeked past its end: there an empty write
+/// fills the gap with zeros.)
+///
+/// Closing flushes, and the object stays on its lane. To end the sending half of a connection, call
+/// its `shutdown` on the lane.
 ///
 /// # Errors
 ///
-/// Those of the object, and the [`CallError`] of the lane inside an [`io::Error`] of the kind `Other`. An object that
-/// panics is poisoned, as after any call that panics, until [`replace`](crate::SerialExecutor::replace) or
+/// Those of the object; and the [`CallError`] of the lane, inside an [`io::Error`] of the kind
+/// `Other`. A panic of the object poisons it, as in any call, until
+/// [`replace`](crate::SerialExecutor::replace) or
 /// [`clear_poison`](crate::SerialExecutor::clear_poison).
 ///
 /// # Cancel safety
 ///
-/// Any of its futures that read, write, flush or seek once may be dropped, and no byte is lost or doubled. A read that
-/// is under way goes on, and what it brings comes first in the next one. A write that has not resolved has taken
-/// nothing. A seek that has not resolved may or may not have moved the object, or may do so before whatever
-/// comes next.
+/// You can drop a future that reads, writes, flushes or seeks once (unlike `read_exact`, which
+/// reads repeatedly). No byte is lost, or written twice:
 ///
-/// A flush, or a seek to the same place, that comes right after one that was dropped takes that one's outcome: it does not see
-/// what calls or another `LaneIo` have done to the object in between.
+/// - A read that was started goes on. Its bytes come first in the next read.
+/// - A write that has not resolved has taken no bytes.
+/// - A seek that has not resolved may have moved the object already, or may still move it before
+///   the next operation, or may not move it at all.
 ///
-/// Dropping the `LaneIo` cancels an operation that has not started, and [interrupts](crate::SerialExecutor::on_interrupt) one
-/// that is running, unless it is a write. A timeout around a read alone does neither: the lane stays in that read.
+/// If you drop the future of a flush, and the next write, flush or seek is a flush again, the
+/// second takes the outcome of the first. So it does not see what calls or another `LaneIo` did to
+/// the object in between. The same holds for two seeks to the same place.
+///
+/// Dropping the `LaneIo` cancels an operation that has not started, and
+/// [interrupts](crate::SerialExecutor::on_interrupt) one that is running, but it does neither to a
+/// write. A timeout around a read drops only the future of that read, and so does neither: the lane
+/// stays in the read.
 ///
 /// # Blocking
 ///
-/// Nothing blocks. A `block_on` of one of its futures inside a call to the same lane waits for ever.
+/// Nothing blocks. But if a call of the lane uses `block_on` to wait for one of these futures, it
+/// waits for ever.
 pub struct LaneIo<T> {
-    /// Its buffer has what was read ahead.
+    /// Its buffer holds the bytes that were read ahead.
     reading: Half<T>,
     /// Writes, flushes and seeks.
     writing: Half<T>,
@@ -129,7 +150,7 @@ impl<T> LaneIo<T> {
         Self { reading: Half::new(), writing: Half::new(), handle }
     }
 
-    /// Waits for what is under way on the writing line, in the name of either side.
+    /// Waits for the operation in progress of the writing half. `side` says which task waits.
     fn poll_writing(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<Option<Completed>> {
         let over = ready!(self.writing.poll(&self.handle.lane, side, cx));
         if over.as_ref().is_some_and(|over| over.read_ahead == ReadAhead::Void) {
@@ -138,11 +159,12 @@ impl<T> LaneIo<T> {
         Poll::Ready(over)
     }
 
-    /// Waits until nothing is under way on the writing line, and reports the error of a write or flush.
+    /// Waits until the writing half has no operation in progress. Reports the error of a write or
+    /// flush.
     fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(Completed { kind, result, .. }) = ready!(self.poll_writing(Side::Writer, cx)) {
             match kind {
-                // The future that wanted to know is gone.
+                // The future that asked for this seek was dropped.
                 Kind::Seek(_) => drop_quietly(result.err()),
                 Kind::Read | Kind::Write | Kind::Flush => drop(result?),
             }
@@ -150,12 +172,12 @@ impl<T> LaneIo<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until there are bytes to give out, or for the end.
+    /// Waits until there are bytes to give out, or the object has reached its end.
     fn poll_ahead(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         T: Read + 'static,
     {
-        // A seek decides whether what was read ahead is void.
+        // A seek decides whether the bytes that were read ahead are void.
         if let Some(Kind::Seek(_)) = self.writing.kind() {
             if let Some(Completed { result, .. }) = ready!(self.poll_writing(Side::Reader, cx)) {
                 drop_quietly(result.err());
@@ -173,17 +195,18 @@ impl<T> LaneIo<T> {
         }
     }
 
-    /// Waits until writing may begin: nothing is under way, and nothing is known to be wrong.
+    /// Waits until a write may begin: no operation is in progress, and the lane would not refuse
+    /// the write.
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_settled(cx))?;
-        // Whoever knows already that nothing will be written does not say that it was.
+        // A write that is known to be refused must not be reported as written.
         if self.handle.lane.object.poison.rejects_calls() {
             return Poll::Ready(Err(CallError::Poisoned.into()));
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Takes as many of the bytes as fit, and has the lane write them.
+    /// Copies as many of the bytes as fit, and has the lane write them.
     fn write_behind<'a>(&mut self, slices: impl Iterator<Item = &'a [u8]>) -> io::Result<usize>
     where
         T: Write + 'static,
@@ -255,7 +278,8 @@ impl<T: Seek + 'static> AsyncSeek for LaneIo<T> {
         let this = self.get_mut();
         if this.writing.kind() != Some(Kind::Seek(to)) {
             ready!(this.poll_settled(cx))?;
-            // A read whose future was dropped: its bytes count as read ahead, its error was about another place.
+            // A read whose future was dropped. Its bytes count as read ahead. Its error was about
+            // another position.
             if let Some(Completed { result, .. }) =
                 ready!(this.reading.poll(&this.handle.lane, Side::Writer, cx))
             {
@@ -289,6 +313,7 @@ impl<T> fmt::Debug for LaneIo<T> {
     }
 }
 
-// A panic of a waker in the middle of a poll leaves nothing half changed: what is under way stays under way.
+// A waker that panics in the middle of a poll leaves nothing half changed: an operation in progress
+// stays in progress.
 impl<T> UnwindSafe for LaneIo<T> {}
 impl<T> RefUnwindSafe for LaneIo<T> {}

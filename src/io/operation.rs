@@ -1,9 +1,10 @@
-//! [`Operation`]: one thing that the lane does to a blocking object, and [`Buffer`], what it does it with.
+//! [`Operation`]: one thing that the lane does to a blocking object. [`Buffer`]: the bytes of
+//! operations.
 
 use std::io::{self, ErrorKind, SeekFrom};
 
-/// One operation on the object. Each holds the object's own method, chosen where the object's trait is known, so that
-/// everything else works for any object.
+/// One operation on the object. Each variant holds the object's own method, chosen where the
+/// object's trait is known, so that everything else works for any object.
 pub(super) enum Operation<T> {
     Read { read: fn(&mut T, &mut [u8]) -> io::Result<usize>, limit: usize },
     Write { write_all: fn(&mut T, &[u8]) -> io::Result<()> },
@@ -13,10 +14,11 @@ pub(super) enum Operation<T> {
 
 type Seek<T> = fn(&mut T, SeekFrom) -> io::Result<u64>;
 
-/// How far the object is ahead of its reader, in bytes: so many were read that nobody has asked for yet.
+/// How far the position of the object is ahead of its reader's, in bytes: so many were read from
+/// the object and not taken by the reader.
 ///
-/// A seek starts from where the reader is. When it has moved the object, those bytes are void. When it
-/// has not, the reader still wants them.
+/// A relative seek starts from the reader's position. If a seek succeeds, those bytes are void. If
+/// it fails, the reader still gets them.
 pub(super) struct Ahead(pub(super) usize);
 
 /// What became of the bytes that were read ahead.
@@ -27,7 +29,8 @@ pub(super) enum ReadAhead {
 }
 
 impl<T> Operation<T> {
-    /// Does it. Returns the new position, of a seek. What was read is in the buffer.
+    /// Runs the operation. Returns the new position (of a seek, otherwise 0). The bytes that were
+    /// read are in the buffer.
     pub(super) fn run(&self, object: &mut T, buffer: &mut Buffer) -> (io::Result<u64>, ReadAhead) {
         let result = match self {
             Self::Read { read, limit } => buffer.fill(*limit, |room| read(object, room)).map(|()| 0),
@@ -48,7 +51,8 @@ impl Ahead {
             SeekFrom::Current(offset) => match offset.checked_sub(ahead) {
                 Some(offset) => SeekFrom::Current(offset),
                 None => {
-                    // Too far for one step: the first takes back what was read ahead.
+                    // The distance is too large for one step. The first step goes back over what
+                    // was read ahead.
                     return match seek(object, SeekFrom::Current(-ahead)) {
                         Ok(_) => (seek(object, to), ReadAhead::Void),
                         Err(error) => (Err(error), ReadAhead::Stays),
@@ -64,10 +68,11 @@ impl Ahead {
     }
 }
 
-/// Memory for bytes on their way, used again and again, and which part of it they are in.
+/// Memory for bytes on their way, which is used again and again, and the range of it that holds
+/// them.
 ///
-/// It grows to what the longest operation needed, rounded up to a power of two. What is in there is always initialised, so that
-/// an object can be given room to read into without clearing it each time.
+/// It grows to what the longest operation needed, rounded up to a power of two. All of it is always
+/// initialised, so that an object can read into it without clearing it each time.
 #[derive(Default)]
 pub(super) struct Buffer {
     memory: Vec<u8>,
@@ -76,12 +81,12 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// The bytes that nobody has taken yet.
+    /// The bytes that are not taken yet.
     pub(super) fn rest(&self) -> &[u8] {
         &self.memory[self.start..self.end]
     }
 
-    /// Says that so many bytes are taken: all of them, if it is more than there are.
+    /// Marks so many bytes as taken, or all of them if there are fewer.
     pub(super) fn consume(&mut self, amount: usize) {
         self.start = self.start.saturating_add(amount).min(self.end);
     }
@@ -90,7 +95,7 @@ impl Buffer {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Moves as many bytes as there are, or as there is room for.
+    /// Moves bytes into `room`: as many as there are and as fit. Returns how many.
     pub(super) fn move_to(&mut self, room: &mut [u8]) -> usize {
         let rest = self.rest();
         let amount = rest.len().min(room.len());
@@ -99,7 +104,7 @@ impl Buffer {
         amount
     }
 
-    /// Appends as much of `bytes` as fits within `limit` bytes in all. Returns how much that is.
+    /// Appends as much of `bytes` as fits, up to `limit` bytes in all. Returns how much that is.
     pub(super) fn append(&mut self, bytes: &[u8], limit: usize) -> usize {
         let amount = bytes.len().min(limit.saturating_sub(self.end));
         let end = self.end + amount;
@@ -109,7 +114,7 @@ impl Buffer {
         amount
     }
 
-    /// Replaces what is there by what `read` puts into a room of `limit` bytes.
+    /// Replaces the bytes by what `read` puts into a room of `limit` bytes.
     fn fill(&mut self, limit: usize, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
         self.clear();
         self.grow(limit);
@@ -134,7 +139,7 @@ impl Buffer {
     fn grow(&mut self, length: usize) {
         if length > self.memory.len() {
             let length = length.next_power_of_two();
-            // Exactly: the vector's own growth would go beyond the bound.
+            // `reserve_exact`, because the vector's own growth would go beyond the bound.
             self.memory.reserve_exact(length - self.memory.len());
             self.memory.resize(length, 0);
         }
