@@ -7,8 +7,9 @@ use thiserror::Error;
 
 /// Why a call gave no value. The future [`Call`](crate::Call) resolves to it.
 ///
-/// [`Closed`](Self::Closed) and [`Poisoned`](Self::Poisoned) mean that the closure of a call never ran and never will,
-/// so the call may be made again elsewhere. [`Panicked`](Self::Panicked) means that it ran in part.
+/// [`Closed`](Self::Closed) and [`Poisoned`](Self::Poisoned) mean that the closure of a call never
+/// started and never will, so you can make the call again elsewhere. [`Panicked`](Self::Panicked)
+/// means that it started and panicked.
 ///
 /// ```
 /// use serial_executor::{CallError, SerialExecutor};
@@ -23,15 +24,18 @@ use thiserror::Error;
 /// ```
 #[derive(Debug, Error)]
 pub enum CallError {
-    /// The lane was closed before the call was made, or aborted before the call's turn. The closure never ran.
+    /// The lane was closed before the call was made, or aborted before the call's turn. The closure
+    /// never ran.
     ///
-    /// There is one exception: the closure of a [`CallStream`](crate::CallStream) may have been running. As the last
-    /// item of a stream this says that an abort has cost it items.
+    /// There is one exception. As the last item of a [`CallStream`](crate::CallStream) it may mean
+    /// that an abort has cost the stream some items while its closure ran.
     #[error("the lane is closed: the closure did not run")]
     Closed,
-    /// An earlier call panicked and may have left the object half changed, or there is no object because a
-    /// factory panicked. The closure never ran.
-    /// See [`clear_poison`](crate::SerialExecutor::clear_poison) and [`replace`](crate::SerialExecutor::replace).
+    /// An earlier call panicked and may have left the object half changed, or there is no object
+    /// because a factory panicked. The closure never ran.
+    ///
+    /// See [`clear_poison`](crate::SerialExecutor::clear_poison) and
+    /// [`replace`](crate::SerialExecutor::replace).
     #[error("an earlier panic has left the object poisoned or missing: the closure did not run")]
     Poisoned,
     /// The closure ran and panicked.
@@ -39,15 +43,16 @@ pub enum CallError {
     Panicked(Panic),
 }
 
-/// For `?` in functions of clients, which return [`io::Result`]. The kind is `Other`: an error of the lane is none of the
-/// connection. The [`CallError`] is inside ([`io::Error::get_ref`]).
+/// For `?` in the functions of a client, which return [`io::Result`]. The kind is `Other`, because
+/// the connection did not fail: the lane did. The [`CallError`] is inside ([`io::Error::get_ref`]).
 impl From<CallError> for io::Error {
     fn from(error: CallError) -> Self {
         Self::other(error)
     }
 }
 
-/// Why [`try_call`](crate::SerialExecutor::try_call) did not take the closure. Each case gives it back.
+/// Why [`try_call`](crate::SerialExecutor::try_call) did not take the closure. Each variant gives
+/// the closure back.
 ///
 /// ```
 /// use serial_executor::{SerialExecutor, TryCallError};
@@ -67,13 +72,13 @@ pub enum TryCallError<F> {
     /// The lane is closed. The closure did not run.
     #[error("the lane is closed: the closure did not run")]
     Closed(F),
-    /// The object is poisoned, and no `replace` is under way. The closure did not run.
+    /// The object is poisoned, and no `replace` is queued or running. The closure did not run.
     #[error("an earlier panic has left the object poisoned or missing: the closure did not run")]
     Poisoned(F),
 }
 
 impl<F> TryCallError<F> {
-    /// The closure, unused.
+    /// Returns the closure, which did not run.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -90,7 +95,7 @@ impl<F> TryCallError<F> {
         }
     }
 
-    /// The reason alone. The closure is dropped, so what is left can be stored, sent and compared with ease.
+    /// Drops the closure and returns the reason alone, which is easy to store, send and match.
     ///
     /// ```
     /// use serial_executor::{SerialExecutor, TryCallError};
@@ -147,21 +152,23 @@ impl<F> fmt::Debug for TryCallError<F> {
 /// ```
 #[derive(Debug, Error)]
 pub enum WaitError<E = CallError> {
-    /// The wait ended, and this is what it was waiting for.
+    /// The future resolved to this error.
     #[error(transparent)]
     Failed(E),
-    /// The lane's own thread was about to wait for its own lane, for something that is not finished: it would
-    /// have waited for ever. What it waited for has not run to its end. `wait` has given it up, which cancels a
-    /// call that is still queued; `wait_timeout` has left it as it is.
+    /// The lane's own thread tried to wait for something of its lane that is not finished. It would
+    /// have waited for ever. What it waited for has not run to its end. `wait` has dropped the
+    /// future, which cancels a call that is still queued; `wait_timeout` has left the future as it
+    /// was.
     #[error("a lane cannot wait for itself: what it waited for has not run to its end")]
     WouldDeadlock,
-    /// The time is up. The closure may be queued, may be running, and may still finish.
+    /// The time is up. The closure may still be queued or running, and may still finish.
     #[error("the wait timed out: the closure may still be queued or running")]
     Timeout,
 }
 
-/// For `?` in synchronous functions of clients. The kind is `TimedOut` for a wait that was, `Deadlock` for one that would
-/// have been, and otherwise that of the error waited for.
+/// For `?` in the synchronous functions of a client. `Timeout` becomes an error of the kind
+/// `TimedOut`, and `WouldDeadlock` one of the kind `Deadlock`. `Failed` becomes what the error
+/// inside it becomes.
 impl<E: Into<io::Error>> From<WaitError<E>> for io::Error {
     fn from(error: WaitError<E>) -> Self {
         let (kind, inside) = match error {
@@ -188,20 +195,20 @@ impl<E: Into<io::Error>> From<WaitError<E>> for io::Error {
 pub enum OpenError<E> {
     /// The factory ran and returned an error.
     ///
-    /// The message includes that of the error. It is not the `source` as well, so `E` may be any type that can be
-    /// displayed: a `String`, a `Box<dyn Error>`, an `anyhow::Error`.
+    /// The message includes that of the error. `source` does not return the error as well, so `E`
+    /// may be any type that can be displayed: a `String`, a `Box<dyn Error>`, an `anyhow::Error`.
     #[error("the factory ran and failed: {0}")]
     Make(E),
     /// The factory ran and panicked.
     #[error("the factory ran and panicked: {}", .0.message())]
     Panicked(Panic),
-    /// There is no thread to run the factory on. It did not run.
+    /// There is no thread for the factory, so it did not run.
     #[error(transparent)]
     Thread(ThreadError),
 }
 
-/// For `?` in functions that connect, which return [`io::Result`]: the factory's own error as it is, and the others inside
-/// an error of kind `Other`.
+/// For `?` in functions that connect, which return [`io::Result`]. The factory's own error stays as
+/// it is. The others are inside an error of the kind `Other`.
 impl From<OpenError<Self>> for io::Error {
     fn from(error: OpenError<Self>) -> Self {
         match error {
@@ -211,7 +218,7 @@ impl From<OpenError<Self>> for io::Error {
     }
 }
 
-/// Why [`into_inner`](crate::SerialExecutor::into_inner) did not give an object in good order.
+/// Why [`into_inner`](crate::SerialExecutor::into_inner) gave no object, or a poisoned one.
 ///
 /// ```
 /// use serial_executor::{IntoInnerError, SerialExecutor};
@@ -233,7 +240,7 @@ pub enum IntoInnerError<T> {
     /// The object, which an earlier panic may have left half changed.
     #[error("the object is poisoned by an earlier panic: it is given back as the panic left it")]
     Poisoned(T),
-    /// The factory panicked: there never was an object, or its replacement was never made.
+    /// A factory panicked: there never was an object, or the new one of a `replace` was not made.
     #[error("the factory ran and panicked: there is no object")]
     Missing,
 }
@@ -248,10 +255,11 @@ impl<T> fmt::Debug for IntoInnerError<T> {
     }
 }
 
-/// The operating system did not give the lane a thread, or the thread's name or stack size was refused.
+/// The operating system gave the lane no thread, or the thread's name or stack size was refused.
 ///
-/// [`source`](std::error::Error::source) is the [`io::Error`]. An object that was handed in has been dropped, on
-/// the thread that tried to make the lane; a factory has been dropped without having run.
+/// [`source`](std::error::Error::source) is the [`io::Error`]. An object that was handed in has
+/// been dropped, on the thread that tried to make the lane. A factory has been dropped without
+/// having run.
 ///
 /// ```
 /// use serial_executor::SerialExecutor;

@@ -1,8 +1,9 @@
 //! The crate's policy for panics in foreign code, and [`Panic`], which carries one to the caller.
 //!
-//! Foreign code is all that a user hands in: closures, factories, destructors, wakers. The crate catches the panic of a
-//! closure or factory and gives it to the caller that waits for the result. A panic in a destructor or a waker has no caller to
-//! receive it: the panic hook reports it, and the crate discards it. Neither the lane nor the dropping thread unwinds.
+//! Foreign code is all that a user hands in: closures, factories, destructors, wakers. The crate
+//! catches the panic of a closure or factory and gives it to the caller that waits for the result.
+//! A panic in a destructor or a waker has no caller to receive it: the panic hook reports it, and
+//! the crate discards it. Neither the lane nor the dropping thread unwinds.
 
 use crate::sync::{Arc, Mutex};
 use std::any::Any;
@@ -14,10 +15,10 @@ type Payload = Box<dyn Any + Send>;
 
 /// A panic that was caught on the lane: its message and its payload.
 ///
-/// It comes inside [`CallError::Panicked`](crate::CallError::Panicked) and
-/// [`OpenError::Panicked`](crate::OpenError::Panicked), and from [`Ended`](crate::Ended) when the destructor of
-/// the object panicked. The panic hook has run by then, so the usual message with its location is on
-/// standard error already.
+/// You get it from [`CallError::Panicked`](crate::CallError::Panicked) and
+/// [`OpenError::Panicked`](crate::OpenError::Panicked), and from [`Ended`](crate::Ended) if the
+/// destructor of the object panicked. The panic hook has run by then, so the usual message with its
+/// location is on standard error already.
 ///
 /// ```
 /// use serial_executor::{CallError, SerialExecutor};
@@ -47,15 +48,15 @@ impl Panic {
         Self { shared: Arc::new(Shared { message, payload: Mutex::new(Some(payload)) }) }
     }
 
-    /// The same panic once more, for one more future that reports it.
+    /// Another copy of this panic, for another future that reports it.
     pub(crate) fn share(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
     }
 
-    /// What was said to `panic!`.
+    /// The message that was given to `panic!`.
     ///
-    /// A payload that is neither a `&str` nor a `String` (see [`std::panic::panic_any`]) has no message; this
-    /// then returns `"Box<dyn Any>"`, as the standard panic hook does.
+    /// A payload that is neither a `&str` nor a `String` (see [`std::panic::panic_any`]) has no
+    /// message. Then this returns `"Box<dyn Any>"`, which the standard panic hook prints as well.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.shared.message
@@ -63,15 +64,15 @@ impl Panic {
 
     /// The payload, as [`std::thread::JoinHandle::join`] would return it.
     ///
-    /// Several [`Ended`](crate::Ended) futures may report the same panic. The first that asks gets the payload,
-    /// the others get the [message](Self::message) as a `String`.
+    /// Several [`Ended`](crate::Ended) futures may report the same panic. The first caller that
+    /// asks gets the payload. The others get the [message](Self::message) as a `String`.
     #[must_use]
     pub fn into_payload(self) -> Box<dyn Any + Send> {
         let payload = self.shared.payload.lock().take();
         payload.unwrap_or_else(|| Box::new(self.shared.message.clone()))
     }
 
-    /// Goes on with the panic in this thread, without calling the panic hook again.
+    /// Resumes the panic on this thread, without calling the panic hook again.
     ///
     /// ```should_panic
     /// # use serial_executor::{CallError, SerialExecutor, WaitError};
@@ -122,8 +123,8 @@ fn message_of(payload: &(dyn Any + Send)) -> &str {
 
 /// Runs foreign code and returns its panic, for a caller to receive.
 ///
-/// Unwind safety is asserted here, once for the crate: what a panic leaves half changed is dropped by the unwinding, or it is
-/// the object, which then counts as poisoned.
+/// Unwind safety is asserted here, once for the crate: what a panic leaves half changed is dropped
+/// by the unwinding, or it is the object, which then counts as poisoned.
 pub(crate) fn catch<V>(f: impl FnOnce() -> V) -> Result<V, Panic> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
 }
@@ -131,7 +132,8 @@ pub(crate) fn catch<V>(f: impl FnOnce() -> V) -> Result<V, Panic> {
 /// Runs foreign code whose panic has no caller to receive it: a destructor or a waker.
 pub(crate) fn quietly(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        // The destructor of a payload may panic with a second payload. Dropping that one could go on for ever: it is leaked.
+        // The destructor of a payload may panic with a second payload, and the destructor of that
+        // one with a third. So the second is leaked.
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             mem::forget(second);
         }
@@ -145,7 +147,7 @@ pub(crate) fn drop_quietly<V>(value: Option<V>) {
     }
 }
 
-/// A value on its way to another thread. If it does not arrive, it is dropped here, quietly.
+/// A value on its way to another thread. If that thread does not take it, it is dropped quietly.
 pub(crate) struct Quiet<V>(Option<V>);
 
 impl<V> Quiet<V> {

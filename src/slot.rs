@@ -1,7 +1,9 @@
-//! [`Slot`]: one value on its way from the lane to the future that takes it, and [`SlotReceiver`], the future's end.
+//! [`Slot`]: one value on its way from the lane to the future that takes it, and [`SlotReceiver`],
+//! the future's end.
 //!
-//! Every future of the crate but `Ended` and `Post` receives its value from a slot. The lane fills the slot (or, for a job that
-//! does not run, the thread that discards the job); the future polls it or closes it. Either side may come first.
+//! Every future of the crate but `Ended` and `Post` receives its value from a slot. The lane fills
+//! the slot (or, for a job that does not run, the thread that discards the job); the future polls
+//! it or closes it. Either side may come first.
 //!
 //! | state         | set by                  | `fill`               | `poll`                  | `close`                  |
 //! |---------------|-------------------------|----------------------|-------------------------|--------------------------|
@@ -10,8 +12,8 @@
 //! | `Filled`      | `fill`, `filled`        | gives the value back | takes, goes to `Closed` | returns the unread value |
 //! | `Closed`      | `poll` (taken), `close` | gives the value back | pending (never called)  | nothing                  |
 //!
-//! The value moves from the filling thread to the taking thread through the mutex. That makes everything the lane did before
-//! `fill` visible to the code after the `.await`.
+//! The value moves from the filling thread to the taking thread through the mutex. That makes
+//! everything the lane did before `fill` visible to the code after the `.await`.
 
 use crate::panic::drop_quietly;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
@@ -21,16 +23,17 @@ use std::task::{Context, Poll, Waker};
 
 pub(crate) struct Slot<V> {
     state: Mutex<State<V>>,
-    /// Set when a value is stored: a caller that spins reads it without the lock. The value is read under the lock.
+    /// Set when a value is stored: a caller that spins reads it without the lock. The value is read
+    /// under the lock.
     filled: AtomicBool,
 }
 
 enum State<V> {
-    /// No value yet. Holds the waker of the last poll.
+    /// No value yet. Holds the waker of the newest poll.
     Empty(Option<Waker>),
     /// A value that the future has not taken yet.
     Filled(V),
-    /// The value was taken, or the future gave it up.
+    /// The value was taken, or the future gave up waiting for it.
     Closed,
 }
 
@@ -45,7 +48,7 @@ impl<V> Slot<V> {
 
     /// Stores the value and wakes the future.
     ///
-    /// The value comes back if the slot has one already or is closed. The caller drops it.
+    /// Gives the value back if the slot has one already or is closed. The caller drops it.
     #[must_use = "the caller drops a value that comes back, while it holds no lock"]
     pub(crate) fn fill(&self, value: V) -> Option<V> {
         let mut state = self.state.lock();
@@ -65,7 +68,7 @@ impl<V> Slot<V> {
         poll_or_register(&self.state, cx, State::poll)
     }
 
-    /// Gives the value up: nothing will take it. Returns it if it is stored already.
+    /// Closes the slot: nothing will take the value. Returns the value if it is stored already.
     #[must_use = "the caller drops an unread value, while it holds no lock"]
     pub(crate) fn close(&self) -> Option<V> {
         let state = mem::replace(&mut *self.state.lock(), State::Closed);
@@ -84,7 +87,7 @@ impl<V> Slot<V> {
         self.filled.load(Ordering::Acquire)
     }
 
-    /// Whether the value was taken or given up.
+    /// Whether the slot is closed: the value was taken, or nothing will take it.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(&*self.state.lock(), State::Closed)
     }
@@ -130,7 +133,7 @@ impl<V> SlotReceiver<V> {
     ///
     /// # Panics
     ///
-    /// When the value was taken before.
+    /// If the value was taken before.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<V> {
         let Some(source) = &self.source else { panic!("a future was polled after it had resolved") };
         let polled = source.slot().poll(cx);
@@ -150,7 +153,7 @@ impl<V> SlotReceiver<V> {
         self.source.is_none()
     }
 
-    /// Gives the value up. Returns it if it is stored already and was not taken.
+    /// Closes the slot. Returns the value if it is stored already and was not taken.
     #[must_use = "the caller drops an unread value, while it holds no lock"]
     pub(crate) fn close(&mut self) -> Option<V> {
         self.source.take().and_then(|source| source.slot().close())

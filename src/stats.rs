@@ -2,9 +2,9 @@
 
 /// What has become of the calls of a lane, at one moment.
 ///
-/// The numbers belong together: at every moment
-/// `submitted == completed + panicked + cancelled + refused + pending + u64::from(running)`.
-/// A call is counted before its future resolves.
+/// The numbers are taken together, so this holds at every moment:
+/// `submitted == completed + panicked + cancelled + refused + pending + u64::from(running)`. A call
+/// is counted before its future resolves.
 ///
 /// ```
 /// use serial_executor::SerialExecutor;
@@ -21,7 +21,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Closures handed to the lane, by whichever function, also those that were refused.
+    /// Closures handed to the lane, by any function, including those that were refused.
     pub submitted: u64,
     /// Closures that ran to their end.
     pub completed: u64,
@@ -29,13 +29,14 @@ pub struct Stats {
     pub panicked: u64,
     /// Closures that their callers dropped before their turn.
     pub cancelled: u64,
-    /// Closures that did not run because the queue was full, the object poisoned, or the lane closed or aborted.
+    /// Closures that did not run because the queue was full, the object poisoned, or the lane
+    /// closed or aborted.
     pub refused: u64,
     /// Closures that are queued.
     pub pending: usize,
     /// Whether a closure is running.
     pub running: bool,
-    /// Whether a [`Session`](crate::Session) has the lane for itself. If it stays so while nothing is `running` and
-    /// `pending` grows, somebody holds a session without using it.
+    /// Whether there is a [`Session`](crate::Session). If this stays true while `running` is false
+    /// and `pending` grows, a task holds a session without using it.
     pub in_session: bool,
 }

@@ -16,11 +16,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A call on its way: the future of what the closure returns.
+/// A call: the future of what its closure returns.
 ///
-/// The call is queued already when this is returned, whether it is polled or not; its place in the order is
-/// fixed. It can be awaited under any runtime, sent to another thread, or [waited for](Self::wait) without
-/// any runtime.
+/// When you get it, the call is queued already, and its place in the order is fixed, whether you
+/// poll the future or not. You can await it under any runtime, send it to another thread, or
+/// [wait for it](Self::wait) without a runtime.
 ///
 /// ```
 /// use serial_executor::SerialExecutor;
@@ -36,33 +36,38 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// [`CallError`]. `Ok` means that the closure ran once, to its end; anything else means that it did not.
+/// [`CallError`]. `Ok` means that the closure ran once, to its end. An error means that the closure
+/// did not run to its end. [`Closed`](CallError::Closed) and [`Poisoned`](CallError::Poisoned) mean
+/// that it never started; [`Panicked`](CallError::Panicked), that it started and panicked.
 ///
 /// # Panics
 ///
-/// When polled again after it has given its result, like most futures. [`is_terminated`](FusedFuture::is_terminated)
-/// tells.
+/// When polled again after it has given its result, like most futures.
+/// [`is_terminated`](FusedFuture::is_terminated) says whether it has.
 ///
 /// # Cancel safety
 ///
-/// Dropping it cancels the call if it has not started: the closure never runs, and it is dropped here and now.
-/// If it is running, it runs to its end, which comes early if the lane has an
-/// [interrupter](crate::SerialExecutor::on_interrupt), and the lane drops the result. If it has finished, the result is
-/// dropped with the future. [`detach`](Self::detach) lets go of the future without cancelling.
+/// If you drop the future while the call is queued, the closure never runs, and is dropped at once,
+/// on the thread that drops the future. If the call is running, it runs to its end, and the lane
+/// drops the result; an [interrupter](crate::SerialExecutor::on_interrupt), if one is set, fires,
+/// so that the end comes early. If the call has finished, the result is dropped with the future. To
+/// drop the future and let the call run, use [`detach`](Self::detach).
 ///
-/// A panic of a destructor (of what the closure captured, or of the result) does not leave the drop.
+/// If a destructor panics (of something that the closure captured, or of the result), the drop of
+/// the future does not unwind.
 #[must_use = "dropping a call cancels it; to let it run unwatched, `detach` it"]
 pub struct Call<R> {
     receiver: SlotReceiver<Result<R, CallError>>,
     lane: Arc<dyn AnyLane>,
-    /// The call's place in the queue, as long as dropping this would cancel it.
+    /// The call's number in the queue, as long as dropping this future would cancel the call.
     sequence: Option<u64>,
     /// Whether to spin at the first poll, because the result may come within microseconds.
     spin_first: bool,
 }
 
 impl<R> Call<R> {
-    /// A call that is in the queue, or (`None`) one that was not accepted and has resolved.
+    /// The future of a job that is in the queue, or (`None`) of one that was refused and has
+    /// resolved.
     pub(crate) fn new(
         source: Arc<dyn HasSlot<Result<R, CallError>>>,
         lane: Arc<dyn AnyLane>,
@@ -76,7 +81,7 @@ impl<R> Call<R> {
         }
     }
 
-    /// A call whose job was pushed: the queue has accepted or refused it.
+    /// The future of a job that was pushed. If the queue has refused the job, discards it.
     pub(crate) fn pushed<T, W>(
         cell: Arc<JobCell<W, R>>,
         lane: Arc<dyn AnyLane>,
@@ -95,10 +100,10 @@ impl<R> Call<R> {
         }
     }
 
-    /// Lets the call run without anybody waiting for it.
+    /// Drops the future and lets the call run.
     ///
-    /// Its result is dropped on the lane; a panic still poisons the object. If the call has finished, its
-    /// result is dropped here.
+    /// The lane drops the result. A panic poisons the object, as in any call. If the call has
+    /// finished, its result is dropped here.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -111,7 +116,7 @@ impl<R> Call<R> {
         self.sequence = None;
     }
 
-    /// Whether the result is there (or has been taken): the next poll would not be pending.
+    /// Whether the result is there, or has been taken: the next poll would not be pending.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -137,25 +142,27 @@ impl<R> Call<R> {
     ///
     /// # Errors
     ///
-    /// [`WaitError::Failed`] with the [`CallError`]; [`WaitError::WouldDeadlock`] on the lane's own thread if
-    /// the call has not finished, which also cancels it. Two lanes whose calls wait for each other are not
-    /// detected.
+    /// [`WaitError::Failed`] with the [`CallError`]. [`WaitError::WouldDeadlock`] on the lane's own
+    /// thread, if the call has not finished; this drops the future, and so cancels a call that is
+    /// still queued. Two lanes whose calls wait for each other are not detected.
     ///
     /// # Panics
     ///
-    /// When it has given its result before.
+    /// When the call has given its result before.
     ///
     /// # Blocking
     ///
-    /// Until everything queued before the call, and the call, has run. Not for async code: `.await` it there.
+    /// Until the calls before it and the call itself have run. In async code, `.await` the call
+    /// instead.
     pub fn wait(mut self) -> Result<R, WaitError> {
         self.wait_within(None)
     }
 
-    /// Waits for the result in synchronous code, but no longer than `limit`. `Duration::MAX` is no limit.
+    /// Waits for the result in synchronous code, but no longer than `limit`. `Duration::MAX` means
+    /// no limit.
     ///
-    /// After a timeout the call is what it was: it can be awaited, waited for again, detached, or dropped,
-    /// which cancels it if it has not started.
+    /// A timeout does not change the call: you can await it, wait for it again, detach it or drop
+    /// it.
     ///
     /// ```
     /// use serial_executor::{SerialExecutor, WaitError};
@@ -173,12 +180,12 @@ impl<R> Call<R> {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`WaitError::Timeout`]. Neither that nor [`WaitError::WouldDeadlock`]
-    /// cancels the call.
+    /// As for [`wait`](Self::wait), and [`WaitError::Timeout`] after `limit`. Neither `Timeout` nor
+    /// `WouldDeadlock` cancels the call here.
     ///
     /// # Panics
     ///
-    /// When it has given its result before.
+    /// When the call has given its result before.
     ///
     /// # Blocking
     ///
@@ -198,7 +205,7 @@ impl<R> Future for Call<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // On the lane's own thread the result cannot come meanwhile.
+        // On the lane's own thread no result can come while this thread spins.
         if mem::take(&mut this.spin_first) && !this.lane.id().is_current() {
             this.lane.caller_spin().spin(|| this.receiver.is_finished());
         }
@@ -219,7 +226,8 @@ impl<R> FusedFuture for Call<R> {
 impl<R> Drop for Call<R> {
     fn drop(&mut self) {
         let Some(sequence) = self.sequence else { return };
-        // Before the cancel, so that the lane and not this thread drops the result of a call that is made to return early.
+        // The slot is closed before the cancel: if the cancel makes a running call return early,
+        // the lane drops its result, not this thread.
         let unread = self.receiver.close();
         if unread.is_none() {
             self.lane.cancel(sequence);
@@ -246,7 +254,7 @@ mod tests {
     use futures::task::noop_waker_ref;
     use std::thread;
 
-    /// How often a call that is polled twice spins for a result that does not come.
+    /// Polls a call twice whose result does not come. Returns how often it spun.
     fn spins(lane: &Arc<Lane<()>>, lane_awake: bool) -> u16 {
         let before = lane.caller_spin.misses();
         let place = Place { sequence: 0, lane_awake };

@@ -13,11 +13,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// The end of a lane: resolves when its object has been dropped and no closure will run any more.
+/// The end of a lane: a future that resolves when the object has been dropped, or given to an
+/// [`into_inner`](crate::SerialExecutor::into_inner), and no closure will run any more.
 ///
 /// [`close`](crate::SerialExecutor::close), [`abort`](crate::SerialExecutor::abort) and
-/// [`ended`](crate::SerialExecutor::ended) return one. There may be any number of them; each gets the outcome.
-/// They may be made, and awaited, before and after the end.
+/// [`ended`](crate::SerialExecutor::ended) return one. You can make and await any number of them,
+/// before and after the end. Each gets the outcome.
 ///
 /// ```
 /// use serial_executor::SerialExecutor;
@@ -32,7 +33,8 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// The [`Panic`] of the object's destructor, if it panicked. The lane has ended all the same.
+/// The [`Panic`] of the object's destructor, if the destructor panicked. The lane has ended
+/// nevertheless.
 ///
 /// # Panics
 ///
@@ -40,9 +42,9 @@ use std::time::Duration;
 ///
 /// # Cancel safety
 ///
-/// Dropping it changes nothing: it only watches.
+/// Dropping it changes nothing: it only watches the lane.
 pub struct Ended {
-    /// `None` after it has resolved.
+    /// `None` after the future has resolved.
     lane: Option<Arc<dyn AnyLane>>,
     key: Option<u64>,
 }
@@ -52,7 +54,7 @@ impl Ended {
         Self { lane: Some(lane), key: None }
     }
 
-    /// Waits for the end in synchronous code, and then until the lane's thread is gone from the process.
+    /// Waits in synchronous code until the lane has ended and its thread has exited.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -63,7 +65,7 @@ impl Ended {
     ///
     /// # Errors
     ///
-    /// [`WaitError::Failed`] with the panic of the object's destructor;
+    /// [`WaitError::Failed`] with the panic of the object's destructor.
     /// [`WaitError::WouldDeadlock`] on the lane's own thread, if the lane has not ended.
     ///
     /// # Panics
@@ -72,8 +74,8 @@ impl Ended {
     ///
     /// # Blocking
     ///
-    /// Until the end: for as long as the accepted calls take, and the destructors of the thread's
-    /// thread-locals.
+    /// Until the accepted calls, the destructor of the object and the destructors of the thread's
+    /// thread-locals have run, and the thread has exited.
     pub fn wait(mut self) -> Result<(), WaitError<Panic>> {
         let lane = self.lane.clone();
         let outcome = self.wait_within(None);
@@ -85,8 +87,8 @@ impl Ended {
 
     /// Waits for the end in synchronous code, but no longer than `limit`.
     ///
-    /// Unlike [`wait`](Self::wait) it does not join the thread, which at that point has nothing left to do but to
-    /// run the destructors of its thread-locals and exit. `Duration::MAX` is no limit.
+    /// Unlike [`wait`](Self::wait), it does not join the thread. After the end, the thread only
+    /// runs the destructors of its thread-locals and exits. `Duration::MAX` means no limit.
     ///
     /// ```
     /// use serial_executor::{SerialExecutor, WaitError};
@@ -101,7 +103,8 @@ impl Ended {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`WaitError::Timeout`] after `limit`; the future can then be used again.
+    /// As for [`wait`](Self::wait), and [`WaitError::Timeout`] after `limit`. You can use the
+    /// future again after `Timeout` and after `WouldDeadlock`.
     ///
     /// # Panics
     ///
@@ -109,7 +112,7 @@ impl Ended {
     ///
     /// # Blocking
     ///
-    /// Until the end or for `limit`, whichever comes first.
+    /// Until the lane has ended or `limit` has passed, whichever comes first.
     pub fn wait_timeout(&mut self, limit: Duration) -> Result<(), WaitError<Panic>> {
         self.wait_within(Some(limit))
     }

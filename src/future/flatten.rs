@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl<R, E: From<CallError>> Call<Result<R, E>> {
-    /// Joins the closure's own error with the call's, for a `?` without nesting.
+    /// Merges the closure's error and the call's into one `Result`, so that one `?` is enough.
     ///
     /// ```
     /// use serial_executor::{CallError, SerialExecutor};
@@ -38,13 +38,15 @@ impl<R, E: From<CallError>> Call<Result<R, E>> {
     }
 }
 
-/// A [`Call`] whose closure returns a `Result`, without the nesting. Made by [`Call::flatten`].
+/// A [`Call`] whose closure returns a `Result`, as a future of that one `Result`. Made by
+/// [`Call::flatten`].
 ///
-/// It behaves like the call in everything else: dropping it cancels the call.
+/// Apart from that it behaves like the call: dropping it cancels the call.
 ///
 /// # Errors
 ///
-/// The closure's own error, or the call's [`CallError`] turned into it.
+/// The closure's own error, or the call's [`CallError`], converted into the type of the closure's
+/// error.
 ///
 /// # Panics
 ///

@@ -12,7 +12,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// The object of a lane on its way out. Made by [`SerialExecutor::into_inner`](crate::SerialExecutor::into_inner).
+/// The future of a lane's object, on its way out. Made by
+/// [`SerialExecutor::into_inner`](crate::SerialExecutor::into_inner).
 ///
 /// ```
 /// use serial_executor::SerialExecutor;
@@ -26,7 +27,7 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// [`IntoInnerError`] says what there was instead of a sound object.
+/// [`IntoInnerError`]: there is no object to give, or the object is poisoned.
 ///
 /// # Panics
 ///
@@ -34,8 +35,9 @@ use std::time::Duration;
 ///
 /// # Cancel safety
 ///
-/// If it is dropped before the lane gives the object up, the object goes to the next one who asked, or is
-/// dropped on the lane. If it is dropped after that, the object is dropped with it. The lane stays closed.
+/// If you drop it before the lane hands the object over, the object goes to the next `into_inner`
+/// that waits. If none waits, the lane drops the object. If you drop it after that, the object is
+/// dropped with it. In every case the lane stays closed.
 #[must_use = "the object is dropped when nobody takes it; to end the lane, use `close`"]
 pub struct IntoInner<T> {
     receiver: SlotReceiver<Result<T, IntoInnerError<T>>>,
@@ -57,8 +59,9 @@ impl<T> IntoInner<T> {
     ///
     /// # Errors
     ///
-    /// [`WaitError::Failed`] with the [`IntoInnerError`]; [`WaitError::WouldDeadlock`] on the lane's own thread.
-    /// The object is then dropped on the lane.
+    /// [`WaitError::Failed`] with the [`IntoInnerError`]. [`WaitError::WouldDeadlock`] on the
+    /// lane's own thread, if the object has not come. The lane then drops the object, unless
+    /// another `into_inner` waits for it.
     ///
     /// # Panics
     ///
@@ -66,13 +69,14 @@ impl<T> IntoInner<T> {
     ///
     /// # Blocking
     ///
-    /// For as long as the accepted calls take.
+    /// Until the accepted calls have run.
     pub fn wait(mut self) -> Result<T, WaitError<IntoInnerError<T>>> {
         let lane = self.lane;
         wait(&mut self, Some(lane), None)
     }
 
-    /// Waits for the object in synchronous code, but no longer than `limit`. `Duration::MAX` is no limit.
+    /// Waits for the object in synchronous code, but no longer than `limit`. `Duration::MAX` means
+    /// no limit.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -84,7 +88,8 @@ impl<T> IntoInner<T> {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`WaitError::Timeout`] after `limit`; the future can then be used again.
+    /// As for [`wait`](Self::wait), and [`WaitError::Timeout`] after `limit`. You can use the
+    /// future again after `Timeout` and after `WouldDeadlock`.
     ///
     /// # Panics
     ///
@@ -92,7 +97,7 @@ impl<T> IntoInner<T> {
     ///
     /// # Blocking
     ///
-    /// Until the object comes or for `limit`, whichever is first.
+    /// Until the object comes or `limit` has passed, whichever is first.
     pub fn wait_timeout(&mut self, limit: Duration) -> Result<T, WaitError<IntoInnerError<T>>> {
         let lane = self.lane;
         wait(self, Some(lane), Some(limit))

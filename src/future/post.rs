@@ -14,10 +14,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// A closure that was handed over without interest in its result: the future of its admission.
+/// A posted closure: the future of its admission to the queue. Made by
+/// [`SerialExecutor::post`](crate::SerialExecutor::post).
 ///
-/// It resolves once the call is within the lane's [capacity](crate::Builder::capacity), at once if the lane has
-/// none, so that a producer that awaits its posts stays at most that far ahead. `Ok` means admitted, not ran.
+/// It resolves when the closure is within the lane's [capacity](crate::Builder::capacity), or at
+/// once if the lane has none. So a producer that awaits its posts is never further ahead than that.
+/// `Ok` means that the closure was admitted, not that it ran.
 ///
 /// ```
 /// use serial_executor::SerialExecutor;
@@ -34,9 +36,10 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// [`CallError::Closed`] if the lane is closed, or if an abort takes the closure out of the queue before this has
-/// resolved; [`CallError::Poisoned`] if the object is poisoned as the post is made and no `replace` is under way. An
-/// error always means that the closure did not and will not run.
+/// [`CallError::Closed`] if the lane was closed when you made the post, or if an abort takes the
+/// closure out of the queue before the future has resolved. [`CallError::Poisoned`] if the object
+/// was poisoned when you made the post, and no `replace` was queued or running. An error means that
+/// the closure did not run and never will.
 ///
 /// # Panics
 ///
@@ -44,7 +47,7 @@ use std::time::Duration;
 ///
 /// # Cancel safety
 ///
-/// Dropping it changes nothing: the closure has its place and will run.
+/// Dropping it changes nothing: the closure keeps its place and will run.
 pub struct Post {
     state: Posted,
 }
@@ -55,7 +58,7 @@ enum Posted {
         sequence: u64,
     },
     Refused(CallError),
-    /// It has resolved.
+    /// The future has resolved.
     Over,
 }
 
@@ -82,8 +85,8 @@ impl Post {
     ///
     /// # Errors
     ///
-    /// [`WaitError::Failed`] with the [`CallError`]; [`WaitError::WouldDeadlock`] on the lane's own thread if
-    /// the queue is full. The closure keeps its place then.
+    /// [`WaitError::Failed`] with the [`CallError`]. [`WaitError::WouldDeadlock`] on the lane's own
+    /// thread, if the closure is not admitted yet; it keeps its place.
     ///
     /// # Panics
     ///
@@ -96,7 +99,8 @@ impl Post {
         self.wait_within(None)
     }
 
-    /// Waits for the admission in synchronous code, but no longer than `limit`. `Duration::MAX` is no limit.
+    /// Waits for the admission in synchronous code, but no longer than `limit`. `Duration::MAX`
+    /// means no limit.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -108,7 +112,8 @@ impl Post {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`WaitError::Timeout`] after `limit`; the future can then be used again.
+    /// As for [`wait`](Self::wait), and [`WaitError::Timeout`] after `limit`. You can use the
+    /// future again after `Timeout` and after `WouldDeadlock`.
     ///
     /// # Panics
     ///
@@ -116,7 +121,7 @@ impl Post {
     ///
     /// # Blocking
     ///
-    /// Until the closure is admitted or for `limit`, whichever comes first.
+    /// Until the closure is admitted or `limit` has passed, whichever comes first.
     pub fn wait_timeout(&mut self, limit: Duration) -> Result<(), WaitError> {
         self.wait_within(Some(limit))
     }

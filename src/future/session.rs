@@ -1,5 +1,5 @@
-//! [`Session`]: the object for several calls in a row, and [`OpenSession`], the job that begins one. What a session does to the
-//! queue is in [`crate::queue`].
+//! [`Session`]: the object for several calls in a row. [`OpenSession`]: the job that begins a
+//! session. What a session does to the queue is in [`crate::queue`].
 
 use super::call::Call;
 use crate::error::CallError;
@@ -8,15 +8,18 @@ use crate::sync::Arc;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-/// Exclusive use of a lane's object, across awaits. Made by [`SerialExecutor::session`](crate::SerialExecutor::session).
+/// Exclusive use of a lane's object, across awaits. Made by
+/// [`SerialExecutor::session`](crate::SerialExecutor::session).
 ///
-/// Calls that are made meanwhile on the lane's handles wait, and keep their order. When the session is dropped, what it has
-/// queued still runs, then they go on. It is not tied to the handles: the lane stays until it is gone.
+/// While there is a session, calls made on the lane's handles wait, and keep their order. When you
+/// drop the session, the calls that it has queued still run; then the others go on. If the last
+/// handle is dropped first, the lane still stays until the session has ended.
 ///
 /// ```
 /// use serial_executor::{CallError, SerialExecutor};
 ///
-/// /// Moves an amount, unless that makes a balance negative. Between the calls other work can be awaited.
+/// /// Moves an amount, unless that makes a balance negative.
+/// /// Other work could be awaited between the calls.
 /// async fn transfer(bank: &SerialExecutor<[i64; 2]>, amount: i64) -> Result<bool, CallError> {
 ///     let mut session = bank.session().await?;
 ///     let balance = session.call(|accounts| accounts[0]).await?;
@@ -36,28 +39,36 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// # });
 /// ```
 ///
-/// **A session that is held and not used blocks its lane, by design**; a task that holds one and awaits a call of
-/// the lane itself, rather than of the session, waits for ever. [`Stats::in_session`](crate::Stats::in_session) shows it, and
-/// [`abort`](crate::SerialExecutor::abort) ends it. [`close`](crate::SerialExecutor::close) waits for it.
+/// **A session that you hold and do not use blocks its lane, by design.** If a task holds a session
+/// and awaits a call that it made on a handle, it waits for ever.
+/// [`Stats::in_session`](crate::Stats::in_session) shows that there is a session, and
+/// [`abort`](crate::SerialExecutor::abort) ends it. [`close`](crate::SerialExecutor::close) waits
+/// for it.
 ///
-/// A panic of one of its calls poisons the object as any panic does; the session goes on, and its calls resolve
-/// [`CallError::Poisoned`] until [`clear_poison`](crate::SerialExecutor::clear_poison). (A
-/// [`replace`](crate::SerialExecutor::replace) waits its turn, after the session.)
+/// A session has calls only. Fetch in portions what a [`stream`](crate::SerialExecutor::stream)
+/// would give.
+///
+/// A panic in one of its calls poisons the object, as in any call. The session goes on, and its
+/// calls resolve to [`CallError::Poisoned`] until
+/// [`clear_poison`](crate::SerialExecutor::clear_poison). A
+/// [`replace`](crate::SerialExecutor::replace) does not help during the session: it is queued with
+/// the other calls, and runs after the session.
 ///
 /// # Cancel safety
 ///
-/// Dropping it in the middle leaves the object as the calls so far have left it: what must be undone (a transaction to be
-/// rolled back) is to be undone by a last call of the session, which may be [detached](Call::detach), or by whoever comes next.
-/// After a panic that last call is refused like every other: then the cure has to undo it, as a `replace` does that opens
-/// the connection anew. `examples/sqlite_transactions.rs` has a transaction that does all this.
+/// If you drop a session half way, the object stays as the calls so far have left it. If something
+/// must be undone, such as an open transaction, undo it in a last call of the session, which you
+/// [detach](Call::detach), or at the start of the next call. After a panic that last call is
+/// refused like every other. Then undo it with a [`replace`](crate::SerialExecutor::replace) that
+/// opens a new connection. `examples/sqlite_transactions.rs` has a transaction that does all this.
 ///
-/// A session has calls only. What a [`stream`](crate::SerialExecutor::stream) would give has to be fetched in portions.
 #[must_use = "dropping it ends the session"]
 pub struct Session<T> {
     lane: Arc<Lane<T>>,
 }
 
-/// Begins a session on this lane. A request that is dropped as the lane reaches it has no call to be interrupted.
+/// The work that begins a session. No user code runs in it, so dropping its future interrupts
+/// nothing.
 pub(crate) struct OpenSession<T>(pub(crate) Arc<Lane<T>>);
 
 impl<T> Work<T> for OpenSession<T> {
@@ -75,7 +86,7 @@ impl<T> Work<T> for OpenSession<T> {
 }
 
 impl<T> Session<T> {
-    /// Queues a closure for this session; the future resolves to what it returns. It is a call in all other respects.
+    /// Queues a closure in this session. The future resolves to what the closure returns.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -89,8 +100,8 @@ impl<T> Session<T> {
     ///
     /// # Errors
     ///
-    /// The future resolves to [`CallError::Closed`] after an abort, otherwise as that of
-    /// [`SerialExecutor::call`](crate::SerialExecutor::call).
+    /// The future resolves to [`CallError::Closed`] after an abort, but not after a close. The
+    /// other errors are those of [`SerialExecutor::call`](crate::SerialExecutor::call).
     ///
     /// # Cancel safety
     ///

@@ -1,4 +1,5 @@
-//! [`wait`]: waiting for a future in synchronous code. Nothing else in the crate blocks a caller's thread.
+//! [`wait`]: waiting for a future in synchronous code. Apart from the join in
+//! [`Ended::wait`](super::Ended::wait), nothing else in the crate blocks a caller's thread.
 
 use crate::error::WaitError;
 use crate::lane::LaneId;
@@ -10,10 +11,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// Polls until the future resolves or `limit` is over (`None`: no limit).
+/// Polls the future until it resolves or `limit` has passed (`None`: no limit).
 ///
-/// If the future is pending and this thread serves the `lane` that would resolve it, waiting would never end. That is judged
-/// here, because only the wait decides which thread waits.
+/// If the future is pending and this thread serves the `lane` that would resolve it, the wait would
+/// never end, so it fails at once. Only the wait can judge that, because a future may be sent to
+/// another thread before.
 pub(crate) fn wait<F, V, E>(
     future: &mut F,
     lane: Option<LaneId>,
@@ -22,7 +24,7 @@ pub(crate) fn wait<F, V, E>(
 where
     F: Future<Output = Result<V, E>> + Unpin,
 {
-    // A limit beyond what the clock can express is none.
+    // A deadline that the clock cannot express is no deadline.
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let parker = CachedParker::get();
     let resolved = loop {
@@ -44,14 +46,16 @@ where
 /// What the waker of a waiting thread points to.
 struct ThreadWaker {
     thread: Thread,
-    /// Set by the waker before it unparks the thread, because other code may unpark the thread as well.
+    /// Set by the waker before it unparks the thread. Needed because other code may unpark the
+    /// thread as well.
     woken: AtomicBool,
 }
 
 impl ThreadWaker {
-    /// Returns false when the deadline has passed without a wake-up.
+    /// Parks the thread until it is woken. Returns false if the deadline passes first.
     fn park_until(&self, deadline: Option<Instant>) -> bool {
-        // Acquire pairs with the Release in `wake_by_ref`. The value itself comes through the future's own lock.
+        // Acquire pairs with the Release in `wake_by_ref`. The value itself comes through the
+        // future's own lock.
         while !self.woken.load(Ordering::Acquire) {
             match deadline {
                 None => thread::park(),
@@ -87,10 +91,10 @@ per_thread! {
 }
 
 impl CachedParker {
-    /// This thread's parker. It is out of its place while in use, so that a wait inside a wait (in the destructor of a stale
-    /// waker, say) gets a parker of its own.
+    /// Takes this thread's parker out of its place until [`put_back`](Self::put_back). So a wait
+    /// inside a wait (say, in the destructor of a stale waker) gets a parker of its own.
     fn get() -> Self {
-        // The thread-local is gone if the destructor of another one waits.
+        // In the destructor of another thread-local, this one may be gone already.
         PARKER.try_with(Cell::take).ok().flatten().unwrap_or_else(|| {
             let signal = Arc::new(ThreadWaker { thread: thread::current(), woken: AtomicBool::new(false) });
             Self { waker: Waker::from(Arc::clone(&signal)), signal }

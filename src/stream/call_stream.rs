@@ -14,8 +14,9 @@ use std::task::{Context, Poll, ready};
 /// The items that a closure emits on the lane, as a [`Stream`]. Made by
 /// [`SerialExecutor::stream`](crate::SerialExecutor::stream).
 ///
-/// The closure has its place in the queue already when this is returned, and starts when its turn comes, whether
-/// the stream is polled or not. Every item arrives once, in the order in which they were emitted; then `None`.
+/// When you get the stream, its closure is queued already. The closure starts when its turn comes,
+/// whether you poll the stream or not. Every item arrives once, in the order in which the closure
+/// emitted them. Then comes `None`.
 ///
 /// ```
 /// use futures::TryStreamExt;
@@ -30,35 +31,41 @@ use std::task::{Context, Poll, ready};
 ///
 /// # Errors
 ///
-/// At most one [`CallError`], and after it `None`:
+/// At most one [`CallError`], as the last item before `None`:
 ///
-/// - [`Panicked`](CallError::Panicked) after the items that the closure emitted before it panicked;
-/// - [`Poisoned`](CallError::Poisoned), or [`Closed`](CallError::Closed), instead of items, if the closure
-///   does not run;
-/// - [`Closed`](CallError::Closed) as the last item, after those that were emitted in time, if the lane is aborted
-///   while the closure runs and the closure then emits another item (or is waiting for room for one). Here, and only
-///   here, `Closed` does not mean that the closure did not run: it did, and the items are incomplete.
+/// - [`Panicked`](CallError::Panicked), after the items that the closure emitted before it
+///   panicked;
+/// - [`Poisoned`](CallError::Poisoned) or [`Closed`](CallError::Closed), without any item, if the
+///   closure does not run;
+/// - [`Closed`](CallError::Closed), after the items emitted before an abort, if the lane is aborted
+///   while the closure runs, and the closure then emits another item or is waiting for room for
+///   one. Only here `Closed` does not mean that the closure did not run. It did run, and items are
+///   missing.
 ///
-/// A stream without an error is complete.
+/// If there is no error, no item is missing.
 ///
 /// # Cancel safety
 ///
-/// Dropping the stream cancels the closure if it has not started: it never runs, and is dropped here and now. If
-/// it is running, the items that wait are dropped here, its [`emit`](crate::Emitter::emit) gives back what it emits, and
-/// it runs to its end, which comes early if the lane has an [interrupter](crate::SerialExecutor::on_interrupt). If it has ended, the items that wait are dropped. A panic of a destructor does not leave the drop.
+/// If you drop the stream while its closure is queued, the closure never runs, and is dropped at
+/// once, on the thread that drops the stream. If the closure is running, the items that wait are
+/// dropped here, and its [`emit`](crate::Emitter::emit) gives back what it emits. It runs to its
+/// end; an [interrupter](crate::SerialExecutor::on_interrupt), if one is set, fires, so that the
+/// end comes early. If the closure has ended, the items that wait are dropped. If a destructor
+/// panics, the drop of the stream does not unwind.
 ///
-/// The future of [`StreamExt::next`](futures::StreamExt::next) borrows the stream; dropping it loses no item.
+/// The future of [`StreamExt::next`](futures::StreamExt::next) borrows the stream. Dropping that
+/// future loses no item.
 ///
 /// # Blocking
 ///
-/// Polling never blocks, on no thread. But while the items are not taken, the lane may be waiting in
-/// [`emit`](crate::Emitter::emit): whoever holds a stream and does not poll it holds up the calls behind it.
+/// Polling never blocks. But if you hold a stream and do not take its items, the lane may block in
+/// [`emit`](crate::Emitter::emit), and the calls behind it wait.
 #[must_use = "dropping a stream cancels it, and the closure blocks its lane while nobody takes the items"]
 pub struct CallStream<I> {
-    /// `None` after the end.
+    /// `None` after the end of the stream.
     channel: Option<Arc<Channel<I>>>,
     lane: Arc<dyn AnyLane>,
-    /// The closure's place in the queue, if it was accepted.
+    /// The closure's number in the queue, if the queue accepted it.
     sequence: Option<u64>,
 }
 
@@ -96,7 +103,7 @@ impl<I> Drop for CallStream<I> {
     fn drop(&mut self) {
         let Some(channel) = &self.channel else { return };
         let unread = channel.close();
-        // After the channel is closed, so that a closure that is interrupted finds it closed.
+        // The channel is closed first, so that a closure that is interrupted finds it closed.
         if let (false, Some(sequence)) = (unread.was_finished, self.sequence) {
             self.lane.cancel(sequence);
         }

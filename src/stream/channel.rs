@@ -1,4 +1,5 @@
-//! [`Channel`]: the items on their way from the closure of a stream, which runs on the lane, to its consumer.
+//! [`Channel`]: the items on their way from the closure of a stream, which runs on the lane, to its
+//! consumer.
 //!
 //! | phase          | set by                                | `emit`              | `poll`, when no item waits |
 //! |----------------|---------------------------------------|---------------------|----------------------------|
@@ -7,13 +8,15 @@
 //! | `Finished`     | `finish`, when the closure has ended  | gives the item back | the error, then `None`     |
 //! | `Disconnected` | `close`, when the stream is dropped   | gives the item back | (never)                    |
 //!
-//! Only `close` leaves `Finished`; nothing leaves `Disconnected`. A waker is registered only while no item waits, a thread only
-//! while there is no room.
+//! Only `close` leaves `Finished`. Nothing leaves `Disconnected`. A waker is registered only while
+//! no item waits, a thread only while there is no room.
 //!
-//! No wake-up is lost. Either side registers under the lock under which it has seen that it must wait. The other side changes
-//! what it waits for under the same lock, and takes the registration with it.
+//! No wake-up is lost. Either side finds that it must wait, and registers, without releasing the
+//! lock in between. The other side makes its change under the same lock, and takes the registration
+//! out.
 //!
-//! Items and wakers are foreign code: they are cloned, woken and dropped only while the lock is free.
+//! Items and wakers are foreign code: they are cloned, woken and dropped only while the lock is
+//! free.
 
 use crate::error::CallError;
 use crate::lane::Abortable;
@@ -42,11 +45,11 @@ struct State<I> {
 
 enum Phase {
     Open,
-    /// The lane was aborted. `missing` says whether that has cost the consumer an item.
+    /// The lane was aborted. `missing` says whether the consumer has lost an item by that.
     Aborted {
         missing: bool,
     },
-    /// No item will come. Holds the error that comes after those that wait.
+    /// No more items will come. Holds the error that follows the items that wait.
     Finished(Option<CallError>),
     /// The consumer is gone.
     Disconnected,
@@ -57,7 +60,8 @@ impl<I> Channel<I> {
         Self { state: Mutex::new(State::new(Phase::Open)), bound: bound.max(1) }
     }
 
-    /// Hands an item over as soon as there is room. It comes back if the consumer will not get it.
+    /// Stores an item as soon as there is room. Gives the item back if the consumer will not get
+    /// it.
     pub(super) fn emit(&self, item: I) -> Result<(), I> {
         loop {
             let mut state = self.state.lock();
@@ -74,7 +78,7 @@ impl<I> Channel<I> {
                 Phase::Open => {
                     state.blocked = Some(thread::current());
                     drop(state);
-                    // After an unpark by other code this thread checks again.
+                    // Other code may unpark this thread as well, so it checks again.
                     thread::park();
                 }
                 Phase::Aborted { missing } => {
@@ -98,12 +102,13 @@ impl<I> Channel<I> {
         })
     }
 
-    /// The closure has ended, or will never run. The error, if there is one, comes after the items that wait.
+    /// The closure has ended, or will never run. The error, if there is one, follows the items that
+    /// wait.
     pub(super) fn finish(&self, error: Option<CallError>) {
         let mut state = self.state.lock();
         let last = match state.phase {
             Phase::Open | Phase::Aborted { missing: false } => error,
-            // What is incomplete must not look complete.
+            // A stream with missing items must not look complete.
             Phase::Aborted { missing: true } => Some(error.unwrap_or(CallError::Closed)),
             Phase::Finished(_) | Phase::Disconnected => {
                 drop(state);
@@ -117,7 +122,7 @@ impl<I> Channel<I> {
         wake(consumer);
     }
 
-    /// The consumer is gone. Returns what was on its way.
+    /// The consumer is gone. Returns what it has not taken.
     pub(super) fn close(&self) -> Unread<I> {
         let state = mem::replace(&mut *self.state.lock(), State::new(Phase::Disconnected));
         unpark(state.blocked);
@@ -128,7 +133,7 @@ impl<I> Channel<I> {
         Unread { was_finished, items: state.items, last, consumer: state.consumer }
     }
 
-    /// How many items wait, and whether others may come.
+    /// How many items wait, and whether more may come.
     pub(super) fn progress(&self) -> (usize, bool) {
         let state = self.state.lock();
         (state.items.len(), !matches!(state.phase, Phase::Finished(_)))
@@ -161,7 +166,7 @@ impl<I> State<I> {
     }
 }
 
-/// What was on its way to a consumer that is gone.
+/// What a consumer that is gone has not taken.
 #[must_use = "the caller discards it, while it holds no lock"]
 pub(super) struct Unread<I> {
     /// Whether the closure had ended.
@@ -172,7 +177,7 @@ pub(super) struct Unread<I> {
 }
 
 impl<I> Unread<I> {
-    /// Drops it all, here, whatever the destructors do.
+    /// Drops everything here. A destructor that panics does not stop it.
     pub(super) fn discard(self) {
         drop_quietly(self.consumer);
         self.items.into_iter().for_each(|item| drop_quietly(Some(item)));

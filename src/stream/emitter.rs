@@ -5,7 +5,7 @@ use crate::sync::Arc;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-/// Where the closure of a [`stream`](crate::SerialExecutor::stream) puts its items.
+/// The closure's end of a [`stream`](crate::SerialExecutor::stream): it takes the items.
 pub struct Emitter<I> {
     channel: Arc<Channel<I>>,
 }
@@ -37,16 +37,19 @@ impl<I> Emitter<I> {
     ///
     /// # Errors
     ///
-    /// The item comes back if nobody will get it: the stream was dropped, or the lane was
-    /// [aborted](crate::SerialExecutor::abort). That will not change: the closure had better return.
+    /// The item comes back if no consumer will get it: the stream was dropped, or the lane was
+    /// [aborted](crate::SerialExecutor::abort). Later items will come back as well, so the closure
+    /// should return.
     ///
     /// # Blocking
     ///
-    /// While as many items wait as the stream's bound says. It is the lane that is blocked, no runtime; it goes on
-    /// when an item is taken, the stream is dropped, or the lane is aborted.
+    /// While as many items wait as the bound of the stream allows. This blocks the lane, not a
+    /// runtime. The lane goes on when an item is taken, the stream is dropped, or the lane is
+    /// aborted.
     ///
-    /// If the consumer in turn waits for the lane (for another call to it, before it takes an item, or as a task that the
-    /// lane itself runs), neither goes on. This deadlock is not detected.
+    /// Neither goes on if the consumer in turn waits for the lane: it awaits another call of the
+    /// lane before it takes an item, or it is a future that was spawned on the lane. This
+    /// [deadlock](crate::guide#what-can-deadlock) is not detected.
     pub fn emit(&mut self, item: I) -> Result<(), I> {
         self.channel.emit(item)
     }

@@ -31,7 +31,8 @@ where
         object.state().active_stream.enter(Arc::clone(&channel) as _);
         let result = object.call(|value| f(value, &mut emitter));
         object.state().active_stream.leave();
-        // Before the channel: a consumer that sees the end finds the call counted.
+        // Counted before the channel is finished: a consumer that sees the end finds the call
+        // counted.
         object.finish(&result);
         channel.finish(result.err());
         AfterRun::Retire

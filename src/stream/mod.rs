@@ -1,6 +1,7 @@
 //! Streams: a call that gives many values.
 //!
-//! The closure puts its items into an [`Emitter`], which hands them over a bounded [`channel`] to the [`CallStream`].
+//! The closure puts its items into an [`Emitter`]. A bounded [`channel`] takes them to the
+//! [`CallStream`].
 
 mod channel;
 mod emitter;
