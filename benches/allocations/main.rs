@@ -1,14 +1,15 @@
-//! What ours and the peers allocate: per call, and for each that lies idle.
+//! What this crate and its peers allocate: for each call, and while they are idle.
 //!
-//! It is a benchmark of its own because the counting would show in the times of the other one: a counter that all
-//! threads share costs those most that allocate most. The peers are the same.
+//! This is a benchmark of its own because a counter that all threads share would change the times
+//! of the benchmark `compare`: it costs those peers most that allocate most. The peers are the
+//! same.
 //!
-//! *Per call*: 1,000 calls, each awaited before the next, on a peer that is warm; allocations and reallocations of all
-//! threads. Channels that allocate in blocks come out with a fraction.
+//! *Per call*: 1,000 calls, each awaited before the next, on a peer that is warm. Counts the
+//! allocations and reallocations of all threads. Channels that allocate in blocks have a fraction.
 //!
-//! *Idle*: heap of 1,000 of them that have been called once, for each; and the same less that of a bare thread, which
-//! has a heap of its own. Stacks are not heap. Whatever grows with the number of threads counts, also if it belongs to
-//! the process: a process of its own for each row makes the rows comparable.
+//! *Idle*: 1,000 of a kind are made and called once; the heap of each, and the same less the heap
+//! of a bare thread, which allocates as well. Stacks are not heap. Memory of the process that grows
+//! with the number of threads counts; so each row has a process of its own, to be comparable.
 
 #[path = "../compare/peers/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the other benchmark uses the rest")]
@@ -34,10 +35,11 @@ use std::thread;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// The row of a thread that sleeps and nothing else.
+/// The row of a thread that only sleeps.
 const BARE: &str = "bare thread";
 
-/// Calls, and idle pieces. Counting is exact, so this need not be more for a full run than for a quick one.
+/// How many calls are made, and how many of a kind are idle. Counting is exact, so a full run needs
+/// no more of them than a quick one.
 const COUNT: u16 = 1000;
 
 /// A row of the table, as a child writes it and the parent reads it.
@@ -45,9 +47,9 @@ const COUNT: u16 = 1000;
 struct Row {
     name: String,
     kind: String,
-    /// Allocations and bytes of a call. `None` for what cannot be called.
+    /// Allocations and bytes of a call. `None` for a thread, which cannot be called.
     call: Option<[f64; 2]>,
-    /// Bytes of each that is idle. `None` for a pool, which has no thread to lie idle.
+    /// Bytes of an idle one. `None` for a pool, which has no thread of its own.
     idle: Option<f64>,
 }
 
@@ -89,8 +91,8 @@ fn measure(name: &str) -> Row {
     search.row
 }
 
-/// Has a row measured by a process of its own: tables that grow with the threads of a process, and are never given
-/// back, shall not be paid by the first row alone.
+/// Measures one row in a process of its own. In one process the first row alone would pay for
+/// tables that grow with the number of threads and are never given back.
 ///
 /// # Panics
 ///
@@ -136,11 +138,11 @@ fn used_once<P: Peer>() -> P {
     peer
 }
 
-/// A thread that has run and sleeps, for ever.
+/// A thread that has started and now sleeps, for ever.
 fn bare_thread() -> thread::JoinHandle<()> {
     let (runs, is_running) = mpsc::sync_channel(1);
     let thread = thread::spawn(move || {
-        runs.send(()).expect("somebody listens");
+        runs.send(()).expect("the receiver lives");
         drop(runs);
         loop {
             thread::park();
@@ -150,7 +152,8 @@ fn bare_thread() -> thread::JoinHandle<()> {
     thread
 }
 
-/// Bytes that are still allocated for each of [`COUNT`] things. What is set up once per process does not count.
+/// Bytes that stay allocated for each of [`COUNT`] things. What is set up once per process does not
+/// count.
 fn heap_of_each<T>(make: impl Fn() -> T) -> f64 {
     let _first = make();
     let mut made = Vec::with_capacity(COUNT.into());
@@ -160,7 +163,7 @@ fn heap_of_each<T>(make: impl Fn() -> T) -> f64 {
     each(change.bytes_allocated.saturating_sub(change.bytes_deallocated))
 }
 
-/// For each of [`COUNT`].
+/// `count` divided by [`COUNT`].
 fn each(count: usize) -> f64 {
     f64::from(u32::try_from(count).expect("it is not that much")) / f64::from(COUNT)
 }
@@ -174,9 +177,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             return Ok(());
         }
     }
-    // The other arguments are for the other benchmark: counting is exact and quick.
+    // The other arguments are for the benchmark `compare`. Counting needs none: it is exact and
+    // quick.
     if !arguments.iter().any(|argument| argument == "--bench") {
-        println!("nothing is counted without `--bench`, which `cargo bench` gives and `cargo test` does not");
+        println!(
+            "nothing is counted without `--bench`, which `cargo bench` passes and `cargo test` does not"
+        );
         return Ok(());
     }
     let mut names = Names(Vec::new());

@@ -1,6 +1,6 @@
-//! The charts: a dot for each row of a table, and lines for the objects.
+//! The charts: a dot for each row of a table, and lines for the tables with objects.
 //!
-//! They lie on a white card with a frame of its own, so that they can be read on any background.
+//! Each chart lies on a white card with a frame, so that it can be read on any background.
 
 use crate::peers::Kind;
 use crate::race::{Finished, Row};
@@ -26,7 +26,8 @@ pub(crate) const SAVED: [&str; 7] = [
 const OBJECTS: &str = "objects";
 
 const WIDTH: i32 = 900;
-/// Where the scale begins and ends, in pixels from the left. Left of it are the names, right of it the figures.
+/// Where the scale begins and ends, in pixels from the left. The names are left of it, the figures
+/// right of it.
 const SCALE: (i32, i32) = (300, 710);
 const TOP: i32 = 86;
 const ROW: i32 = 22;
@@ -108,7 +109,7 @@ impl Scale {
     }
 }
 
-/// A text of this size in pixels, with its middle or one of its ends at the place.
+/// Draws a text of this size in pixels, with its middle or one of its ends at `place`.
 fn text(
     text: impl Into<String>,
     place: (i32, i32),
@@ -127,7 +128,8 @@ fn text(
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
 
-/// The chart of one race: sorted by median, a dot for it and a line from there to the 99th percentile.
+/// The chart of one race. The rows are sorted by median; each has a dot for the median, and a line
+/// from there to the 99th percentile.
 fn dots(finished: &Finished) -> Result<Option<String>, Box<dyn Error>> {
     let race = &finished.race;
     let mut rows: Vec<(&Row, Summary)> = finished

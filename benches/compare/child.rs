@@ -1,7 +1,8 @@
-//! Measurements in a process of their own, where memory, CPU time and system calls belong to one contestant.
+//! Measurements in a process of their own, where memory, CPU time and system calls belong to one
+//! contestant.
 //!
-//! The parent starts this program again with `--child <measure> <subject> <count> <milliseconds>`; the child prints
-//! a number, or why there is none.
+//! The parent starts this program again with `--child <measure> <subject> <count> <milliseconds>`.
+//! The child prints a number, or why there is none.
 
 use crate::limits;
 use crate::peers::{self, Kind, Peer, Starts, Visitor, increment};
@@ -18,12 +19,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The subject that is a thread that sleeps and nothing else.
+/// The subject that is only a thread that sleeps.
 pub(crate) const BARE: &str = "bare thread";
 /// The subject of [`Measure::SlowCaller`] that makes no calls.
 pub(crate) const SLEEPS: &str = "no calls, sleep only";
 
-/// How long a child that has just set something up waits until it measures.
+/// How long a child waits after it has set something up, before it measures.
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long the slow caller sleeps between two calls.
 const BETWEEN_CALLS: Duration = Duration::from_millis(1);
@@ -33,11 +34,12 @@ const BETWEEN_CALLS: Duration = Duration::from_millis(1);
 pub(crate) enum Measure {
     /// KiB of memory for each of `count` subjects that have been called once.
     Memory,
-    /// Microseconds of CPU time that `count` idle subjects use in so many milliseconds.
+    /// Microseconds of CPU time that `count` idle subjects use in the given milliseconds.
     Idle,
     /// Microseconds of CPU time for each of `count` calls, one a millisecond.
     SlowCaller,
-    /// Nothing by itself: makes `count` calls to a subject that is busy meanwhile, for strace to look at.
+    /// Nothing by itself: makes `count` calls to a subject that is busy meanwhile, while strace
+    /// counts the system calls.
     Submit,
     /// Milliseconds to make, call and end `count` subjects.
     Many,
@@ -54,7 +56,7 @@ impl Measure {
 
     fn name(self) -> &'static str {
         let found = Self::ALL.iter().find(|(_, it)| *it as u8 == self as u8);
-        found.expect("all of them are listed").0
+        found.expect("every measure is listed").0
     }
 }
 
@@ -63,11 +65,11 @@ pub(crate) fn arguments(measure: Measure, subject: &str, count: u32, millis: u32
     ["--child".into(), measure.name().into(), subject.into(), count.to_string(), millis.to_string()]
 }
 
-/// Has a child measure something.
+/// Starts a child that measures something, and returns its figure.
 ///
 /// # Errors
 ///
-/// Why this cannot be measured here.
+/// The reason why this cannot be measured here.
 ///
 /// # Panics
 ///
@@ -86,7 +88,7 @@ pub(crate) fn ask(measure: Measure, subject: &str, count: u32, millis: u32) -> R
 ///
 /// # Errors
 ///
-/// Arguments that the parent does not give.
+/// If the arguments are none that the parent gives.
 pub(crate) fn run(arguments: &[String]) -> Result<(), &'static str> {
     let [measure, subject, count, millis] = arguments else { return Err("--child needs four arguments") };
     let measure = Measure::ALL.iter().find(|(name, _)| name == measure).ok_or("no such measure")?.1;
@@ -150,11 +152,11 @@ fn used_once<P: Peer>() -> P {
     peer
 }
 
-/// A thread that has run and sleeps.
+/// A thread that has started and now sleeps.
 fn bare_thread() -> JoinHandle<()> {
     let (runs, is_running) = std::sync::mpsc::channel();
     let thread = thread::spawn(move || {
-        runs.send(()).expect("somebody listens");
+        runs.send(()).expect("the receiver lives");
         thread::park();
     });
     is_running.recv().expect("the thread runs");
@@ -163,7 +165,7 @@ fn bare_thread() -> JoinHandle<()> {
 
 fn memory<T>(count: u32, make: impl Fn() -> T) -> Result<f64, Skipped> {
     let resident = || procfs::resident_kib().ok_or_else(|| Skipped("memory is not known here".into()));
-    let _first = make(); // what is set up once per process does not count
+    let _first = make(); // so that what is set up once per process does not count
     let mut made = Vec::with_capacity(count as usize);
     thread::sleep(SETTLE);
     let before = resident()?;
@@ -194,14 +196,14 @@ fn slow_caller(calls: u32, call: impl Fn()) -> f64 {
     })
 }
 
-/// Microseconds of this process's CPU time, for each of so many calls.
+/// Microseconds of this process's CPU time for each of the calls that `work` makes.
 fn cpu_per_call(calls: u32, work: impl FnOnce()) -> f64 {
     let start = ProcessTime::now();
     work();
     start.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
 }
 
-/// Makes calls while the peer is busy, and only then lets it run them.
+/// Makes calls while the peer is busy, and then lets the peer run them.
 fn submit<P: Peer>(calls: u32) -> f64 {
     assert!(P::ABOUT.starts == Starts::AtCall && P::ABOUT.kind != Kind::Pool);
     let peer = P::make();
@@ -220,7 +222,7 @@ fn submit<P: Peer>(calls: u32) -> f64 {
     let mut made: Vec<_> = (0..calls).map(|_| peer.call(increment)).collect();
     let last = peer.call(increment);
     submitted.store(true, Ordering::Release);
-    // When the last one has run, all have: awaiting the others makes no system call.
+    // When the last call has run, all have run. So awaiting the others makes no system call.
     assert_eq!(block_on(last), u64::from(calls) + 1);
     block_on(blocker);
     for (call, expected) in made.drain(..).zip(1..) {
@@ -229,7 +231,7 @@ fn submit<P: Peer>(calls: u32) -> f64 {
     0.0
 }
 
-/// Refuses to skip on a check: only a thread that the system does not give is a reason.
+/// The reason to skip if the system refuses a thread. A check that fails is never a reason.
 fn no_thread(error: &dyn std::error::Error) -> Skipped {
     Skipped(format!("this system gives fewer threads: {error}"))
 }
@@ -251,7 +253,7 @@ fn many_lanes(count: u32) -> Result<f64, Skipped> {
     let taken = start.elapsed();
     if let Some(threads) = threads {
         let left = procfs::settle(threads, Duration::from_secs(10)).unwrap_or(0);
-        assert!(left <= threads, "{left} threads are left of {count} lanes, {threads} were there before");
+        assert!(left <= threads, "{left} threads after {count} lanes have ended, {threads} before");
     }
     Ok(taken.as_secs_f64() * 1e3)
 }

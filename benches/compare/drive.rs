@@ -1,11 +1,11 @@
-//! How a caller uses a peer: one call at a time, or many under way at once; with the checks.
+//! How a caller uses a peer: one call at a time, or many under way at once. Checks the results.
 
 use crate::peers::{Peer, Starts, increment};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use std::time::{Duration, Instant};
 
-/// Calls before the clock starts: enough for what adapts itself to the caller to have done so.
+/// Calls before the clock starts: enough for a peer to adapt to its caller.
 const WARM_UP: u32 = 200;
 
 /// A duration in nanoseconds.
@@ -13,12 +13,12 @@ pub(crate) fn nanos(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e9
 }
 
-/// A duration in nanoseconds for each of `count`.
+/// A duration divided by `count`, in nanoseconds.
 pub(crate) fn nanos_each(duration: Duration, count: u32) -> f64 {
     nanos(duration) / f64::from(count)
 }
 
-/// Uses the peer for the first time. Returns its count.
+/// Makes the first calls to the peer. Returns its count.
 pub(crate) async fn warm_up<P: Peer>(peer: &P) -> u64 {
     for _ in 0..WARM_UP {
         peer.call(increment).await;
@@ -26,7 +26,7 @@ pub(crate) async fn warm_up<P: Peer>(peer: &P) -> u64 {
     peer.call(|counter| *counter).await
 }
 
-/// Calls one after the other. Returns the nanoseconds of each.
+/// Makes calls one after the other. Returns the nanoseconds of each.
 ///
 /// # Panics
 ///
@@ -45,10 +45,11 @@ pub(crate) async fn one_by_one<P: Peer>(peer: &P, calls: u32) -> Vec<f64> {
     times
 }
 
-/// `depth` calls under way at once, made and awaited in order. Their results go to `results`.
+/// Makes `depth` calls that are under way at once, and awaits them in order. Their results go to
+/// `results`.
 ///
-/// Calls that start when they are made are kept in a `Vec`; the others, which do nothing until polled, go into
-/// a `FuturesOrdered`, which polls them all.
+/// Calls that start when they are made are kept in a `Vec`. Calls that do nothing until polled go
+/// into a `FuturesOrdered`, which polls them all.
 pub(crate) async fn batch<P: Peer>(peer: &P, depth: u32, results: &mut Vec<u64>) {
     results.clear();
     match P::ABOUT.starts {
@@ -67,11 +68,12 @@ pub(crate) async fn batch<P: Peer>(peer: &P, depth: u32, results: &mut Vec<u64>)
     }
 }
 
-/// `batches` times `depth` calls under way at once. Returns the nanoseconds per call of each batch.
+/// Makes batches of `depth` calls that are under way at once. Returns the nanoseconds per call of
+/// each batch.
 ///
 /// # Panics
 ///
-/// If the results are not the next `depth` numbers, in order if the peer keeps it.
+/// If the results are not the next `depth` numbers, in order if the peer keeps the order.
 pub(crate) async fn batches<P: Peer>(peer: &P, depth: u32, batches: u32) -> Vec<f64> {
     let mut results = Vec::with_capacity(depth as usize);
     batch(peer, depth, &mut results).await;

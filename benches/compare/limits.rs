@@ -1,4 +1,5 @@
-//! What the machine gives at best: rows that are no peers, for they keep no object and no queue.
+//! What the machine can do at best: rows that are no peers, because they keep no object and no
+//! queue.
 
 use crate::drive::{nanos, nanos_each};
 use crate::peers::increment;
@@ -14,14 +15,15 @@ pub(crate) const PARK: &str = "park/unpark ping-pong";
 pub(crate) const SPIN: &str = "spin ping-pong";
 pub(crate) const ONE_THREAD: &str = "one thread, push and pop";
 
-/// Two threads that hand a flag to and fro; who does not have it sleeps. Nanoseconds of each round trip.
+/// Two threads hand a flag to and fro. The thread without the flag sleeps. Nanoseconds of each
+/// round trip.
 ///
 /// Nothing that sleeps while it waits can be faster.
 pub(crate) fn park(placement: Placement, trips: u32) -> Vec<f64> {
     slow_park(placement, trips, Duration::ZERO)
 }
 
-/// The same with a pause before each round trip, which does not count.
+/// The same, with a pause before each round trip. The time does not contain the pause.
 pub(crate) fn slow_park(placement: Placement, trips: u32, pause: Duration) -> Vec<f64> {
     let wait = |flag: &AtomicBool, wanted| {
         while flag.load(Ordering::Acquire) != wanted {
@@ -31,9 +33,11 @@ pub(crate) fn slow_park(placement: Placement, trips: u32, pause: Duration) -> Ve
     ping_pong(placement, trips, pause, wait, Thread::unpark)
 }
 
-/// The same; who does not have the flag looks for it without a pause. Nanoseconds of each round trip.
+/// The same, but the thread without the flag spins until it gets it. Nanoseconds of each round
+/// trip.
 ///
-/// Nothing that crosses threads can be faster. Meaningless on one CPU, where looking keeps the other from running.
+/// Nothing that crosses threads can be faster. Meaningless on one CPU, where the thread that spins
+/// keeps the other from running.
 pub(crate) fn spin(placement: Placement, trips: u32) -> Vec<f64> {
     let wait = |flag: &AtomicBool, wanted| {
         while flag.load(Ordering::Acquire) != wanted {
@@ -43,7 +47,7 @@ pub(crate) fn spin(placement: Placement, trips: u32) -> Vec<f64> {
     ping_pong(placement, trips, Duration::ZERO, wait, |_| ())
 }
 
-/// `wait` returns once the flag is as wanted; `wake` is called after the flag was set.
+/// `wait` returns once the flag has the wanted value. `wake` is called after the flag was set.
 fn ping_pong(
     placement: Placement,
     trips: u32,
@@ -82,9 +86,11 @@ fn ping_pong(
 
 type Job = Box<dyn FnOnce(&mut u64) -> u64>;
 
-/// One thread boxes `depth` closures, queues them, and runs them. Nanoseconds per closure, `batches` times.
+/// One thread boxes `depth` closures, queues them, and runs them. Nanoseconds per closure,
+/// `batches` times.
 ///
-/// No work that is handed over as a boxed closure can be faster; here there is nobody to hand it to.
+/// No work that is handed over as a boxed closure can be faster: here no thread hands it to
+/// another.
 pub(crate) fn one_thread(placement: Placement, depth: u32, batches: u32) -> Vec<f64> {
     on_thread(placement.caller(), || {
         let mut queue: VecDeque<Job> = VecDeque::new();
@@ -94,7 +100,7 @@ pub(crate) fn one_thread(placement: Placement, depth: u32, batches: u32) -> Vec<
             results.clear();
             let before = Instant::now();
             for number in 0..depth {
-                // It captures something, or there would be nothing to allocate for.
+                // A box of a closure that captures nothing would allocate nothing.
                 let number = u64::from(number);
                 queue.push_back(Box::new(move |counter| increment(counter) - number));
             }
@@ -104,6 +110,6 @@ pub(crate) fn one_thread(placement: Placement, depth: u32, batches: u32) -> Vec<
             times.push(nanos_each(before.elapsed(), depth));
             assert!(results.iter().all(|first| *first == results[0]), "the closures ran in order");
         }
-        times.split_off(1) // the first one was the warm-up
+        times.split_off(1) // the first was the warm-up
     })
 }

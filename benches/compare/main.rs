@@ -1,6 +1,7 @@
-//! The benchmarks of `serial-executor`: this crate, its peers and the machine's limits, measured in turns.
+//! The benchmarks of `serial-executor`: this crate, its peers and the machine's limits, measured in
+//! turns.
 //!
-//! See `benches/README.md` for how to run it and how to read what it prints.
+//! `benches/README.md` says how to run it and how to read what it prints.
 
 mod charts;
 mod child;
@@ -46,7 +47,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     peers::check_affinity();
     if !arguments.iter().any(|argument| argument == "--bench") {
         println!(
-            "nothing is measured without `--bench`, which `cargo bench` gives and `cargo test` does not"
+            "nothing is measured without `--bench`, which `cargo bench` passes and `cargo test` does not"
         );
         return Ok(());
     }
@@ -76,7 +77,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 /// Writes the JSON file and the charts.
 fn write(plan: &Plan, finished: &[Finished]) -> Result<(), Box<dyn Error>> {
-    // The directory for temporary files is in the target directory, wherever that is.
+    // The directory for temporary files is inside the target directory, wherever that is.
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
     fs::create_dir_all(&out)?;
     fs::write(out.join("compare.json"), serde_json::to_vec_pretty(&report::json(plan, finished))?)?;

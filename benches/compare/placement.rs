@@ -1,9 +1,11 @@
 //! Which CPUs the threads of a round run on.
 //!
-//! Waking a thread on the same CPU takes some microseconds, on another one that sleeps some tens of them. So where
-//! two threads hand work to and fro, the scheduler's choice decides more than the code does. Hence three
-//! placements. Threads inherit the pinning of the thread that starts them: a peer is made on a pinned thread, and
-//! called from another one.
+//! Waking a thread on the same CPU takes some microseconds. Waking a thread on another CPU that
+//! sleeps takes some tens of microseconds. So where two threads hand work to and fro, the
+//! scheduler's choice can matter more than the code. Hence three placements.
+//!
+//! A thread inherits the pinning of the thread that starts it. So a peer is made on one pinned
+//! thread, and called from another.
 
 use crate::peers::Peer;
 use core_affinity::CoreId;
@@ -22,20 +24,22 @@ pub(crate) enum Placement {
     Free,
 }
 
-/// The CPUs that this process may use, before anything is pinned. Empty where that cannot be learned.
+/// The CPUs that this process may use, before any thread is pinned. Empty where they are unknown.
 static CPUS: LazyLock<Vec<CoreId>> = LazyLock::new(|| core_affinity::get_core_ids().unwrap_or_default());
 
-/// The context that the peers on tokio's blocking pool need. It never runs a task: that pool is all they use.
+/// The context that the peers on tokio's blocking pool need. It never runs a task, because these
+/// peers use nothing but that pool.
 static TOKIO: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().expect("a runtime"));
 
-/// Learns which CPUs there are, and how many, and enters tokio's context for the rest of this thread's life.
+/// Finds out which CPUs there are, and enters tokio's context for as long as the guard lives.
 ///
-/// Must be called before anything is pinned. The lane that it makes has this crate count the CPUs, too.
+/// Must be called before any thread is pinned. It makes a lane so that this crate counts the CPUs
+/// as well.
 pub(crate) fn prepare() -> tokio::runtime::EnterGuard<'static> {
     LazyLock::force(&CPUS);
     let lane = serial_executor::SerialExecutor::new(());
-    lane.close().wait().expect("nothing to panic");
+    lane.close().wait().expect("nothing panics");
     TOKIO.enter()
 }
 
@@ -49,11 +53,11 @@ impl Placement {
         }
     }
 
-    /// Why some are missing from [`all`](Self::all), if so.
+    /// Why [`all`](Self::all) does not have every placement, if it has not.
     pub(crate) fn missing() -> Option<&'static str> {
         match CPUS.len() {
-            0 => Some("threads cannot be pinned here: only the rows with free placement are measured"),
-            1 => Some("there is one CPU: the rows with two CPUs and with free placement are skipped"),
+            0 => Some("threads cannot be pinned here: only the tables with free placement are measured"),
+            1 => Some("there is one CPU: the tables with two CPUs and with free placement are skipped"),
             _ => None,
         }
     }
@@ -66,7 +70,7 @@ impl Placement {
         }
     }
 
-    /// The CPU of the thread that makes the peer, and so of the peer.
+    /// The CPU of the thread that makes the peer, and so of the peer's thread.
     pub(crate) fn maker(self) -> Option<CoreId> {
         match self {
             Self::TwoCpus | Self::OneCpu => CPUS.first().copied(),
@@ -74,7 +78,8 @@ impl Placement {
         }
     }
 
-    /// The CPU of the caller. The last one: on machines with two threads a core it is not the first one's sibling.
+    /// The CPU of the caller. For [`TwoCpus`](Self::TwoCpus) it is the last one: on a machine with
+    /// two threads per core the last is not the sibling of the first.
     pub(crate) fn caller(self) -> Option<CoreId> {
         match self {
             Self::TwoCpus => CPUS.last().copied(),
@@ -83,12 +88,12 @@ impl Placement {
         }
     }
 
-    /// Makes a peer, and hands it to `caller`, each on a thread with its place.
+    /// Makes a peer on one thread and calls it with `caller` on another, both on their CPUs.
     pub(crate) fn stage<P: Peer, T: Send>(self, caller: impl FnOnce(&P) -> T + Send) -> T {
         self.stage_with(P::make, caller)
     }
 
-    /// Like [`stage`](Self::stage), with another way to make it.
+    /// Like [`stage`](Self::stage), with a peer that `make` makes.
     pub(crate) fn stage_with<P: Send + Sync, T: Send>(
         self,
         make: impl FnOnce() -> P + Send,
@@ -103,7 +108,7 @@ impl Placement {
 ///
 /// # Panics
 ///
-/// If `work` does, or if the thread cannot be pinned.
+/// If `work` panics, or if the thread cannot be pinned.
 pub(crate) fn on_thread<T: Send>(cpu: Option<CoreId>, work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -119,14 +124,15 @@ pub(crate) fn on_thread<T: Send>(cpu: Option<CoreId>, work: impl FnOnce() -> T +
 ///
 /// # Panics
 ///
-/// If it cannot be pinned.
+/// If the thread cannot be pinned.
 pub(crate) fn pin(cpu: Option<CoreId>) {
     if let Some(cpu) = cpu {
         assert!(core_affinity::set_for_current(cpu), "cannot pin a thread to CPU {}", cpu.id);
     }
 }
 
-/// Runs a future on this thread: the same small executor, with std's park and unpark, for every peer.
+/// Runs a future on this thread. Every peer is awaited by this small executor, which uses std's
+/// park and unpark.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     futures::executor::block_on(future)
 }

@@ -3,11 +3,11 @@
 /// How much to measure, and what.
 #[derive(Clone, Default)]
 pub(crate) struct Plan {
-    /// Just enough of everything to see that it works.
+    /// Only enough of everything to see that it works.
     pub(crate) quick: bool,
     /// Only the races whose name contains this.
     pub(crate) only: Option<String>,
-    /// Write the charts to `docs/bench`, too.
+    /// Also write the charts to `docs/bench`.
     pub(crate) save: bool,
     /// Print the names of the races and stop.
     pub(crate) list: bool,
@@ -18,15 +18,15 @@ cargo bench -- [--quick] [--only <part of a name>] [--save] [--list]
 
   --quick   fewer rounds, smaller counts: two minutes at most, to see that everything works
   --only    only the tables whose name contains this
-  --save    write the charts to docs/bench, too
+  --save    also write the charts to docs/bench
   --list    print the names of the tables";
 
 impl Plan {
-    /// What the arguments say, those after the program's name.
+    /// The plan that the arguments ask for. They are those after the program's name.
     ///
     /// # Errors
     ///
-    /// The argument that it does not know.
+    /// If an argument is unknown.
     pub(crate) fn from_arguments(arguments: Vec<String>) -> Result<Self, String> {
         let mut plan = Self::default();
         let mut arguments = arguments.into_iter();
@@ -36,14 +36,14 @@ impl Plan {
                 "--save" => plan.save = true,
                 "--list" => plan.list = true,
                 "--only" => plan.only = Some(arguments.next().ok_or("--only needs a name")?),
-                "--bench" => {} // cargo says so
+                "--bench" => {} // from cargo
                 other => return Err(format!("unknown argument `{other}`")),
             }
         }
         Ok(plan)
     }
 
-    /// One of two counts.
+    /// `quick` in a quick run, else `full`.
     pub(crate) fn count(&self, quick: u32, full: u32) -> u32 {
         if self.quick { quick } else { full }
     }

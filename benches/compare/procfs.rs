@@ -1,4 +1,4 @@
-//! What the system says of this process. Linux only; elsewhere nothing is known.
+//! What the system says of this process. On systems other than Linux nothing is known.
 
 use std::fs;
 use std::thread;
@@ -16,12 +16,13 @@ pub(crate) fn threads() -> Option<u32> {
     number("status", "Threads")
 }
 
-/// The memory of this process that is really there, in KiB.
+/// The resident memory of this process, in KiB.
 pub(crate) fn resident_kib() -> Option<u32> {
     number("smaps_rollup", "Rss").or_else(|| number("status", "VmRSS"))
 }
 
-/// Waits until there are no more than so many threads, for `limit` at most. Returns how many there are then.
+/// Waits until there are at most `threads_wanted` threads, or until `limit` has passed. Returns how
+/// many there are then.
 pub(crate) fn settle(threads_wanted: u32, limit: Duration) -> Option<u32> {
     let start = Instant::now();
     loop {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// How often the watchdog looks. Seldom, so that it does not show in what is measured.
-const LOOK: Duration = Duration::from_secs(30);
-/// After so many looks in a row without a step the run counts as hung.
-const LOOKS: u32 = 4;
+/// How often the watchdog checks for progress. Seldom, so that it does not show in the figures.
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// After so many checks in a row without a step the run counts as hung.
+const CHECKS: u32 = 4;
 
 /// How far the run has come.
 pub(crate) struct Progress {
@@ -24,9 +24,10 @@ struct Current {
 }
 
 impl Progress {
-    /// A bar of this many steps, and the watchdog.
+    /// Shows a bar of this many steps, and starts the watchdog.
     ///
-    /// The watchdog ends the process with exit code 1 when a step takes minutes: then a call was lost.
+    /// The watchdog ends the process with exit code 1 when a step takes minutes: then a call was
+    /// lost.
     pub(crate) fn new(steps: u64) -> Self {
         let bar = ProgressBar::new(steps);
         if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} {bar:30} {percent:>3}% {msg}") {
@@ -38,17 +39,17 @@ impl Progress {
         Self { bar, current }
     }
 
-    /// Says what runs next.
+    /// Shows what runs next.
     pub(crate) fn step(&self, race: &str, contestant: &str) {
         let label = format!("{race}: {contestant}");
         self.bar.set_message(label.clone());
         self.bar.inc(1);
-        let mut current = self.current.lock().expect("nobody panics with it");
+        let mut current = self.current.lock().expect("no holder panics");
         current.steps += 1;
         current.label = label;
     }
 
-    /// Prints to the output stream, around the bar.
+    /// Prints to the output stream, and hides the bar meanwhile.
     pub(crate) fn print(&self, text: &str) {
         self.bar.suspend(|| println!("{text}"));
     }
@@ -59,13 +60,13 @@ impl Progress {
 }
 
 fn watch(current: &Mutex<Current>) {
-    let (mut seen, mut looks) = (0, 0);
+    let (mut seen, mut checks) = (0, 0);
     loop {
-        thread::sleep(LOOK);
-        let current = current.lock().expect("nobody panics with it");
-        looks = if current.steps == seen { looks + 1 } else { 0 };
+        thread::sleep(CHECK_INTERVAL);
+        let current = current.lock().expect("no holder panics");
+        checks = if current.steps == seen { checks + 1 } else { 0 };
         seen = current.steps;
-        if looks == LOOKS {
+        if checks == CHECKS {
             eprintln!("hung: {}", current.label);
             process::exit(1);
         }

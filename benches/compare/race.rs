@@ -1,35 +1,36 @@
 //! A [`Race`]: the rows of one table, measured in turns.
 //!
-//! Whatever else the machine does, and however its clock speed drifts, meets all rows alike: each round runs every
-//! contestant once, in an order of its own. Rows of different tables were not measured side by side; rows of one
-//! table were.
+//! A race has rounds. Each round runs every contestant once, in random order. So whatever else the
+//! machine does, and however its clock speed drifts, meets all rows of a table alike. Rows of
+//! different tables were not measured side by side.
 
 use crate::peers::{About, Kind};
 use crate::progress::Progress;
 
-/// What makes a contestant give its samples for one round: any number, in the race's unit, less is better.
+/// Measures a contestant for one round. Returns any number of samples, in the race's unit; less is
+/// better.
 pub(crate) type Run = Box<dyn FnMut() -> Result<Vec<f64>, Skipped>>;
 
 /// Why a contestant cannot take part on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Skipped(pub(crate) String);
 
-/// A row to be.
+/// What becomes a row of the table.
 pub(crate) struct Contestant {
     name: &'static str,
     kind: Kind,
     run: Run,
 }
 
-/// A table to be.
+/// What becomes a table.
 pub(crate) struct Race {
-    /// What `--only` selects by, and the JSON file names it by.
+    /// The name that `--only` selects and that the JSON file has.
     pub(crate) id: String,
-    /// What is measured, in a line.
+    /// What is measured, in one line.
     pub(crate) about: &'static str,
     /// What a sample counts.
     pub(crate) unit: &'static str,
-    /// Whether to show how many a second that makes. The unit must be nanoseconds then.
+    /// Whether the table also shows calls per second. The unit must be nanoseconds then.
     pub(crate) rate: bool,
     pub(crate) rounds: u32,
     contestants: Vec<Contestant>,
@@ -74,7 +75,8 @@ impl Race {
         self.enter(about.name, about.kind, run);
     }
 
-    /// Adds a row that not every machine can measure. Once it was skipped, it is not asked again.
+    /// Adds a row that not every machine can measure. Once `run` has skipped it, `run` is not
+    /// called again.
     pub(crate) fn enter_fallible(
         &mut self,
         name: &'static str,
@@ -84,7 +86,7 @@ impl Race {
         self.contestants.push(Contestant { name, kind, run: Box::new(run) });
     }
 
-    /// How many times a contestant will run, all together.
+    /// How many runs there will be, of all contestants together.
     pub(crate) fn steps(&self) -> u64 {
         u64::from(self.rounds) * self.contestants.len() as u64
     }

@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 use std::env;
 
-/// The lowest median among the rows for which `counts` holds.
+/// The row with the lowest median among those for which `counts` holds.
 fn best(rows: &[Row], counts: impl Fn(&Row) -> bool) -> Option<Summary> {
     let summaries = rows.iter().filter(|row| counts(row)).filter_map(Summary::of);
     summaries.min_by(|a, b| a.median.total_cmp(&b.median))
@@ -60,7 +60,7 @@ pub(crate) fn table(finished: &Finished) -> String {
     format!("\n## {}: {}\n{}\n\n{table}", race.id, race.unit, race.about)
 }
 
-/// A figure with three digits or more: 0.0312, 4.63, 86.1, 1,234.
+/// A figure with at least three digits: 0.0312, 4.63, 86.1, 1,234.
 pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
@@ -96,7 +96,7 @@ fn ratio(value: f64, of: Option<f64>) -> String {
     }
 }
 
-/// Everything that was measured, for machines.
+/// Everything that was measured, for programs to read.
 pub(crate) fn json(plan: &Plan, races: &[Finished]) -> Value {
     let races: Vec<_> = races
         .iter()

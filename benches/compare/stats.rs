@@ -2,13 +2,13 @@
 
 use crate::race::Row;
 
-/// The figures of all samples of a row, whatever round they come from, in the race's unit.
+/// The figures of the samples of a row, of all rounds together, in the race's unit.
 #[derive(Clone, Copy)]
 pub(crate) struct Summary {
     pub(crate) median: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
-    /// The 99th percentile. With less than 100 samples it is the largest one.
+    /// The 99th percentile. With fewer than 100 samples it is the largest one.
     pub(crate) p99: f64,
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn median(round: &[f64]) -> Option<f64> {
     (!samples.is_empty()).then(|| quantile(&samples, 50))
 }
 
-/// The smallest sample that at least so many per cent of the samples are not above.
+/// The smallest sample such that at least `percent` of the samples are not above it.
 fn quantile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted[rank.saturating_sub(1)]

@@ -1,4 +1,5 @@
-//! The actor that one writes by hand: a thread, a channel of boxed closures, a one-shot channel for each reply.
+//! Actors as one writes them by hand: a thread, a channel of boxed closures, a one-shot channel for
+//! each reply.
 
 use super::{About, Bounded, Counter, Kind, Peer, Poster, Starts};
 use futures::channel::oneshot as futures_oneshot;
@@ -7,12 +8,12 @@ use std::sync::mpsc;
 use std::thread;
 use tokio::sync::oneshot as tokio_oneshot;
 
-/// What travels through the channels.
+/// The message of the channels.
 type Job = Box<dyn FnOnce(&mut Counter) + Send>;
 
 const ACTOR: About = About { name: "actor", kind: Kind::Affine, starts: Starts::AtCall, ordered: true };
 
-/// Starts the thread of an actor, which runs the jobs that `next` gives until there is none.
+/// Starts the thread of an actor. It runs the jobs that `next` gives, until `next` gives none.
 fn serve(mut next: impl FnMut() -> Option<Job> + Send + 'static) {
     thread::spawn(move || {
         let mut counter = 0;
@@ -22,7 +23,7 @@ fn serve(mut next: impl FnMut() -> Option<Job> + Send + 'static) {
     });
 }
 
-/// The actors differ in channel and reply only.
+/// Defines an actor. Actors differ only in the channel and in how they reply.
 ///
 /// `$send` hands a boxed job to an unbounded channel, without waiting.
 macro_rules! actor {
@@ -56,7 +57,7 @@ macro_rules! actor {
 }
 
 actor!(
-    /// crossbeam-channel, replies by the one-shot channel of futures.
+    /// crossbeam-channel. Replies by the one-shot channel of futures.
     Crossbeam(crossbeam_channel::Sender<Job>),
     "actor: crossbeam + futures oneshot",
     crossbeam,
@@ -65,7 +66,7 @@ actor!(
 );
 
 actor!(
-    /// crossbeam-channel, replies by the `oneshot` crate.
+    /// crossbeam-channel. Replies by the `oneshot` crate.
     CrossbeamOneshot(crossbeam_channel::Sender<Job>),
     "actor: crossbeam + oneshot crate",
     crossbeam,
@@ -74,7 +75,7 @@ actor!(
 );
 
 actor!(
-    /// The standard library's channel, replies by the one-shot channel of futures.
+    /// The standard library's channel. Replies by the one-shot channel of futures.
     StdMpsc(mpsc::Sender<Job>),
     "actor: std mpsc + futures oneshot",
     || {
@@ -106,9 +107,10 @@ impl Bounded for Crossbeam {
     }
 }
 
-/// tokio's channel and one-shot channel, as its documentation bridges to synchronous code.
+/// tokio's channel and one-shot channel, bridged to synchronous code as tokio's documentation
+/// shows.
 ///
-/// The channel is bounded or not by type.
+/// Bounded and unbounded channels have different types.
 pub(crate) enum TokioMpsc {
     Unbounded(tokio::sync::mpsc::UnboundedSender<Job>),
     Bounded(tokio::sync::mpsc::Sender<Job>),
@@ -157,7 +159,7 @@ impl Bounded for TokioMpsc {
     }
 }
 
-/// flume, replies by a flume channel of capacity 1.
+/// flume. Replies by a flume channel of capacity 1.
 pub(crate) struct Flume(flume::Sender<Job>);
 
 impl Flume {
@@ -201,7 +203,7 @@ impl Bounded for Flume {
     }
 }
 
-/// smol's channel (async-channel), replies by the one-shot channel of futures.
+/// smol's channel (async-channel). Replies by the one-shot channel of futures.
 pub(crate) struct SmolChannel(smol::channel::Sender<Job>);
 
 impl SmolChannel {

@@ -10,9 +10,10 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
-/// asyncified. Each call has a clone of the handle of its own, as concurrent calls must.
+/// asyncified. Each call has its own clone of the handle, as concurrent calls must.
 ///
-/// The queue has room for 1,024 calls instead of the default 16, so that 1,000 at once need not wait for it.
+/// The queue has room for 1,024 calls instead of the default 16, so that 1,000 calls at once need
+/// not wait for room.
 pub(crate) struct Asyncified(asyncified::Asyncified<Counter>);
 
 impl Peer for Asyncified {
@@ -37,7 +38,8 @@ impl Bounded for Asyncified {
         Self(block_on(asyncified::Asyncified::builder().channel_size(capacity).build_ok(|| 0)))
     }
 
-    /// It has no call without a reply, so this one waits for it; the workload keeps `capacity` of them under way.
+    /// asyncified has no call without a reply, so this one waits for the reply. The workload keeps
+    /// `capacity` of them under way.
     fn send(&self, job: impl FnOnce(&mut Counter) + Send + 'static) -> impl Future<Output = ()> + Send {
         self.call(job)
     }
@@ -45,7 +47,7 @@ impl Bounded for Asyncified {
 
 /// tokio-rusqlite, with a connection to an in-memory database that no call touches.
 ///
-/// Its object is always a connection; the counter lives in a thread-local of the connection's thread.
+/// Its object is always a connection. The counter is in a thread-local of the connection's thread.
 pub(crate) struct TokioRusqlite(tokio_rusqlite::Connection);
 
 thread_local! {
@@ -71,7 +73,7 @@ impl Peer for TokioRusqlite {
     }
 }
 
-/// A futures `ThreadPool` with one thread. The pool wants the object to be `Send` and shared.
+/// A futures `ThreadPool` with one thread. The pool needs an object that is `Send` and shared.
 pub(crate) struct FuturesPool {
     pool: ThreadPool,
     counter: Arc<Mutex<Counter>>,
@@ -103,7 +105,8 @@ impl Poster for FuturesPool {
     }
 }
 
-/// A rayon pool with one thread, whose `spawn_fifo` keeps the order; replies by the one-shot channel of futures.
+/// A rayon pool with one thread, whose `spawn_fifo` keeps the order. Replies by the one-shot
+/// channel of futures.
 pub(crate) struct RayonPool {
     pool: rayon::ThreadPool,
     counter: Arc<Mutex<Counter>>,

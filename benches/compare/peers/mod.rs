@@ -1,7 +1,9 @@
-//! What is compared: one [`Peer`] per way to run closures on an object, in order, away from the caller.
+//! What is compared: one [`Peer`] for each way to run closures on an object, in order, away from
+//! the caller.
 //!
-//! Every peer is generic over the closure, as ours is, and gets the very same one. An actor whose messages are
-//! the variants of an enum has no closure to box and saves one allocation a call; nobody here may use that.
+//! Every peer is generic over the closure, as a lane is, and gets the same closure. An actor whose
+//! messages are the variants of an enum has no closure to box and saves one allocation a call. No
+//! peer here does that.
 
 mod actors;
 mod crates;
@@ -29,10 +31,11 @@ pub(crate) fn increment(counter: &mut Counter) -> u64 {
 pub(crate) trait Peer: Sized + Send + Sync + 'static {
     const ABOUT: About;
 
-    /// Makes one, in a runtime context of tokio, on a thread that is pinned where the placement says so.
+    /// Makes one. The caller has entered a context of tokio's runtime, on a thread that is pinned
+    /// if the placement says so.
     fn make() -> Self;
 
-    /// Runs `job` on the counter, elsewhere, and gives its result.
+    /// Runs `job` on the counter, on another thread, and gives its result.
     fn call<R: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Counter) -> R + Send + 'static,
@@ -44,7 +47,8 @@ pub(crate) trait Poster: Peer {
     fn post(&self, job: impl FnOnce(&mut Counter) + Send + 'static);
 }
 
-/// A peer whose queue can be bounded, with a sender that waits for room. A bounded one is sent to, never called.
+/// A peer whose queue can be bounded, with a sender that waits for room. Jobs are sent to a bounded
+/// peer; it is never called.
 pub(crate) trait Bounded: Peer {
     const BOUNDED_NAME: &'static str = Self::ABOUT.name;
 
@@ -55,7 +59,7 @@ pub(crate) trait Bounded: Peer {
     fn send(&self, job: impl FnOnce(&mut Counter) + Send + 'static) -> impl Future<Output = ()> + Send;
 }
 
-/// What has to be known of a peer to treat it right and to read its figures.
+/// What the workloads and the tables have to know of a peer.
 #[derive(Clone, Copy)]
 pub(crate) struct About {
     pub(crate) name: &'static str,
@@ -65,16 +69,17 @@ pub(crate) struct About {
     pub(crate) ordered: bool,
 }
 
-/// Which row of the tables it is compared in.
+/// What a row of a table is compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// This crate.
     Ours,
-    /// Every call runs on one and the same thread, as the object may demand. Checked before anything is timed.
+    /// Every call runs on one and the same thread, as some objects demand. Checked before anything
+    /// is timed.
     Affine,
     /// A call may run on any thread of a pool, or on the caller's.
     Pool,
-    /// No peer: what the machine gives at best.
+    /// No peer, but what the machine can do at best.
     Limit,
 }
 
@@ -89,16 +94,17 @@ impl Kind {
     }
 }
 
-/// When a call is under way.
+/// When a call starts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Starts {
-    /// As soon as it has been made.
+    /// When it is made.
     AtCall,
-    /// When its future is first polled: several at a time must be driven by a `FuturesOrdered`.
+    /// When its future is first polled. So several calls at once need a `FuturesOrdered`, which
+    /// polls them.
     AtPoll,
 }
 
-/// Something to be done with every peer, whatever its type: no call goes through a vtable.
+/// What to do with every peer, whatever its type. A trait, so that no call goes through a vtable.
 pub(crate) trait Visitor {
     fn visit<P: Peer>(&mut self);
 }
@@ -114,7 +120,8 @@ pub(crate) fn each(visitor: &mut impl Visitor) {
     visitor.visit::<SpawnBlocking>();
 }
 
-/// The peers with a thread of their own, ours among them: it is known who starts that thread, and so where it runs.
+/// The peers with a thread of their own, lanes among them. The thread that makes the peer starts
+/// that thread, so it is known where it runs.
 pub(crate) fn each_affine(visitor: &mut impl Visitor) {
     visitor.visit::<Lane<true>>();
     visitor.visit::<Lane<false>>();
@@ -130,11 +137,12 @@ pub(crate) fn each_affine(visitor: &mut impl Visitor) {
     visitor.visit::<RayonPool>();
 }
 
-/// Checks that the peers that claim to run every call on one thread do so, never on the caller's.
+/// Checks that each peer with a thread of its own runs every call on that thread, and none on the
+/// caller's.
 ///
 /// # Panics
 ///
-/// If one does not.
+/// If a peer does not.
 pub(crate) fn check_affinity() {
     struct Check;
     impl Visitor for Check {

@@ -1,4 +1,4 @@
-//! This crate, in the way its documentation shows.
+//! This crate, used as its documentation shows.
 
 use super::{About, Bounded, Counter, Kind, Peer, Poster, Starts};
 use serial_executor::{Builder, SerialExecutor};
@@ -45,7 +45,7 @@ impl<const SPIN: bool> Bounded for Lane<SPIN> {
     }
 }
 
-/// A lane whose fire-and-forget is `call(..).detach()` instead of `post`.
+/// A lane that hands work over by `call(..).detach()` instead of `post`.
 pub(crate) struct Detaching(Lane<true>);
 
 impl Peer for Detaching {

@@ -1,6 +1,6 @@
-//! Pools of many threads with a lock around the object, and desync, which lends threads to queues.
+//! Pools of many threads with a lock around the object, and desync.
 //!
-//! The pools of blocking and tokio keep no order among calls that wait for the lock.
+//! The pools of blocking and tokio keep no order among the calls that wait for the lock.
 
 use super::{About, Counter, Kind, Peer, Poster, Starts};
 use crate::placement::block_on;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 const POOL: About = About { name: "pool", kind: Kind::Pool, starts: Starts::AtCall, ordered: false };
 
-/// The job with the lock around it that makes it safe in a pool.
+/// The job, which takes the lock first, so that a pool may run it.
 fn on_pool<R>(
     counter: &Arc<Mutex<Counter>>,
     job: impl FnOnce(&mut Counter) -> R + Send + 'static,
@@ -23,7 +23,8 @@ fn on_pool<R>(
     move || job(&mut counter.lock().expect("no job panics"))
 }
 
-/// desync: a serial queue of jobs on a pool of threads that it shares with all others. A waiting caller helps out.
+/// desync: a serial queue of jobs. All queues share a pool of threads, and a caller that waits runs
+/// jobs as well.
 pub(crate) struct Desync(Desynced<Counter>);
 
 impl Peer for Desync {
@@ -72,7 +73,8 @@ impl Poster for Unblock {
     }
 }
 
-/// `blocking::Unblock::with_mut`. It wants `&mut`, so callers that share it take turns by an async mutex.
+/// `blocking::Unblock::with_mut`. It needs `&mut`, so callers that share it take turns through an
+/// async mutex.
 pub(crate) struct WithMut(smol::lock::Mutex<blocking::Unblock<Counter>>);
 
 impl Peer for WithMut {

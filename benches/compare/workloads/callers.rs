@@ -1,7 +1,8 @@
-//! Four threads that call one peer, each with 10 calls under way at a time: the time per call of all together.
+//! Four threads call one peer, each with 10 calls under way at a time: the time per call of all
+//! together.
 //!
-//! A sample is 250 times 10 calls from each caller, from the first one's start to the last one's end: long enough for
-//! what the threads do together to outweigh how they start.
+//! For a sample each caller makes 250 times 10 calls. The time is from the start of the first
+//! caller to the end of the last: so long that the start of the threads hardly counts.
 
 use crate::drive;
 use crate::limits;
@@ -38,7 +39,8 @@ impl Visitor for Entrants {
 ///
 /// # Panics
 ///
-/// If not every call has counted, or if a caller's results are out of order though the peer keeps it.
+/// If not every call has counted, or if a caller's results are out of order although the peer keeps
+/// the order.
 fn sample<P: Peer>(peer: &P) -> f64 {
     let before = block_on(peer.call(|counter| *counter));
     let barrier = Barrier::new(CALLERS as usize);

@@ -1,18 +1,20 @@
-//! What a lane costs besides time: memory, CPU time while idle or nearly so, system calls. Each contestant has a
-//! process of its own. (Heap and allocations are counted by the benchmark `allocations`.)
+//! What a lane costs besides time: memory, CPU time while idle or nearly idle, system calls. Each
+//! contestant has a process of its own. (The benchmark `allocations` counts heap and allocations.)
 //!
-//! *Memory*: resident memory of the process with 1,000 of them made and called once, for each; and the same less what
-//! a bare thread takes. Kernel memory (stack and task of each thread, page tables) does not show there.
+//! *Memory*: 1,000 of a kind are made and called once; the resident memory of the process, for each
+//! of them, and the same less the memory of a bare thread. The kernel's memory (stack and task of
+//! each thread, page tables) does not show there.
 //!
-//! *Idle*: the CPU time of the process while 1,000 of them have nothing to do. What 1,000 bare threads use is the
-//! process's own, and the clock's.
+//! *Idle*: the CPU time of the process while 1,000 of a kind have nothing to do. The CPU time of
+//! 1,000 bare threads is that of the process itself and of the clock.
 //!
-//! *Slow caller*: the CPU time of the process, caller included, for each of the calls that it makes a millisecond
-//! apart, the sleep included.
+//! *Slow caller*: a caller makes calls a millisecond apart; the CPU time of the process for each of
+//! them, with the caller and its sleep.
 //!
-//! *System calls*: strace counts those of a process that makes 10,000 calls to a busy peer, less those of one that makes
-//! none, per call. Those that manage memory (brk, mmap and the like) are left out. So are peers whose calls start
-//! when polled, and pools: there is no moment at which a call has been submitted and not yet been run.
+//! *System calls*: strace counts the system calls of a process that makes 10,000 calls to a busy
+//! peer, and of one that makes none; their difference, per call. System calls that manage memory
+//! (brk, mmap and the like) do not count. Pools, and peers whose calls start when polled, do not
+//! take part: with them there is no moment at which a call is submitted but not yet run.
 
 use crate::child::{self, BARE, Measure, SLEEPS};
 use crate::limits;
@@ -25,12 +27,12 @@ use std::env;
 use std::fs;
 use std::process::{self, Command, Stdio};
 
-/// The calls that strace looks at.
+/// How many calls the process makes whose system calls strace counts.
 const TRACED: u32 = 10_000;
 /// System calls that come from the allocator, not from the peer.
 const MEMORY_CALLS: [&str; 6] = ["brk", "mmap", "munmap", "mremap", "madvise", "mprotect"];
 
-/// What there is to know of each peer with a thread of its own.
+/// All peers with a thread of their own.
 fn affine() -> Vec<About> {
     struct List(Vec<About>);
     impl Visitor for List {
@@ -118,7 +120,7 @@ fn system_calls() -> Race {
     traced
 }
 
-/// The system calls of a child that makes so many calls to a busy peer, those for memory left out.
+/// The system calls of a child that makes so many calls to a busy peer, without those for memory.
 fn traced_calls(subject: &str, calls: u32) -> Result<f64, Skipped> {
     let program = env::current_exe().expect("the path of this program");
     let summary = env::temp_dir().join(format!("serial-executor-strace-{}", process::id()));
@@ -130,11 +132,12 @@ fn traced_calls(subject: &str, calls: u32) -> Result<f64, Skipped> {
     let _ = fs::remove_file(&summary);
     match text {
         Ok(text) if output.status.success() => Ok(sum_of_calls(&text)),
-        _ => Err(Skipped("strace may not trace here".into())),
+        _ => Err(Skipped("strace is not allowed to trace here".into())),
     }
 }
 
-/// The calls in a summary of strace: `% time, seconds, usecs/call, calls, [errors,] name` in each line.
+/// The sum of the calls in a summary of strace. A line has `% time, seconds, usecs/call, calls,
+/// [errors,] name`.
 fn sum_of_calls(summary: &str) -> f64 {
     let calls = summary.lines().filter_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();

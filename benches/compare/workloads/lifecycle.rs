@@ -1,10 +1,13 @@
-//! Making and ending: what an object pays once.
+//! Making and ending: what an object costs once.
 //!
-//! *Make*: the time until the maker may go on. asyncified's way to make one waits until the object exists, so its
-//! figure contains the start of the thread. tokio-rusqlite is left out: it opens a database.
+//! *Make*: the time until the function that makes one returns. asyncified's function waits until
+//! the object exists, so its figure contains the start of the thread. tokio-rusqlite does not take
+//! part, because it opens a database.
 //!
-//! *Make, call, end*: one call, and then everything gone, the thread too. Only an actor whose thread is kept to be
-//! joined can be compared: no crate here has an end that one can wait for that long.
+//! *Make, call, end*: one call, and then an end after which everything is gone, even the thread.
+//! Only an actor whose thread is joined can be compared: with no crate here can one wait for that.
+//!
+//! *10000 lanes*: all made, then all called, then all ended.
 
 use crate::child::{self, BARE, Measure};
 use crate::drive::nanos;
@@ -24,7 +27,8 @@ use std::time::{Duration, Instant};
 const THREAD: &str = "std::thread::spawn";
 const THREAD_JOIN: &str = "std::thread::spawn and join";
 
-/// The time of `make`, so many times, in nanoseconds. What was made is dropped by `end` when the clock is off.
+/// Measures `make` so many times, in nanoseconds. `end` then drops what was made; that time does
+/// not count.
 fn times<T>(count: u32, make: impl Fn() -> T, end: impl Fn(T)) -> Vec<f64> {
     let threads = procfs::threads();
     let mut made = Vec::with_capacity(count as usize);
@@ -56,7 +60,7 @@ fn joined_actor() {
         }
     });
     let (reply, result) = oneshot::channel();
-    let job = |counter: &mut Counter| reply.send(increment(counter)).expect("somebody waits");
+    let job = |counter: &mut Counter| reply.send(increment(counter)).expect("the caller waits");
     sender.send(Box::new(job)).expect("the actor lives");
     assert_eq!(block_on(result).expect("it replies"), 1);
     drop(sender);

@@ -1,4 +1,4 @@
-//! What is measured: a file for each kind of load, with its races.
+//! What is measured. Each kind of load has a file, with its races.
 
 mod callers;
 mod footprint;
@@ -11,7 +11,7 @@ mod sequential;
 use crate::plan::Plan;
 use crate::race::Race;
 
-/// Every race of this machine, in the order of the report.
+/// Every race that this machine can run, in the order of the report.
 pub(crate) fn all(plan: &Plan) -> Vec<Race> {
     let groups = [
         sequential::races,

@@ -1,14 +1,15 @@
-//! Many objects, each with a blocking call: the seed of this crate's question.
+//! Many objects, each with a blocking call: what this crate is for.
 //!
-//! *Objects*: one call of 100 us (a sleep, so that it is waiting and not CPU that is shared) on each of n objects, all
-//! under way at once; a sample is the time from the first until the last result, per call. Compared: a lane for each
-//! object; an actor for each; a lock around each object and a pool ("a lock around a pool"); and one lane that owns
-//! all objects ("one worker shared by all"). With one object all of them do the same; with many, a pool needs only
-//! as many threads as calls block at a time, and does not need them made in advance, which is not measured here.
+//! *Objects*: one call of 100 us on each of n objects, all under way at once. (The call sleeps, so
+//! that the calls do not compete for CPU time.) A sample is the time from the first call to
+//! the last result, per call. Compared are a lane for each object; an actor for each; a pool and a
+//! lock around each object; and one lane that owns all objects. With one object all of them do the
+//! same. With many, a pool needs only as many threads as calls block at a time, and makes them when
+//! it needs them; that is not measured here.
 //!
-//! *Stuck*: 100 objects; a call to one of them hangs for 50 ms. How late do calls to the 99 others, made right then,
-//! start? Once with nobody else at the stuck object, and once with 600 callers who wait for it: in a pool, each
-//! of those holds a thread, and the pools end at about 500.
+//! *Stuck*: 100 objects; a call to one of them hangs for 50 ms. How late do calls to the 99 others
+//! start that are made right then? Once no other caller waits for the stuck object, and once 600
+//! do: in a pool each of those 600 calls holds a thread, and the pools have about 500 at most.
 
 use crate::drive::nanos_each;
 use crate::peers::{Counter, Crossbeam, Kind, Lane, Peer, SpawnBlocking, Unblock, increment};
@@ -27,7 +28,7 @@ const HANGS: Duration = Duration::from_millis(50);
 /// The objects of the stuck workload.
 const BESIDE: u32 = 100;
 
-/// How many peers there are for `objects` objects.
+/// How many peers serve the objects.
 #[derive(Clone, Copy)]
 enum Workers {
     OneEach,
@@ -37,13 +38,13 @@ enum Workers {
 /// What a round measures.
 #[derive(Clone, Copy)]
 enum Measure {
-    /// So many times a blocking call on each object.
+    /// The time of a blocking call on each object, so many times.
     Passes(u32),
-    /// How late calls are while one object is stuck, and so many wait for that one.
+    /// How late calls start while one object is stuck, and so many other calls wait for that one.
     Stuck { waiters: u32 },
 }
 
-/// Objects spread over workers.
+/// The peers that serve the objects.
 struct Objects<P> {
     workers: Vec<P>,
 }
@@ -100,7 +101,7 @@ impl<P: Peer> Objects<P> {
         self.pass(objects).await;
         let (hangs, is_hanging) = mpsc::channel();
         let stuck = self.of(0).call(move |_| {
-            hangs.send(()).expect("somebody listens");
+            hangs.send(()).expect("the receiver lives");
             thread::sleep(HANGS);
         });
         is_hanging.recv().expect("the call hangs");
@@ -136,7 +137,8 @@ fn enter<P: Peer>(race: &mut Race, name: &'static str, objects: u32, workers: Wo
         });
         drop(made);
         if let (Some(threads), true) = (threads, P::ABOUT.kind != Kind::Pool) {
-            // The next one shall not have to do with thousands of threads that are about to end.
+            // So that thousands of threads that are about to end do not disturb the next
+            // contestant.
             procfs::settle(threads, Duration::from_secs(2));
         }
         samples

@@ -1,11 +1,13 @@
 //! Work that is handed over without asking for its result.
 //!
-//! *Fire and forget*: 1,000 closures to a queue without a bound; a sample is the time per closure, from the first
-//! hand-over until the last one has run. Left out, because all they have is a future that does nothing until it
-//! is polled: asyncified, tokio-rusqlite, deadpool-sync, `Unblock::with_mut`.
+//! *Fire and forget*: one caller hands 1,000 closures to a queue without a bound. A sample is the
+//! time per closure, from the first hand-over until the last closure has run. asyncified,
+//! tokio-rusqlite, deadpool-sync and `Unblock::with_mut` do not take part: all they have is a
+//! future that does nothing until it is polled.
 //!
-//! *Bounded*: the same with a queue of 64, by one task that waits for room. asyncified has no call without a reply;
-//! there the task keeps 64 calls under way. crossbeam's sender has no async way to wait, so it blocks the thread.
+//! *Bounded*: the same with a queue of 64, by one task that waits for room. asyncified has no call
+//! without a reply, so there the task keeps 64 calls under way. crossbeam's sender cannot wait
+//! asynchronously, so it blocks the thread.
 
 use crate::drive::nanos_each;
 use crate::limits;
@@ -26,7 +28,8 @@ const JOBS: u32 = 1000;
 /// The bound of the bounded queues.
 const CAPACITY: usize = 64;
 
-/// The closure with this number: it counts only in its turn, so that a lost or misplaced one shows.
+/// The closure with this number. It counts only if it runs in its turn, so a lost or misplaced
+/// closure shows in the count.
 fn job<P: Peer>(number: u64) -> impl FnOnce(&mut Counter) + Send + 'static {
     move |counter| {
         if !P::ABOUT.ordered || *counter == number {
@@ -35,12 +38,13 @@ fn job<P: Peer>(number: u64) -> impl FnOnce(&mut Counter) + Send + 'static {
     }
 }
 
-/// Has `hand_over` hand over [`JOBS`] closures `samples` times, and waits until all have run, which `count` tells:
-/// how many so far, asked after what was handed over before. Nanoseconds per closure.
+/// Takes `samples` samples, in nanoseconds per closure. For each, `hand_over` hands over [`JOBS`]
+/// closures. Then `count`, which queues behind them, is asked how many closures have run, until all
+/// have.
 ///
 /// # Panics
 ///
-/// If the peer keeps the order, and one is missing.
+/// If the peer keeps the order, and a closure is missing.
 async fn samples<P: Peer>(
     peer: &P,
     samples: u32,
@@ -62,7 +66,7 @@ async fn samples<P: Peer>(
         }
         times.push(nanos_each(before.elapsed(), JOBS));
     }
-    times.split_off(1) // the first one was the warm-up
+    times.split_off(1) // the first was the warm-up
 }
 
 fn enter_poster<P: Poster>(race: &mut Race, count: u32) {
@@ -92,7 +96,7 @@ fn enter_bounded<P: Bounded>(race: &mut Race, count: u32) {
         };
         let counted = async |peer: &P| {
             let (reply, result) = oneshot::channel();
-            peer.send(|counter| reply.send(*counter).expect("somebody waits")).await;
+            peer.send(|counter| reply.send(*counter).expect("the caller waits")).await;
             result.await.expect("it replies")
         };
         let make = || P::make_bounded(CAPACITY);

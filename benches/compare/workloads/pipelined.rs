@@ -1,10 +1,11 @@
 //! One caller with 1,000 calls under way: the time per call when there is always a next one.
 //!
-//! A sample is a batch: 1,000 calls are made, then awaited in the order in which they were made. Calls that only
-//! start when polled go through a `FuturesOrdered`, whose cost is part of what such a peer costs.
+//! A sample is a batch: 1,000 calls are made, then awaited in the order in which they were made.
+//! Calls that start when polled go through a `FuturesOrdered`, whose cost is part of what such a
+//! peer costs.
 //!
-//! Beside two busy threads, on a machine with two CPUs, everybody has to fight for CPU time. Those rows show who
-//! gives his share away.
+//! Beside two busy threads, on a machine with two CPUs, all threads compete for CPU time. Those
+//! rows show which peers give their share away.
 
 use crate::drive;
 use crate::limits;
@@ -74,7 +75,7 @@ pub(super) fn races(plan: &Plan) -> Vec<Race> {
 
 /// Runs `work` while so many threads are busy.
 fn beside<T>(busy: u32, work: impl FnOnce() -> T) -> T {
-    /// Stops the busy threads even if `work` panics; the scope waits for them.
+    /// Stops the busy threads even if `work` panics, because the scope waits for them.
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {
         fn drop(&mut self) {

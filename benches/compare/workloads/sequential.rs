@@ -1,9 +1,9 @@
 //! One caller that awaits each call before it makes the next: the time of a round trip.
 //!
-//! The clock is read once a call, which is part of the figure: some tens of nanoseconds.
+//! The figure contains one reading of the clock per call: some tens of nanoseconds.
 //!
-//! With pinned threads only peers with a thread of their own are compared. A pool starts its threads when and
-//! from where it pleases, so nobody could say where they run.
+//! With pinned threads only peers with a thread of their own are compared. A pool may start its
+//! threads at any time and from any thread, so it is not known where they run.
 
 use crate::drive;
 use crate::limits;
