@@ -1,5 +1,5 @@
-//! A file on a lane of its own, used through the asynchronous traits: copied into, read line by line, and read from the
-//! middle, under smol and under tokio (there with tokio's own functions, through an adapter).
+//! A file on a lane of its own, through the asynchronous traits: copied into, read line by line,
+//! read from the middle; under smol, and under tokio with tokio's own functions through an adapter.
 //!
 //! `cargo run --example file_io`
 
@@ -17,7 +17,7 @@ const POEM: &str = "Tyger Tyger, burning bright,\nIn the forests of the night;\n
 async fn with_futures(file: &SerialExecutor<File>) -> io::Result<()> {
     let mut file = file.io();
     let copied = io::copy(Cursor::new(POEM), &mut file).await?;
-    file.flush().await?; // errors of writing are told here at the latest
+    file.flush().await?; // reports an error of the writes, if it has not been reported yet
     println!("  copied {copied} bytes into it");
 
     file.seek(SeekFrom::Start(0)).await?;
@@ -41,7 +41,7 @@ async fn with_tokio(file: &SerialExecutor<File>) -> io::Result<()> {
 
 async fn show(file: &SerialExecutor<File>) -> io::Result<()> {
     with_futures(file).await?;
-    // It is a lane like any other: calls and operations take turns.
+    // The lane is like any other: calls and operations take turns.
     let length = file.call(|file| file.metadata().map(|metadata| metadata.len())).flatten().await?;
     let mut end = [0; 10];
     let mut io = file.io();

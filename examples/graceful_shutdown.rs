@@ -1,4 +1,5 @@
-//! Two ways to end a lane: `close` runs what was accepted, `abort` gives up what has not started.
+//! Two ways to end a lane: `close` runs the accepted calls, `abort` drops those that have not
+//! started.
 //!
 //! `cargo run --example graceful_shutdown`
 
@@ -7,7 +8,7 @@ use futures::future::join_all;
 use serial_executor::{CallError, SerialExecutor};
 use std::sync::mpsc;
 
-/// Something that must come to a proper end. Its destructor says how much it got.
+/// An object that must be dropped properly. Its destructor prints how much it has.
 struct Log(Vec<String>);
 
 impl Drop for Log {
@@ -30,7 +31,7 @@ async fn close() -> Result<(), Box<dyn std::error::Error>> {
         let lane = lane.clone();
         smol::spawn(async move {
             for n in 0..10 {
-                // Nobody waits for these. They have their place in the queue all the same.
+                // A detached call has its place in the queue like any other.
                 lane.call(move |log| log.0.push(format!("{n} of task {task}"))).detach();
             }
         })
@@ -39,10 +40,10 @@ async fn close() -> Result<(), Box<dyn std::error::Error>> {
     let last = lane.call(|log| log.0.len());
     let ended = lane.close();
 
-    // From here on every handle is refused, also one that is cloned now.
+    // From here on the lane refuses the calls of every handle, even of one that is cloned now.
     let refused = lane.clone().call(|log| log.0.clear()).await;
     ended.await?;
-    println!("  ended: what was accepted has run, and a later call got {refused:?}");
+    println!("  ended: the accepted calls have run, and a later call got {refused:?}");
     assert_eq!(last.await?, 30);
     assert!(matches!(refused, Err(CallError::Closed)));
     assert_eq!((lane.stats().completed, lane.stats().refused), (31, 1));
@@ -52,7 +53,7 @@ async fn close() -> Result<(), Box<dyn std::error::Error>> {
 async fn abort() -> Result<(), Box<dyn std::error::Error>> {
     println!("abort:");
     let lane = SerialExecutor::new(Log(Vec::new()));
-    // A call that does not return until somebody lets it.
+    // A call that does not return before the gate opens.
     let (release, gate) = mpsc::channel::<()>();
     let (started, is_stuck) = oneshot::channel();
     let stuck = lane.call(move |log| {
@@ -64,12 +65,13 @@ async fn abort() -> Result<(), Box<dyn std::error::Error>> {
     let queued: Vec<_> = (0..3).map(|n| lane.call(move |log| log.0.push(n.to_string()))).collect();
     let ended = lane.abort();
 
-    // What had not started is lost, and says so at once, also behind a call that is stuck.
-    let lost = join_all(queued).await;
-    println!("  lost: {lost:?}");
-    assert!(lost.iter().all(|call| matches!(call, Err(CallError::Closed))));
+    // The calls that had not started resolve at once, even behind a call that is stuck.
+    let dropped = join_all(queued).await;
+    println!("  dropped: {dropped:?}");
+    assert!(dropped.iter().all(|call| matches!(call, Err(CallError::Closed))));
 
-    // What had started runs to its end, for no thread can be stopped from outside. The lane ends after it.
+    // The running call runs to its end, because no thread can be stopped from outside. Then the
+    // lane ends.
     assert!(!stuck.is_finished());
     release.send(())?;
     ended.await?;

@@ -1,4 +1,5 @@
-//! HTTP: a blocking agent on its own thread, whose one kept-alive connection serves many tasks, in order.
+//! HTTP: a blocking agent on its own thread. Its one kept-alive connection serves many tasks, in
+//! order.
 //!
 //! `cargo run --example http`
 
@@ -20,13 +21,13 @@ enum Error {
 }
 
 async fn get(lane: &SerialExecutor<Agent>, url: String) -> Result<String, Error> {
-    // The body is read in the same closure: then the connection is free for the next request.
+    // The same closure reads the body. Then the connection is free for the next request.
     let call = lane.call(|agent| Ok(agent.get(url).call()?.body_mut().read_to_string()?));
     call.flatten().await
 }
 
 async fn show(server: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
-    // On loopback, so without the proxy that may be in the environment.
+    // The server is on loopback, so not through a proxy that the environment may name.
     let lane = SerialExecutor::new_with(|| Agent::config_builder().proxy(None).build().new_agent());
 
     let pages = (0..50).map(|page| get(&lane, format!("http://{server}/page/{page}")));
@@ -37,7 +38,7 @@ async fn show(server: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
         assert_eq!(path, format!("/page/{number}"));
         peers.insert(peer);
     }
-    println!("  {} pages, each to its own task, over {} connection", pages.len(), peers.len());
+    println!("  {} pages, each for its own task, over {} connection", pages.len(), peers.len());
     assert_eq!((pages.len(), peers.len()), (50, 1));
 
     let missing = get(&lane, format!("http://{server}/nothing")).await;
@@ -49,13 +50,13 @@ async fn show(server: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Something to talk to. It says what it was asked for, and by which peer.
+/// The server. It answers with the path that it was asked for, and the address of the client.
 fn serve(server: &Server) {
     for request in server.incoming_requests() {
         let peer = request.remote_addr().map(ToString::to_string).unwrap_or_default();
         let status = if request.url().starts_with("/page/") { 200 } else { 404 };
         let page = format!("{} for {peer}", request.url());
-        // Fails if the client has left.
+        // An error means that the client is gone.
         let _ = request.respond(Response::from_string(page).with_status_code(status));
     }
 }

@@ -1,19 +1,20 @@
-//! A script interpreter that is neither `Send` nor `Sync`: made on its lane, shared by async tasks, healed after a panic.
+//! A script interpreter that is neither `Send` nor `Sync`: made on its lane, shared by async tasks,
+//! replaced after a panic.
 //!
-//! `cargo run --example interpreter` (the panic's own message, on standard error, is part of the show)
+//! `cargo run --example interpreter` (it also prints the messages of two panics)
 
 use futures::future::try_join_all;
 use rhai::{Engine, Scope};
 use serial_executor::{CallError, SerialExecutor};
 use thiserror::Error;
 
-/// An engine, and the variables that live on from one script to the next.
+/// An engine, and the variables that it keeps from one script to the next.
 struct Interpreter {
     engine: Engine,
     scope: Scope<'static>,
 }
 
-/// The engine's own error is not `Send` either; its text is.
+/// The engine's own error is not `Send`; its text is.
 #[derive(Debug, Error)]
 enum Error {
     #[error("{0}")]
@@ -46,14 +47,14 @@ async fn eval(lane: &SerialExecutor<Interpreter>, script: impl Into<String>) -> 
 }
 
 async fn show() -> Result<(), Box<dyn std::error::Error>> {
-    // The factory goes to the lane; the interpreter never leaves it.
+    // The factory goes to the lane, and the interpreter never leaves it.
     let lane = SerialExecutor::new_with(Interpreter::new);
     let totals = try_join_all((1..=10).map(|n| eval(&lane, format!("total += {n}; total")))).await?;
     println!("  ten scripts have added 1 to 10: {totals:?}");
     assert_eq!(totals, [1, 3, 6, 10, 15, 21, 28, 36, 45, 55]);
 
     let error = eval(&lane, "total +").await;
-    println!("  a script that is wrong: {error:?}");
+    println!("  a script with an error: {error:?}");
     assert!(matches!(error, Err(Error::Script(_))));
     assert_eq!(eval(&lane, "root(total)").await?, 7);
 
@@ -61,7 +62,7 @@ async fn show() -> Result<(), Box<dyn std::error::Error>> {
     println!("  a function that panics: {panicked:?}");
     assert!(matches!(panicked, Err(Error::Lane(CallError::Panicked(_)))));
     let poisoned = eval(&lane, "total").await;
-    println!("  nobody gets to see the total now: {poisoned:?}");
+    println!("  no call sees the total now: {poisoned:?}");
     assert!(matches!(poisoned, Err(Error::Lane(CallError::Poisoned))));
 
     lane.replace(Interpreter::new).await?;

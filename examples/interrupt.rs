@@ -1,5 +1,6 @@
-//! A server that does not answer: a timeout drops the call, the interrupter makes its blocking read return, and the next
-//! call connects anew. Without an interrupter the lane would be stuck for as long as the server is silent.
+//! A server that does not answer: a timeout drops the call, the interrupter makes its blocking read
+//! return, and the next call connects anew. Without an interrupter the lane would be stuck for as
+//! long as the server is silent.
 //!
 //! `cargo run --example interrupt`
 
@@ -8,65 +9,38 @@ use serial_executor::SerialExecutor;
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// The connection as seen from outside the lane: for the interrupter, whichever connection it is at the moment.
-#[derive(Clone, Default)]
-struct Outside(Arc<Mutex<Option<TcpStream>>>);
-
-impl Outside {
-    fn set(&self, stream: TcpStream) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
-    }
-
-    fn shut_down(&self) {
-        if let Some(stream) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = stream.shutdown(Shutdown::Both); // it may be closed already
-        }
-    }
-}
-
-/// A blocking client that connects when it has to.
+/// A blocking client that connects when it has no connection.
 struct Client {
     server: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
-    outside: Outside,
+    /// The last connection once more, for the interrupter, which runs outside the lane.
+    outside: Arc<Mutex<Option<TcpStream>>>,
 }
 
 impl Client {
-    fn connection(&mut self) -> io::Result<&mut BufReader<TcpStream>> {
-        match &mut self.connection {
-            Some(connection) => Ok(connection),
-            none => {
-                // Connecting cannot be interrupted, so it has a limit of its own.
-                let stream = TcpStream::connect_timeout(&self.server, Duration::from_secs(5))?;
-                self.outside.set(stream.try_clone()?);
-                Ok(none.insert(BufReader::new(stream)))
-            }
-        }
+    fn connect(&self) -> io::Result<BufReader<TcpStream>> {
+        // The interrupter cannot end a connect, so the connect has a time limit of its own.
+        let stream = TcpStream::connect_timeout(&self.server, Duration::from_secs(5))?;
+        *self.outside.lock().unwrap() = Some(stream.try_clone()?);
+        Ok(BufReader::new(stream))
     }
 
     fn ask(&mut self, question: &str) -> io::Result<String> {
-        let answer = self.try_ask(question);
-        if answer.is_err() {
-            self.connection = None; // shut down, by the server or by our interrupter, or out of step: the next one connects
-        }
-        answer
-    }
-
-    fn try_ask(&mut self, question: &str) -> io::Result<String> {
-        let connection = self.connection()?;
+        let mut connection = self.connection.take().map_or_else(|| self.connect(), Ok)?;
         connection.get_mut().write_all(format!("{question}\n").as_bytes())?;
         let mut answer = String::new();
-        match connection.read_line(&mut answer)? {
-            0 => Err(io::ErrorKind::ConnectionReset.into()),
-            _ => Ok(answer.trim_end().to_owned()),
+        if connection.read_line(&mut answer)? == 0 {
+            return Err(io::ErrorKind::ConnectionReset.into());
         }
+        self.connection = Some(connection); // after an error it is not kept: the next call connects
+        Ok(answer.trim_end().to_owned())
     }
 }
 
-/// Answers every line, but for the one that says "silence".
+/// Answers every line except "silence".
 fn serve(listener: &TcpListener) -> io::Result<()> {
     for stream in listener.incoming() {
         let mut stream = stream?;
@@ -80,12 +54,16 @@ fn serve(listener: &TcpListener) -> io::Result<()> {
 }
 
 async fn show(server: SocketAddr, timeout: impl Future<Output = ()> + Unpin) -> Result<(), Box<dyn Error>> {
-    let lane = SerialExecutor::new(Client { server, connection: None, outside: Outside::default() });
-    lane.on_interrupt(|client| {
-        let outside = client.outside.clone();
-        move || outside.shut_down()
-    })
-    .await?;
+    let lane = SerialExecutor::new(Client { server, connection: None, outside: Arc::default() });
+    let interrupter = |client: &mut Client| {
+        let outside = Arc::clone(&client.outside);
+        move || {
+            if let Some(stream) = &*outside.lock().unwrap() {
+                let _ = stream.shutdown(Shutdown::Both); // an error means that it is closed already
+            }
+        }
+    };
+    lane.on_interrupt(interrupter).await?;
     println!("  {}", lane.call(|client| client.ask("hello")).flatten().await?);
 
     let (start, unanswered) = (Instant::now(), lane.call(|client| client.ask("silence")));
@@ -95,8 +73,7 @@ async fn show(server: SocketAddr, timeout: impl Future<Output = ()> + Unpin) -> 
     }
     println!("  {}", lane.call(|client| client.ask("still there?")).flatten().await?);
     println!("  the silence took {:.1?}", start.elapsed());
-    lane.close().await?;
-    Ok(())
+    Ok(lane.close().await?)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -107,8 +84,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("under smol:");
     smol::block_on(show(server, smol::Timer::after(LIMIT).map(drop)))?;
     println!("under tokio:");
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()?
-        .block_on(async { show(server, Box::pin(tokio::time::sleep(LIMIT))).await })
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    tokio.block_on(async { show(server, Box::pin(tokio::time::sleep(LIMIT))).await })
 }

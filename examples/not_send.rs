@@ -1,4 +1,5 @@
-//! An object full of `Rc`, which cannot leave its thread, is made on its lane and shared by async tasks.
+//! An object full of `Rc`, which cannot leave its thread, is made on its lane and shared by async
+//! tasks.
 //!
 //! `cargo run --example not_send`
 
@@ -8,7 +9,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// The heart of a script interpreter: variables, which may share a list. It is neither `Send` nor `Sync`.
+/// The core of a script interpreter: variables, which may share a list. It is neither `Send` nor
+/// `Sync`.
 #[derive(Default)]
 struct Interpreter {
     variables: HashMap<&'static str, Rc<RefCell<Vec<i64>>>>,
@@ -34,7 +36,7 @@ impl Interpreter {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The factory goes to the lane; the interpreter never leaves it. Handles are `Send` and go anywhere.
+    // The factory goes to the lane, and the interpreter never leaves it. Handles are `Send`.
     let lane = SerialExecutor::new_with(Interpreter::default);
     smol::block_on(async {
         lane.call(|script| script.alias("b", "a")).await?;

@@ -1,6 +1,7 @@
-//! A call panics half way. The lane lives, nobody sees the half-changed object, and `replace` heals it.
+//! A call panics half way. The lane goes on, no other call sees the half-changed object, and
+//! `replace` makes a new one.
 //!
-//! `cargo run --example panic_and_replace` (the panic's own message, on standard error, is part of the show)
+//! `cargo run --example panic_and_replace` (it also prints the message of the panic)
 
 use serial_executor::{CallError, SerialExecutor};
 
@@ -41,11 +42,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         assert_eq!(panic.message(), "500 is more than there is");
 
         let error = behind.await;
-        println!("the call behind it never saw the ledger: {error:?}");
+        println!("the call behind it did not see the ledger: {error:?}");
         assert!(matches!(error, Err(CallError::Poisoned)));
         assert!(lane.is_poisoned());
 
-        // `replace` takes its turn like a call, so what is queued behind it finds the new ledger.
+        // `replace` takes its turn like a call, so the call behind it sees the new ledger.
         let replaced = lane.replace(Ledger::new);
         let sum = lane.call(|ledger| ledger.sum());
         replaced.await?;

@@ -1,4 +1,5 @@
-//! A pool of lanes: several connections to a database, each on a thread of its own, each lent to one task at a time.
+//! A pool of lanes: several connections to a database, each on a thread of its own, each lent to
+//! one task at a time.
 //!
 //! `cargo run --example pool_of_lanes`
 
@@ -31,7 +32,8 @@ async fn execute(lane: &Lane, sql: String) -> Result<ThreadId, Error> {
     Ok(executed.await??)
 }
 
-/// A transaction of several calls. While the lane is lent, no other task's call gets in between.
+/// A transaction of several calls. While a task has the lane, no call of another task comes in
+/// between.
 async fn task(pool: &Pool<Lane>, task: u32) -> Result<ThreadId, Error> {
     let lane = pool.get().await?;
     execute(&lane, "begin immediate".to_owned()).await?;
@@ -59,7 +61,7 @@ async fn show() -> Result<(), Error> {
     println!("  {tasks} tasks have made {entries} entries, on {} threads", threads.len());
     assert_eq!((tasks, entries, threads.len()), (TASKS, 2 * TASKS, LANES));
 
-    // Taken out of the pool, so that nobody gets a closed one.
+    // Taken out of the pool first, so that no task gets a closed lane.
     for _ in 0..LANES {
         pool.remove().await?.close().await?;
     }

@@ -1,4 +1,5 @@
-//! Blocking TCP clients driven from async code, a lane for each, beside the same work on a pool with a lock.
+//! Blocking TCP clients driven from async code, each on a lane of its own, beside the same work on
+//! a pool with a lock.
 //!
 //! `cargo run --example quickstart`
 
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 const CLIENTS: usize = 8;
 /// Calls to each client.
 const CALLS: u64 = 100;
-/// Tasks that share a client. Each has one call in flight.
+/// How many tasks share a client. Each has one call in flight.
 const TASKS: usize = 5;
 /// How long the server takes to reply.
 const SERVICE_TIME: Duration = Duration::from_millis(3);
@@ -29,7 +30,8 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> Result<ExitCode, Error> {
     let goodbyes = Arc::new(AtomicUsize::new(0));
     let server = start_server(&goodbyes)?;
-    // It draws on a terminal only, and on standard error: what is printed below can go to a file.
+    // The bar goes to standard error, and only if that is a terminal. So the output can go to a
+    // file.
     let bar = ProgressBar::new(3 * CLIENTS as u64 * CALLS)
         .with_style(ProgressStyle::with_template("{msg:26} {wide_bar} {pos}/{len} calls")?);
 
@@ -52,7 +54,7 @@ fn main() -> Result<ExitCode, Error> {
         ("on a lane, each call was served in its turn", by_lanes.replies.iter().all(in_turn)),
         ("one thread touched each client: its lane's", by_lanes.replies.iter().zip(&lanes).all(at_home)),
         ("lanes took less than half the time of one after another", by_lanes.wall * 2 < by_turns.wall),
-        ("all lanes are closed, and each client took leave of the server", goodbyes == CLIENTS),
+        ("all lanes are closed, and each client said goodbye to the server", goodbyes == CLIENTS),
     ];
     for (claim, holds) in &claims {
         println!("{:>8} | {claim}", if *holds { "ok" } else { "FALSE" });
@@ -60,7 +62,7 @@ fn main() -> Result<ExitCode, Error> {
     Ok(if claims.iter().all(|(_, holds)| *holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Opens all lanes at once. Each client connects on its own thread, so that nothing here waits for another.
+/// Opens all lanes at once. Each client connects on its own thread, so no client waits for another.
 async fn open_lanes(server: SocketAddr) -> Result<Vec<Lane>, Error> {
     let open = |_| SerialExecutor::try_new_with(move || Client::connect(server));
     Ok(try_join_all((0..CLIENTS).map(open)).await?)
@@ -71,14 +73,16 @@ async fn lane_each(lanes: &[Lane], bar: &ProgressBar) -> Result<Run, Error> {
     bar.set_message("a lane each");
     let start = Instant::now();
     let runs = lanes.iter().map(|lane| {
-        // The first `?` is for the lane (closed, panicked), the second one for the client (connection lost).
+        // The first `?` is the lane's (closed, panicked), the second the client's (connection
+        // lost).
         drive(bar, async move |n| Ok(lane.call(move |client| ask(client, n)).await??))
     });
     let replies = try_join_all(runs).await?;
     Ok(Run { name: "a lane each", wall: start.elapsed(), replies })
 }
 
-/// Resolves when the clients have been dropped, each on its lane. Returning from `main` does not wait for that.
+/// Resolves when each client has been dropped on its lane. A return from `main` would not wait for
+/// that.
 async fn close_all(lanes: &[Lane]) -> Result<(), Error> {
     for ended in join_all(lanes.iter().map(Lane::close)).await {
         ended?;
@@ -86,7 +90,7 @@ async fn close_all(lanes: &[Lane]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The same without lanes: each call goes to some thread of a pool, and waits there for the lock.
+/// The same without lanes: each call goes to any thread of a pool, and waits there for the lock.
 async fn pool_and_lock(server: SocketAddr, bar: &ProgressBar) -> Result<Run, Error> {
     bar.set_message("a pool and a lock");
     let clients: Vec<_> = connect_all(server)?.into_iter().map(|c| Arc::new(Mutex::new(c))).collect();
@@ -116,7 +120,7 @@ fn connect_all(server: SocketAddr) -> io::Result<Vec<Client>> {
     (0..CLIENTS).map(|_| Client::connect(server)).collect()
 }
 
-/// Makes the calls of one client, from several tasks at once. They are numbered as they are made.
+/// Makes the calls to one client from several tasks at once, and numbers them in this order.
 async fn drive(
     bar: &ProgressBar,
     call: impl AsyncFn(u64) -> Result<Reply, Error>,
@@ -133,7 +137,7 @@ async fn drive(
     Ok(try_join_all((0..TASKS).map(task)).await?.concat())
 }
 
-/// One call, on whichever thread it runs.
+/// What each call does, on whichever thread it runs.
 fn ask(client: &mut Client, n: u64) -> io::Result<Reply> {
     let served = client.requests;
     let answer = client.square(n)?;
@@ -145,8 +149,9 @@ fn ask(client: &mut Client, n: u64) -> io::Result<Reply> {
 
 #[derive(Clone)]
 struct Reply {
-    /// How many calls to the client were made before this one, and how many were served before it.
+    /// How many calls to the client were made before this one.
     made: u64,
+    /// How many calls the client served before this one.
     served: u64,
     thread: ThreadId,
 }
@@ -159,11 +164,11 @@ fn threads(replies: &[Reply]) -> HashSet<ThreadId> {
     replies.iter().map(|reply| reply.thread).collect()
 }
 
-/// The same calls to the same clients, made in one way or another.
+/// What came of the calls, made in one of the three ways.
 struct Run {
     name: &'static str,
     wall: Duration,
-    /// Of each client.
+    /// For each client.
     replies: Vec<Vec<Reply>>,
 }
 
@@ -187,10 +192,10 @@ fn print_totals(runs: &[&Run]) {
     println!();
 }
 
-/// A client like many: it blocks, and it is for one thread at a time. It knows nothing of lanes.
+/// A client like many: it blocks, and one thread at a time may use it. It knows nothing of lanes.
 struct Client {
     connection: BufReader<TcpStream>,
-    /// The number of the last request. The reply must carry it, too.
+    /// The number of the last request. Its reply carries the same number.
     requests: u64,
     reply: String,
 }
@@ -220,12 +225,12 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // It takes its leave and waits for the reply. If the connection is lost there is nobody to tell.
+        // Says goodbye and waits for the reply. It may fail: the connection may be lost.
         let _ = self.request("quit");
     }
 }
 
-/// Something for the clients to talk to: a line server, with a thread for each connection.
+/// The server of the clients. It answers lines, with a thread for each connection.
 fn start_server(goodbyes: &Arc<AtomicUsize>) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

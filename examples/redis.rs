@@ -1,4 +1,5 @@
-//! Redis: many tasks share one blocking connection, and make a new one when the server has been away.
+//! Redis: many tasks share one blocking connection, and make a new one when the server has been
+//! away.
 //!
 //! `cargo run --example redis` (it starts a `redis-server` of its own, which must be installed)
 
@@ -20,7 +21,7 @@ enum Error {
     Lane(#[from] CallError),
 }
 
-/// The object: a client, and its connection while there is one.
+/// The object: a client, and its connection if there is one.
 struct Redis {
     client: Client,
     connection: Option<Connection>,
@@ -37,7 +38,7 @@ async fn request<R: Send + 'static>(
             None => redis.client.get_connection()?,
         };
         let reply = request(&mut connection);
-        // A lost connection is not put back: the next request connects.
+        // A lost connection is not put back. The next request connects.
         redis.connection = Some(connection).filter(Connection::is_open);
         Ok(reply?)
     });
@@ -48,7 +49,8 @@ async fn show(server: &mut RedisServer) -> Result<(), Box<dyn std::error::Error>
     let client = Client::open(server.url())?;
     let lane = SerialExecutor::new(Redis { client, connection: None });
 
-    // No other call comes between the commands of one closure: so no update is lost.
+    // No other call comes between the commands of one closure. So no increment is lost, even without
+    // a transaction of Redis.
     request(&lane, |redis| redis.set::<_, _, ()>("counter", 0)).await?;
     let increment = |redis: &mut Connection| {
         let n: u64 = redis.get("counter")?;
@@ -57,7 +59,7 @@ async fn show(server: &mut RedisServer) -> Result<(), Box<dyn std::error::Error>
     try_join_all((0..100).map(|_| request(&lane, increment))).await?;
     let (id, counter): (u64, u64) =
         request(&lane, |redis| pipe().cmd("CLIENT").arg("ID").get("counter").query(redis)).await?;
-    println!("  a hundred tasks have counted to {counter}, by one connection, whose id is {id}");
+    println!("  a hundred tasks have counted to {counter}, over one connection, whose id is {id}");
     assert_eq!(counter, 100);
 
     server.kill()?;

@@ -4,11 +4,11 @@
 
 use futures::future::try_join_all;
 use rusqlite::{Connection, OptionalExtension};
-use serial_executor::{CallError, SerialExecutor};
+use serial_executor::{CallError, OpenError, SerialExecutor};
 use std::path::Path;
 use thiserror::Error;
 
-/// What a query can fail with. The two `From`s are what [`flatten`](serial_executor::Call::flatten) needs.
+/// The errors of a query. [`flatten`](serial_executor::Call::flatten) needs `From<CallError>`.
 #[derive(Debug, Error)]
 enum Error {
     #[error(transparent)]
@@ -21,13 +21,13 @@ enum Error {
 struct Books(SerialExecutor<Connection>);
 
 impl Books {
-    async fn open(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+    async fn open(path: &Path) -> Result<Self, OpenError<rusqlite::Error>> {
         let path = path.to_owned();
-        let create = "create table if not exists book (title text primary key, year integer not null)";
         let open = move || {
             let connection = Connection::open(path)?;
-            connection.execute_batch(create)?;
-            Ok::<_, rusqlite::Error>(connection)
+            connection
+                .execute_batch("create table if not exists book (title text primary key, year integer)")?;
+            Ok(connection)
         };
         Ok(Self(SerialExecutor::try_new_with(open).await?))
     }
@@ -62,13 +62,10 @@ async fn show(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(year, Some(1817));
 
     let again = books.add("Emma", 1816).await;
-    println!(
-        "  Emma again: {}",
-        again.as_ref().map_or_else(ToString::to_string, |()| "accepted?".to_owned())
-    );
+    println!("  Emma again: {again:?}");
     assert!(matches!(again, Err(Error::Sql(rusqlite::Error::SqliteFailure(..)))));
 
-    // When this resolves the connection is closed, and the file is anybody's.
+    // When this resolves, the connection is closed and the file is free.
     books.0.close().await?;
     let books = Books::open(path).await?;
     let year = books.year("Emma").await?;

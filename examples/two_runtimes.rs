@@ -21,7 +21,7 @@ fn count(list: &[&str], runtime: &str) -> usize {
     list.iter().filter(|&&pushed| pushed == runtime).count()
 }
 
-/// Makes a call under tokio and begins to await it there. The runtime is dropped while the call is running.
+/// Makes a call under tokio and polls it there once. The runtime is gone while the call still runs.
 fn begun_under_tokio(lane: &Lane) -> io::Result<(Call<usize>, Sender<()>)> {
     let (release, gate) = channel();
     let tokio = tokio::runtime::Builder::new_current_thread().build()?;
@@ -49,11 +49,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!((count(&list, "tokio"), count(&list, "smol")), (10, 10));
 
     let (call, release) = begun_under_tokio(&lane)?;
-    println!("a call was begun under tokio, and that runtime is gone");
+    println!("a call was made under tokio, and that runtime is gone");
     assert!(!call.is_finished());
     release.send(())?;
     let length = smol::block_on(call)?;
-    println!("awaited under smol, it says: {length}");
+    println!("awaited under smol, it gives {length}");
     assert_eq!(length, 20);
 
     smol::block_on(lane.close())?;

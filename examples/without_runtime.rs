@@ -1,4 +1,4 @@
-//! A lane in a program without any async: every future of the crate has `wait` and `wait_timeout`.
+//! A lane in a program without async code: every future of the crate has `wait` and `wait_timeout`.
 //!
 //! `cargo run --example without_runtime`
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let lane = SerialExecutor::try_new_with(|| "40".parse::<i32>()).wait()?;
 
-    // Threads share the object by handing calls over, not by locking it.
+    // Threads share the object by calls, not by a lock.
     let threads = [1, 1].map(|n| {
         let lane = lane.clone();
         thread::spawn(move || lane.call(move |total| *total += n).wait())
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("wait: two threads made it {total}");
     assert_eq!(total, 42);
 
-    // A call that takes too long is not lost: it can be waited for again.
+    // If a wait times out, the call is not lost. You can wait for it again.
     let (release, gate) = mpsc::channel::<()>();
     let mut slow = lane.call(move |total| gate.recv().map(|()| *total));
     let early = slow.wait_timeout(Duration::from_millis(20));
@@ -30,9 +30,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert!(matches!(early, Err(WaitError::Timeout)));
     release.send(())?;
     assert_eq!(slow.wait()??, 42);
-    println!("waited for again: there it is");
+    println!("waited again: the call has given 42");
 
-    // On the lane itself, a wait for a later call of the same lane would never end. It is an error instead.
+    // On the lane's own thread a wait for a later call of that lane would never end. It is an
+    // error.
     let own = lane.clone();
     let stopped = lane.call(move |_| own.call(|total| *total).wait()).wait()?;
     println!("wait on the lane's own thread: {stopped:?}");
@@ -42,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("a factory that fails: {failed:?}");
     assert!(matches!(failed, Err(WaitError::Failed(OpenError::Make(_)))));
 
-    // `wait` on the end also joins the thread.
+    // This waits until the object and the thread are gone.
     lane.close().wait()?;
     println!("closed");
     Ok(())
