@@ -188,7 +188,8 @@ impl<E: Into<io::Error>> From<WaitError<E>> for io::Error {
 ///
 /// # pollster::block_on(async {
 /// let opening = SerialExecutor::try_new_with(|| File::open("/no/such/file"));
-/// assert!(matches!(opening.await, Err(OpenError::Make(error)) if error.kind() == std::io::ErrorKind::NotFound));
+/// let Err(OpenError::Make(error)) = opening.await else { unreachable!() };
+/// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
 /// # });
 /// ```
 #[derive(Debug, Error)]

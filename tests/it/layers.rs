@@ -141,20 +141,39 @@ fn every_file_is_listed_in_its_folder() {
     }
 }
 
-#[test]
-fn no_file_is_long() {
-    fn check(dir: &Path) {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                check(&path);
-                continue;
-            }
-            let source = fs::read_to_string(&path).unwrap();
-            let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
-            let lines = source.lines().filter(is_code).count();
-            assert!(lines <= 400, "{} has {lines} lines of code", path.display());
+/// Calls `check` with each Rust file below a folder of the repository.
+fn for_each_file(folder: &str, check: &dyn Fn(&Path, &str)) {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            for_each_file(path.to_str().unwrap(), check);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            check(&path, &fs::read_to_string(&path).unwrap());
         }
     }
-    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+}
+
+#[test]
+fn no_file_is_long() {
+    for_each_file("src", &|path, source| {
+        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+        let lines = source.lines().filter(is_code).count();
+        assert!(lines <= 400, "{} has {lines} lines of code", path.display());
+    });
+}
+
+/// rustfmt keeps the code to its width, and leaves comments as they are.
+#[test]
+fn no_comment_is_wide() {
+    for folder in ["src", "tests", "benches", "examples"] {
+        for_each_file(folder, &|path, source| {
+            for (number, line) in (1..).zip(source.lines()) {
+                // The row of a table is one line.
+                let line = line.trim_start();
+                let is_comment = line.starts_with("//") && !line.contains('|');
+                let is_wide = is_comment && line.chars().count() > 110;
+                assert!(!is_wide, "{}:{number} is wider than 110 columns", path.display());
+            }
+        });
+    }
 }
