@@ -4,6 +4,7 @@
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::fs;
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -65,11 +66,16 @@ impl Sample {
     }
 }
 
+/// To read opens a descriptor, which another thread must not count meanwhile.
+static READING: Mutex<()> = Mutex::new(());
+
 fn entries(folder: &str) -> Option<u64> {
+    let _reading = READING.lock();
     Some(fs::read_dir(folder).ok()?.count() as u64)
 }
 
 fn resident() -> Option<u64> {
+    let _reading = READING.lock();
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.split_whitespace().next()?.parse().ok()
