@@ -167,6 +167,7 @@ impl<J: ?Sized> Queue<J> {
 mod tests {
     use super::*;
     use crate::error::CallError;
+    use std::task::{Context, Poll, Waker};
 
     fn consumer<J: ?Sized>() -> Consumer<J> {
         Consumer::new(LaneSpin::new(false))
@@ -225,6 +226,10 @@ mod tests {
         aborted.abort(|| (), |job| discarded.borrow_mut().push(*job));
         assert_eq!(discarded.into_inner(), [10, 11, 12, 13, 2, 3, 20, 21]);
         assert_eq!(aborted.counts_and(|| ()).0.discarded, 8);
+        // What waited behind the session was discarded, although its calls, which come later, were begun.
+        let polled = |job| aborted.poll_admission(job, &mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled(0), Poll::Ready(Ok(()))));
+        assert!(matches!(polled(1), Poll::Ready(Err(CallError::Closed))));
 
         let cancelled = queue();
         for (sequence, job, pending, left) in
