@@ -24,6 +24,8 @@ use crate::error::CallError;
 use crate::panic::drop_quietly;
 use crate::slot::{HasSlot, Slot};
 use crate::take_once::TakeOnce;
+use std::any::type_name;
+use std::marker::PhantomData;
 
 /// What the lane is to do with the allocation of a job that has run.
 #[must_use]
@@ -35,13 +37,21 @@ pub(crate) enum AfterRun {
     Release,
 }
 
+/// What a job runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JobInfo {
+    /// The name of the closure's type, for people.
+    pub(crate) name: &'static str,
+    /// Whether user code runs in it, for which an interrupt could be meant.
+    pub(crate) is_interruptible: bool,
+}
+
 /// What the queue sees of a job.
 pub(crate) trait Job<T>: Send + Sync {
     /// Runs the closure and publishes its result. Called on the lane.
     fn run(&self, object: &mut Object<'_, T>) -> AfterRun;
 
-    /// Whether user code runs in it, for which an interrupt could be meant.
-    fn is_interruptible(&self) -> bool;
+    fn info(&self) -> JobInfo;
 
     /// Drops the closure without running it.
     fn cancel(&self);
@@ -57,6 +67,9 @@ pub(crate) trait Work<T>: Send {
     /// False where no user code runs: an interrupt would hit the object, and stop no call.
     const IS_INTERRUPTIBLE: bool = true;
 
+    /// The name of the user's closure.
+    fn name() -> &'static str;
+
     fn run(self, object: &mut Object<'_, T>) -> Result<Self::Output, CallError>;
 }
 
@@ -70,23 +83,44 @@ where
 {
     type Output = R;
 
+    fn name() -> &'static str {
+        type_name::<F>()
+    }
+
     fn run(self, object: &mut Object<'_, T>) -> Result<R, CallError> {
         object.call(self.0)
     }
 }
 
 /// A closure on the whole object: work that must also run while the value is poisoned or missing.
-pub(crate) struct OnObject<F>(pub(crate) F);
+/// `N` is the type of the user's closure in it.
+pub(crate) struct OnObject<N, F> {
+    f: F,
+    named: PhantomData<fn() -> N>,
+}
 
-impl<T, F, R> Work<T> for OnObject<F>
+impl<N, F> OnObject<N, F> {
+    pub(crate) fn new<T, R>(f: F) -> Self
+    where
+        F: FnOnce(&mut Object<'_, T>) -> Result<R, CallError>,
+    {
+        Self { f, named: PhantomData }
+    }
+}
+
+impl<T, N, F, R> Work<T> for OnObject<N, F>
 where
     F: FnOnce(&mut Object<'_, T>) -> Result<R, CallError> + Send,
     R: Send,
 {
     type Output = R;
 
+    fn name() -> &'static str {
+        type_name::<N>()
+    }
+
     fn run(self, object: &mut Object<'_, T>) -> Result<R, CallError> {
-        (self.0)(object)
+        (self.f)(object)
     }
 }
 
@@ -124,8 +158,8 @@ where
         after
     }
 
-    fn is_interruptible(&self) -> bool {
-        W::IS_INTERRUPTIBLE
+    fn info(&self) -> JobInfo {
+        JobInfo { name: W::name(), is_interruptible: W::IS_INTERRUPTIBLE }
     }
 
     fn cancel(&self) {
@@ -164,8 +198,8 @@ impl<T, W: Work<T, Output = ()>> Job<T> for PostCell<W> {
         AfterRun::Retire
     }
 
-    fn is_interruptible(&self) -> bool {
-        true
+    fn info(&self) -> JobInfo {
+        JobInfo { name: W::name(), is_interruptible: true }
     }
 
     fn cancel(&self) {

@@ -6,8 +6,8 @@
 
 use super::active_stream::ActiveStream;
 use super::counters::Counters;
-use super::interrupter::Interrupter;
 use super::poison::{OnPanic, Poison};
+use super::stop::{Interrupter, Stop};
 use crate::error::CallError;
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::sync::Arc;
@@ -15,7 +15,7 @@ use crate::sync::Arc;
 /// What handles, futures and the lane's thread share about the object.
 pub(crate) struct ObjectState {
     pub(crate) poison: Poison,
-    pub(crate) interrupter: Interrupter,
+    pub(crate) stop: Stop,
     pub(super) counters: Counters,
     pub(crate) active_stream: ActiveStream,
     on_panic: OnPanic,
@@ -25,7 +25,7 @@ impl ObjectState {
     pub(super) fn new(on_panic: OnPanic) -> Self {
         Self {
             poison: Poison::default(),
-            interrupter: Interrupter::new(),
+            stop: Stop::new(),
             counters: Counters::default(),
             active_stream: ActiveStream::new(),
             on_panic,
@@ -33,15 +33,28 @@ impl ObjectState {
     }
 }
 
+/// What makes the interrupter of each new value.
+type MakeInterrupter<T> = Box<dyn Fn(&mut T) -> Interrupter + Send>;
+
+/// What the lane's thread has of the object.
+pub(super) struct Owned<T> {
+    pub(super) value: Option<T>,
+    make_interrupter: Option<MakeInterrupter<T>>,
+}
+
+impl<T> Owned<T> {
+    pub(super) const EMPTY: Self = Self { value: None, make_interrupter: None };
+}
+
 /// The user's value, if there is one, and what guards it.
 pub(crate) struct Object<'lane, T> {
-    value: &'lane mut Option<T>,
+    owned: &'lane mut Owned<T>,
     state: &'lane ObjectState,
 }
 
 impl<'lane, T> Object<'lane, T> {
-    pub(super) fn new(value: &'lane mut Option<T>, state: &'lane ObjectState) -> Self {
-        Self { value, state }
+    pub(super) fn new(owned: &'lane mut Owned<T>, state: &'lane ObjectState) -> Self {
+        Self { owned, state }
     }
 
     pub(crate) fn state(&self) -> &ObjectState {
@@ -50,16 +63,104 @@ impl<'lane, T> Object<'lane, T> {
 
     /// Sets the value, which must be missing.
     pub(crate) fn set(&mut self, value: T) {
-        *self.value = Some(value);
+        self.owned.value = Some(value);
         self.state.poison.set_callable();
     }
 
-    /// Makes the value, which must be missing. If the factory panics it stays missing.
-    pub(crate) fn make(&mut self, make: impl FnOnce() -> T) -> Result<(), Panic> {
-        match catch(make) {
-            Ok(value) => {
+    /// Makes the first value. If the factory fails or panics, there is none.
+    pub(crate) fn make<E>(&mut self, make: impl FnOnce() -> Result<T, E>) -> Result<Result<(), E>, Panic> {
+        let made = self.run(make);
+        self.state.stop.finish();
+        self.put(made)
+    }
+
+    /// Drops the value, makes another, and makes its interrupter. A token of the job covers all of
+    /// it. The interrupter is gone before.
+    pub(crate) fn replace<E>(
+        &mut self,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Result<(), E>, CallError> {
+        self.state.poison.set_empty();
+        self.state.stop.disarm();
+        let old = self.owned.value.take();
+        let made = self.run(|| {
+            drop_quietly(old);
+            make()
+        });
+        if let Err(error) = self.put(made).map_err(CallError::Panicked)? {
+            return Ok(Err(error));
+        }
+        let Some(make) = self.owned.make_interrupter.take() else { return Ok(Ok(())) };
+        let armed = self.arm(&make);
+        self.owned.make_interrupter = Some(make);
+        if armed.is_err() {
+            self.state.poison.set_poisoned();
+        }
+        armed.map(Ok)
+    }
+
+    /// Runs a closure on the value, if the value is callable.
+    pub(crate) fn call<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
+        match &mut self.owned.value {
+            Some(value) if self.state.poison.is_callable() => {
+                let called = catch(|| self.state.stop.in_closure(|| f(value)));
+                called.map_err(|panic| self.panicked(panic))
+            }
+            _ => {
+                self.refuse(f);
+                Err(CallError::Poisoned)
+            }
+        }
+    }
+
+    /// Sets what makes the function that interrupts calls, and makes that function.
+    pub(crate) fn set_interrupter<I: Fn() + Send + Sync + 'static>(
+        &mut self,
+        make: impl Fn(&mut T) -> I + Send + 'static,
+    ) -> Result<(), CallError> {
+        let make: MakeInterrupter<T> = Box::new(move |value| Arc::new(make(value)));
+        self.arm(&make)?;
+        let replaced = self.owned.make_interrupter.replace(make);
+        drop_quietly(replaced);
+        Ok(())
+    }
+
+    /// Makes the interrupter of the value, which must be callable.
+    fn arm(&mut self, make: &MakeInterrupter<T>) -> Result<(), CallError> {
+        let interrupter = self.call(make)?;
+        // The function is not for the job that brings it.
+        self.state.stop.finish();
+        self.state.stop.arm(interrupter);
+        Ok(())
+    }
+
+    /// Drops what interrupts calls, before the value.
+    pub(super) fn disarm(&mut self) {
+        self.state.stop.disarm();
+        drop_quietly(self.owned.make_interrupter.take());
+    }
+
+    /// The job has run, but its result is not published. From here on the job is not interrupted,
+    /// and it counts.
+    pub(crate) fn finish<R>(&self, result: &Result<R, CallError>) {
+        self.state.stop.finish();
+        self.state.counters.count(result);
+    }
+
+    /// Runs foreign code that may take a token.
+    fn run<R>(&self, f: impl FnOnce() -> R) -> Result<R, Panic> {
+        catch(|| self.state.stop.in_closure(f))
+    }
+
+    fn put<E>(&mut self, made: Result<Result<T, E>, Panic>) -> Result<Result<(), E>, Panic> {
+        match made {
+            Ok(Ok(value)) => {
                 self.set(value);
-                Ok(())
+                Ok(Ok(()))
+            }
+            Ok(Err(error)) => {
+                self.state.poison.set_empty();
+                Ok(Err(error))
             }
             Err(panic) => {
                 self.state.poison.set_empty();
@@ -68,47 +169,17 @@ impl<'lane, T> Object<'lane, T> {
         }
     }
 
-    /// Drops the value and makes another.
-    pub(crate) fn replace(&mut self, make: impl FnOnce() -> T) -> Result<(), Panic> {
-        self.state.poison.set_empty();
-        self.state.interrupter.disarm();
-        drop_quietly(self.value.take());
-        self.make(make)
-    }
-
-    /// Runs a closure on the value, if the value is callable.
-    pub(crate) fn call<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
-        match self.value {
-            Some(value) if self.state.poison.is_callable() => catch(|| f(value)).map_err(|panic| {
-                if self.state.on_panic == OnPanic::Poison {
-                    self.state.poison.set_poisoned();
-                }
-                CallError::Panicked(panic)
-            }),
-            _ => {
-                // The closure does not run, so there is nothing to interrupt while the destructors
-                // of its captures run.
-                self.state.interrupter.finish();
-                drop_quietly(Some(f));
-                Err(CallError::Poisoned)
-            }
+    fn panicked(&self, panic: Panic) -> CallError {
+        if self.state.on_panic == OnPanic::Poison {
+            self.state.poison.set_poisoned();
         }
+        CallError::Panicked(panic)
     }
 
-    /// Sets the function that interrupts calls.
-    pub(crate) fn set_interrupter<I: Fn() + Send + Sync + 'static>(
-        &mut self,
-        make: impl FnOnce(&mut T) -> I,
-    ) -> Result<(), CallError> {
-        let interrupt = self.call(make)?;
-        self.state.interrupter.arm(Arc::new(interrupt));
-        Ok(())
-    }
-
-    /// The job has run, but its result is not published. From here on the job is not interrupted,
-    /// and it counts.
-    pub(crate) fn finish<R>(&self, result: &Result<R, CallError>) {
-        self.state.interrupter.finish();
-        self.state.counters.count(result);
+    /// Drops a closure that does not run: there is nothing to interrupt while the destructors of its
+    /// captures run.
+    fn refuse<F>(&self, f: F) {
+        self.state.stop.finish();
+        drop_quietly(Some(f));
     }
 }

@@ -12,7 +12,7 @@ use std::task::Poll;
 type Jobs = Arc<Queue<u64>>;
 
 fn queue() -> Jobs {
-    Arc::new(Queue::new(None))
+    Arc::new(Queue::new(None, None))
 }
 
 const EVENT: u64 = 100;
@@ -22,7 +22,7 @@ const EVENT: u64 = 100;
 fn serve(queue: &Jobs, spin: LaneSpin) -> Vec<u64> {
     let mut consumer = Consumer::new(spin);
     let mut taken = Vec::new();
-    while let Some(next) = queue.next(&mut consumer, |_, _| ()) {
+    while let Some(next) = queue.next(&mut consumer, |_, _| "") {
         match next {
             Next::Job(job) => {
                 taken.push(*job);
@@ -140,6 +140,7 @@ fn a_cancel_takes_the_job_or_finds_it_started() {
         let mut taken = 0;
         while let Some(Next::Job(job)) = queue.next(&mut consumer, |_, job| {
             started.store(*job == 1, Ordering::Relaxed);
+            ""
         }) {
             taken += *job;
         }
@@ -164,7 +165,7 @@ fn a_job_is_cancelled_or_discarded() {
 /// call.
 fn a_post_waits(name: &str, act: fn(&Jobs, u64), is_right: fn(&Poll<Result<(), CallError>>) -> bool) {
     explore_all(name, move || {
-        let queue: Jobs = Arc::new(Queue::new(Some(1)));
+        let queue: Jobs = Arc::new(Queue::new(Some(1), None));
         let call = queue.push(Arc::new(1)).unwrap();
         let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
         let other = beside(&queue, move |queue| act(queue, call.sequence));
@@ -247,7 +248,7 @@ fn a_future_that_is_woken_finds_the_lane_awake_or_wakes_it_and_the_lane_takes_it
         let queue = queue();
         let waker = beside(&queue, |queue| assert!(queue.schedule(TaskEvent::Woken(1), true).is_ok()));
         // Nothing else wakes the lane.
-        let next = queue.next(&mut Consumer::new(LaneSpin::new(false)), |_, _| ());
+        let next = queue.next(&mut Consumer::new(LaneSpin::new(false)), |_, _| "");
         assert!(matches!(next, Some(Next::Event(TaskEvent::Woken(1)))));
         waker.join().unwrap();
     });

@@ -2,7 +2,7 @@
 
 use super::list::KEPT_ASLEEP;
 use super::spin::LaneSpin;
-use super::state::{Phase, Queue, TaskEvent};
+use super::state::{Phase, Queue, Running, TaskEvent};
 use crate::sync::{Arc, Ordering, thread};
 use crate::waker::wake;
 use std::mem;
@@ -62,7 +62,7 @@ impl<J: ?Sized> Queue<J> {
     ///
     /// `start` is called with a job before the lock is released: a thread that does not find the
     /// job in the queue finds it started.
-    pub(crate) fn next(&self, consumer: &mut Consumer<J>, start: impl Fn(u64, &J)) -> Option<Next<J>> {
+    pub(crate) fn next(&self, consumer: &mut Consumer<J>, start: impl Fn(u64, &J) -> &'static str) -> Option<Next<J>> {
         loop {
             if mem::take(&mut consumer.is_event_next) && self.has_events.load(Ordering::Relaxed) {
                 if let Some(event) = self.pop_event() {
@@ -95,10 +95,11 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Takes the first job that is ready.
-    fn pop(&self, start: &impl Fn(u64, &J)) -> Option<Arc<J>> {
+    fn pop(&self, start: &impl Fn(u64, &J) -> &'static str) -> Option<Arc<J>> {
         let mut ready = self.ready.lock();
         let (sequence, job) = ready.list.pop()?;
-        start(sequence, &job);
+        let name = start(sequence, &job);
+        ready.running = Running { sequence, is_told: false, name };
         let mut admitted = None;
         if self.bounded {
             let mut inbox = self.inbox.lock();
@@ -177,9 +178,9 @@ mod tests {
     /// a last call and ends.
     #[test]
     fn a_last_call_that_comes_as_the_lane_turns_to_the_inbox_runs_before_the_session_ends() {
-        let queue = Queue::<u64>::new(None);
+        let queue = Queue::<u64>::new(None, None);
         let mut consumer = consumer();
-        let start = |_: u64, _: &u64| ();
+        let start = |_: u64, _: &u64| "";
         queue.open_session().unwrap();
         queue.push(Arc::new(1)).unwrap();
         assert!(queue.pop(&start).is_none());
@@ -197,10 +198,10 @@ mod tests {
     /// the order of the places.
     #[test]
     fn no_call_is_out_of_reach_while_there_is_a_session() {
-        let start = |_: u64, _: &u64| ();
+        let start = |_: u64, _: &u64| "";
         // A queue in a session, with two calls in each of the four lists.
         let queue = || {
-            let queue = Queue::<u64>::new(Some(100));
+            let queue = Queue::<u64>::new(Some(100), None);
             for job in 1..=3 {
                 queue.push(Arc::new(job)).unwrap();
             }
@@ -245,7 +246,7 @@ mod tests {
     /// aborts.
     #[test]
     fn no_session_opens_after_an_abort() {
-        let queue = Queue::<u64>::new(None);
+        let queue = Queue::<u64>::new(None, None);
         queue.abort(|| (), |_| ());
         assert!(matches!(queue.open_session(), Err(CallError::Closed)));
         assert!(matches!(queue.refill(&mut consumer()), Refill::Closed));
@@ -265,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_job_knows_whether_the_lane_was_awake_when_it_was_queued() {
-        let queue = Queue::<u64>::new(None);
+        let queue = Queue::<u64>::new(None, None);
         let fall_asleep = || queue.inbox.lock().parked = Some(thread::current());
         assert!(queue.push(Arc::new(1)).unwrap().lane_awake);
         fall_asleep();

@@ -41,4 +41,4 @@ mod consumer;
 
 pub(crate) use consumer::{Consumer, Next};
 pub(crate) use spin::{CallerSpin, LaneSpin};
-pub(crate) use state::{Phase, Place, Queue, TaskEvent};
+pub(crate) use state::{Phase, Place, Queue, Running, TaskEvent};

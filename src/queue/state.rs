@@ -26,6 +26,8 @@ pub(super) struct Ready<J: ?Sized> {
     pub(super) cancelled: u64,
     /// How many jobs an abort took out.
     pub(super) discarded: u64,
+    /// The job that the lane has taken last.
+    pub(super) running: Running,
     /// What happened to spawned futures: the lane polls them between the jobs. `None` once the lane
     /// polls no more.
     pub(super) events: Option<VecDeque<TaskEvent>>,
@@ -72,6 +74,23 @@ pub(crate) enum TaskEvent {
     Woken(u64),
 }
 
+/// The job that the lane runs, or has run last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Running {
+    pub(crate) sequence: u64,
+    /// Whether it was told to stop.
+    pub(crate) is_told: bool,
+    /// What it runs, for people: the name of the closure's type.
+    pub(crate) name: &'static str,
+}
+
+impl Running {
+    /// The number of a lane's factory, which is no job.
+    pub(crate) const FACTORY: u64 = u64::MAX - 1;
+    /// No job, and no factory.
+    const NOTHING: Self = Self { sequence: u64::MAX, is_told: false, name: "" };
+}
+
 /// Whether new jobs are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -97,15 +116,23 @@ pub(crate) struct Counts {
     pub(crate) cancelled: u64,
     pub(crate) discarded: u64,
     pub(crate) in_session: bool,
+    pub(crate) running: Running,
 }
 
 impl<J: ?Sized> Queue<J> {
-    pub(crate) fn new(capacity: Option<usize>) -> Self {
+    /// A queue of a lane that runs its factory first, if there is one, which has this name.
+    pub(crate) fn new(capacity: Option<usize>, factory: Option<&'static str>) -> Self {
+        let running = factory.map_or(Running::NOTHING, |name| Running {
+            sequence: Running::FACTORY,
+            name,
+            ..Running::NOTHING
+        });
         Self {
             ready: CachePadded::new(Mutex::new(Ready {
                 list: List::new(),
                 cancelled: 0,
                 discarded: 0,
+                running,
                 events: Some(VecDeque::new()),
             })),
             inbox: CachePadded::new(Mutex::new(Inbox {
@@ -142,6 +169,7 @@ impl<J: ?Sized> Queue<J> {
             cancelled: ready.cancelled,
             discarded: ready.discarded,
             in_session: inbox.session.is_some(),
+            running: ready.running,
         };
         (counts, read())
     }
@@ -149,6 +177,28 @@ impl<J: ?Sized> Queue<J> {
     /// How many jobs are queued.
     pub(crate) fn pending(&self) -> usize {
         self.counts_and(|| ()).0.pending
+    }
+
+    /// Tells the running job to stop, or (with a number) that job if it is the one. Then calls `then`
+    /// with its number, under the lock.
+    pub(crate) fn tell<V>(&self, job: Option<u64>, then: impl FnOnce(u64) -> V) -> Option<V> {
+        let mut ready = self.ready.lock();
+        let running = &mut ready.running;
+        if job.is_some_and(|job| job != running.sequence) {
+            return None;
+        }
+        running.is_told = true;
+        Some(then(running.sequence))
+    }
+
+    /// Calls `read` with the running job, under the lock under which it is told to stop.
+    pub(crate) fn with_running<V>(&self, read: impl FnOnce(&Running) -> V) -> V {
+        read(&self.ready.lock().running)
+    }
+
+    /// The factory is over.
+    pub(crate) fn factory_ended(&self) {
+        self.ready.lock().running = Running::NOTHING;
     }
 
     /// Announces work to the lane: sets the hint, and wakes the lane if it sleeps. The lock ends

@@ -1,0 +1,303 @@
+//! [`Stop`]: telling the closure that runs to stop, and no other.
+//!
+//! A *request* to stop is for the running job, or for one job by its number. It is remembered in two
+//! places:
+//!
+//! - The queue keeps the number of the running job and whether it was told ([`Running`]). It sets the
+//!   number under the lock under which it takes the job out, so a thread that no longer finds a job
+//!   in the queue finds it running. That costs a job some stores under a lock that the lane holds
+//!   anyway. The number stays when the job ends: a request for it is then not heard, and does no
+//!   harm.
+//! - [`State`] has what a request calls: the function of the job's token and the lane's interrupter.
+//!   It is allocated when the first of them is set. A request finds the two places under nested
+//!   locks (`ready`, then `state`), and so does a token that is taken. So either the token sees that
+//!   the job was told, or the request sees the token.
+//!
+//! | `listening`  | set by                                    | a request for the job        |
+//! |--------------|-------------------------------------------|------------------------------|
+//! | `None`       | `finish`, `disarm`                        | marks the queue's word only  |
+//! | `Some(job)`  | `start` if there is an interrupter, or a  | marks the token, and has its |
+//! |              | token that is taken                       | functions called             |
+//!
+//! Functions are foreign code and may block. A *helper* thread calls them, one at a time for each
+//! lane, and never the thread that makes the request. Requests that come while the helper calls share
+//! its next turn. The lane does not go on from a job while a function is being called for it
+//! (`finish`), so no function hits the next job.
+
+use crate::panic::{drop_quietly, quietly};
+#[cfg(doc)]
+use crate::queue::Running;
+use crate::sync::process::OnceLock;
+use crate::sync::thread::{self, JoinHandle, Thread, ThreadId};
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
+use std::mem;
+
+/// The lane's interrupter.
+pub(crate) type Interrupter = Arc<dyn Fn() + Send + Sync>;
+
+/// The function of a token.
+type OnCancel = Box<dyn FnOnce() + Send>;
+
+pub(crate) struct Stop {
+    /// Whether the lane runs a closure or factory. Only the lane writes and reads it.
+    in_closure: AtomicBool,
+    /// Whether there is an interrupter. Only the lane writes and reads it.
+    has_interrupter: AtomicBool,
+    /// Whether the running closure has taken its token. Only the lane writes and reads it.
+    has_token: AtomicBool,
+    state: OnceLock<Box<Mutex<State>>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The job whose functions may be called.
+    listening: Option<u64>,
+    /// The mark of its token, if the closure has taken one.
+    token: Option<Arc<AtomicBool>>,
+    on_cancel: Option<OnCancel>,
+    interrupter: Option<Interrupter>,
+    /// Whether a request has come since the helper's last turn.
+    requested: bool,
+    /// Whether there is a helper, or is about to be.
+    has_helper: bool,
+    /// Helpers whose handles are not in `helpers` yet.
+    spawning: usize,
+    /// The threads that are in a function right now.
+    calling: Vec<ThreadId>,
+    /// The lane's thread, while it waits for functions or helpers.
+    waiting: Option<Thread>,
+    /// Helpers that have not been joined.
+    helpers: Vec<JoinHandle<()>>,
+}
+
+/// What came of a request.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// There is no token and no interrupter; or the request came from one of their functions.
+    No,
+    Yes,
+    /// A function is to be called, and there is no helper: the caller starts one.
+    NeedsHelper,
+}
+
+impl Stop {
+    pub(super) fn new() -> Self {
+        Self {
+            in_closure: AtomicBool::new(false),
+            has_interrupter: AtomicBool::new(false),
+            has_token: AtomicBool::new(false),
+            state: OnceLock::new(),
+        }
+    }
+
+    /// Runs a closure or factory that may take a token.
+    pub(super) fn in_closure<V>(&self, run: impl FnOnce() -> V) -> V {
+        self.in_closure.store(true, Ordering::Relaxed);
+        let value = run();
+        self.in_closure.store(false, Ordering::Relaxed);
+        value
+    }
+
+    pub(super) fn is_in_closure(&self) -> bool {
+        self.in_closure.load(Ordering::Relaxed)
+    }
+
+    /// The lane has taken this job. Called under the lock of `ready`.
+    pub(super) fn start(&self, job: u64, is_interruptible: bool) {
+        if is_interruptible && self.has_interrupter.load(Ordering::Relaxed) {
+            self.lock().listening = Some(job);
+        }
+    }
+
+    /// The token of the running job. Called by the lane, in its closure, under the lock of `ready`.
+    pub(super) fn token(&self, job: u64, is_told: bool) -> Arc<AtomicBool> {
+        let mut state = self.lock();
+        state.listening = Some(job);
+        let token = state.token.get_or_insert_with(|| Arc::new(AtomicBool::new(is_told)));
+        self.has_token.store(true, Ordering::Relaxed);
+        Arc::clone(token)
+    }
+
+    /// Sets the function of a token. Calls it here and now if the token is cancelled, and drops it if
+    /// the closure has ended.
+    pub(super) fn on_cancel(&self, job: u64, on_cancel: OnCancel) {
+        let mut state = self.lock();
+        if state.listening != Some(job) {
+            drop(state);
+            return drop_quietly(Some(on_cancel));
+        }
+        if state.token.as_ref().is_some_and(|token| token.load(Ordering::Relaxed)) {
+            state.calling.push(thread::current().id());
+            drop(state);
+            quietly(on_cancel);
+            return self.called();
+        }
+        let replaced = state.on_cancel.replace(on_cancel);
+        drop(state);
+        drop_quietly(replaced);
+    }
+
+    /// A request for this job, which is running. Called under the lock of `ready`.
+    pub(super) fn request(&self, job: u64) -> Heard {
+        let Some(state) = self.state.get() else { return Heard::No };
+        let mut state = state.lock();
+        if state.listening != Some(job) {
+            return Heard::No;
+        }
+        if let Some(token) = &state.token {
+            token.store(true, Ordering::Release);
+        }
+        if !state.calling.is_empty() && state.calling.contains(&thread::current().id()) {
+            return Heard::No;
+        }
+        if state.on_cancel.is_none() && state.interrupter.is_none() {
+            return Heard::Yes;
+        }
+        state.requested = true;
+        if mem::replace(&mut state.has_helper, true) {
+            return Heard::Yes;
+        }
+        state.spawning += 1;
+        Heard::NeedsHelper
+    }
+
+    /// What a helper does: calls functions as long as there are requests.
+    pub(super) fn help(&self) {
+        self.join_other_helpers();
+        loop {
+            let mut state = self.lock();
+            if !mem::take(&mut state.requested) {
+                state.has_helper = false;
+                return Self::unpark_lane(state);
+            }
+            state.calling.push(thread::current().id());
+            let (on_cancel, interrupter) = (state.on_cancel.take(), state.interrupter.clone());
+            drop(state);
+            if let Some(on_cancel) = on_cancel {
+                quietly(on_cancel);
+            }
+            if let Some(interrupter) = &interrupter {
+                quietly(|| interrupter());
+            }
+            // Before the lane goes on, so that the lane drops the last reference.
+            drop(interrupter);
+            self.called();
+        }
+    }
+
+    /// This thread is out of the function.
+    fn called(&self) {
+        let mut state = self.lock();
+        let this = thread::current().id();
+        if let Some(at) = state.calling.iter().rposition(|thread| *thread == this) {
+            state.calling.remove(at);
+        }
+        Self::unpark_lane(state);
+    }
+
+    /// The thread that was to start a helper has done so, or (`None`) has done its work itself.
+    pub(super) fn helper_started(&self, helper: Option<JoinHandle<()>>) {
+        let mut state = self.lock();
+        state.spawning -= 1;
+        state.helpers.extend(helper);
+        Self::unpark_lane(state);
+    }
+
+    fn unpark_lane(mut state: MutexGuard<'_, State>) {
+        let waiting = state.waiting.take();
+        drop(state);
+        if let Some(lane) = waiting {
+            lane.unpark();
+        }
+    }
+
+    /// The closure of the job is over: from here on nothing is called for it. Waits for a function
+    /// that is being called, and drops one that was not.
+    pub(crate) fn finish(&self) {
+        let has_token = self.has_token.load(Ordering::Relaxed);
+        if has_token || self.has_interrupter.load(Ordering::Relaxed) {
+            self.has_token.store(false, Ordering::Relaxed);
+            self.stop_listening();
+        }
+    }
+
+    fn stop_listening(&self) {
+        let mut state = self.lock();
+        state.listening = None;
+        state.requested = false;
+        let (token, unused) = (state.token.take(), state.on_cancel.take());
+        drop(self.wait_until(state, |state| state.calling.is_empty()));
+        drop(token);
+        drop_quietly(unused);
+    }
+
+    /// Waits, on the lane's thread.
+    fn wait_until<'a>(&'a self, mut state: MutexGuard<'a, State>, is_true: impl Fn(&State) -> bool) -> MutexGuard<'a, State> {
+        while !is_true(&state) {
+            state.waiting = Some(thread::current());
+            drop(state);
+            // After an unpark by other code this thread checks again.
+            thread::park();
+            state = self.lock();
+        }
+        state.waiting = None;
+        state
+    }
+
+    /// Whether the token of the running closure was taken and is cancelled.
+    pub(crate) fn is_token_cancelled(&self) -> bool {
+        self.has_token.load(Ordering::Relaxed)
+            && self.lock().token.as_ref().is_some_and(|token| token.load(Ordering::Relaxed))
+    }
+
+    /// Sets the interrupter. Called by the lane, after `finish` of the job that brings it.
+    pub(super) fn arm(&self, interrupter: Interrupter) {
+        let replaced = self.lock().interrupter.replace(interrupter);
+        self.has_interrupter.store(true, Ordering::Relaxed);
+        drop_quietly(replaced);
+    }
+
+    /// Drops the interrupter. Called by the lane, before it drops the object that the interrupter is
+    /// about.
+    pub(super) fn disarm(&self) {
+        if self.has_interrupter.load(Ordering::Relaxed) {
+            self.stop_listening();
+            self.has_interrupter.store(false, Ordering::Relaxed);
+            let interrupter = self.lock().interrupter.take();
+            drop_quietly(interrupter);
+        }
+    }
+
+    /// Waits until no helper is left that could still call something. Called by the lane, at its end.
+    pub(super) fn end(&self) {
+        if self.state.get().is_some() {
+            drop(self.wait_until(self.lock(), |state| !state.has_helper && state.spawning == 0));
+        }
+    }
+
+    /// Joins the helpers. Called after the lane's end.
+    pub(super) fn join(&self) {
+        if self.state.get().is_some() {
+            self.join_other_helpers();
+        }
+    }
+
+    fn join_other_helpers(&self) {
+        let this = thread::current().id();
+        let helpers = mem::take(&mut self.lock().helpers);
+        for helper in helpers {
+            if helper.thread().id() == this {
+                self.lock().helpers.push(helper);
+            } else {
+                // A helper catches every panic, so there is nothing to learn from its result.
+                let _ = helper.join();
+            }
+        }
+    }
+
+    /// The state, which the first call allocates.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.get_or_init(|| Box::new(Mutex::new(State::default()))).lock()
+    }
+}
