@@ -195,7 +195,7 @@ pub use error::{CallError, IntoInnerError, OpenError, ThreadError, TryCallError,
 pub use executor::{Builder, Opening, SerialExecutor, WeakSerialExecutor};
 pub use future::{Call, Ended, Flatten, IntoInner, Post, Session};
 pub use io::LaneIo;
-pub use lane::OnPanic;
+pub use lane::{CancelToken, OnPanic};
 pub use panic::Panic;
 pub use stats::Stats;
 pub use stream::{CallStream, Emitter};

@@ -39,4 +39,8 @@ pub struct Stats {
     /// Whether there is a [`Session`](crate::Session). If this stays true while `running` is false
     /// and `pending` grows, a task holds a session without using it.
     pub in_session: bool,
+    /// What is running, for people: the name of the closure's type ([`std::any::type_name`]), which
+    /// begins with the function that makes the call. It is there exactly while `running`, and while
+    /// the lane's factory runs, which is no call and is not counted.
+    pub running_call: Option<&'static str>,
 }

@@ -8,6 +8,8 @@ use crate::lane::{Lane, OnPanic, Worker};
 use crate::panic::Quiet;
 use crate::queue::LaneSpin;
 use crate::sync::{Arc, thread};
+use std::any::type_name_of_val;
+use std::convert::Infallible;
 use std::io;
 
 /// The default name of a lane's thread.
@@ -162,7 +164,7 @@ impl Builder {
     /// [`ThreadError`] if the operating system refuses a thread, or refuses this name or stack
     /// size. The object is then dropped on the calling thread.
     pub fn spawn<T: Send + 'static>(&self, object: T) -> Result<SerialExecutor<T>, ThreadError> {
-        self.start(move |mut worker, spin| {
+        self.start(None, move |mut worker, spin| {
             worker.object().set(object);
             worker.run(spin);
         })
@@ -192,9 +194,9 @@ impl Builder {
         &self,
         make: impl FnOnce() -> T + Send + 'static,
     ) -> Result<SerialExecutor<T>, ThreadError> {
-        self.start(move |mut worker, spin| {
-            // The panic hook has reported the panic. The calls will find the object missing.
-            let _ = worker.object().make(make);
+        self.start(Some(type_name_of_val(&make)), move |mut worker, spin| {
+            // The panic hook has reported a panic. The calls will find that there is no object.
+            let _ = worker.make(|| Ok::<T, Infallible>(make()));
             worker.run(spin);
         })
     }
@@ -229,20 +231,22 @@ impl Builder {
         &self,
         make: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> Opening<T, E> {
+        let name = type_name_of_val(&make);
         let (outcome, main) = Opening::prepare(make);
-        Opening::new(outcome, self.start(main))
+        Opening::new(outcome, self.start(Some(name), main))
     }
 
     /// Starts a thread that runs `main`.
     fn start<T: 'static>(
         &self,
+        factory: Option<&'static str>,
         main: impl FnOnce(Worker<T>, LaneSpin) + Send + 'static,
     ) -> Result<SerialExecutor<T>, ThreadError> {
         // If no thread starts, the object or factory inside `main` is dropped here, or by the
         // standard library.
         let mut main = Quiet::new(main);
         let thread = self.thread()?;
-        let lane = Arc::new(Lane::new(self.capacity, self.on_panic, self.spin));
+        let lane = Arc::new(Lane::new(self.capacity, self.on_panic, self.spin, factory));
         let spin = LaneSpin::new(self.spin);
         let served = Arc::clone(&lane);
         let run = move || {

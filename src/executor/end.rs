@@ -3,6 +3,7 @@
 use super::handle::SerialExecutor;
 use crate::future::{Ended, IntoInner};
 use crate::queue::Phase;
+use crate::sync::Arc;
 
 impl<T: 'static> SerialExecutor<T> {
     /// Closes the lane, for all its handles.
@@ -66,7 +67,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// # });
     /// ```
     pub fn abort(&self) -> Ended {
-        self.lane().abort();
+        self.lane().abort(|| _ = self.any_lane().interrupt(None));
         self.ended()
     }
 
@@ -85,7 +86,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// # });
     /// ```
     pub fn ended(&self) -> Ended {
-        Ended::new(self.any_lane())
+        Ended::new(Arc::clone(self.any_lane()))
     }
 
     /// Closes the lane, for all its handles. The future resolves to the object when the accepted

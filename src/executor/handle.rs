@@ -31,19 +31,21 @@ pub struct SerialExecutor<T> {
     pub(super) handle: Arc<Handle<T>>,
 }
 
-impl<T: 'static> SerialExecutor<T> {
-    pub(super) fn any_lane(&self) -> Arc<dyn AnyLane> {
-        Arc::clone(self.lane()) as _
-    }
-}
-
 impl<T> SerialExecutor<T> {
-    pub(super) fn from_parts(lane: Arc<Lane<T>>, thread: Thread) -> Self {
-        Self { handle: Arc::new(Handle { lane, thread }) }
+    pub(super) fn from_parts(lane: Arc<Lane<T>>, thread: Thread) -> Self
+    where
+        T: 'static,
+    {
+        let any_lane = Arc::clone(&lane) as Arc<dyn AnyLane>;
+        Self { handle: Arc::new(Handle { lane, any_lane, thread }) }
     }
 
     pub(super) fn lane(&self) -> &Arc<Lane<T>> {
         &self.handle.lane
+    }
+
+    pub(super) fn any_lane(&self) -> &Arc<dyn AnyLane> {
+        &self.handle.any_lane
     }
 }
 

@@ -2,25 +2,28 @@
 
 use super::handle::SerialExecutor;
 use crate::future::Call;
-use crate::lane::{Object, OnObject};
+use crate::lane::{Object, OnObject, name_of};
 
 impl<T: 'static> SerialExecutor<T> {
-    /// Sets the *interrupter*: a function that makes a running call return early.
+    /// Sets what makes the running call return early, for all calls of the lane.
     ///
-    /// `make` runs on the lane, as a call in its turn. It takes from the object what can stop the
-    /// object from outside, such as a `try_clone` of its socket or SQLite's interrupt handle, and
-    /// returns the interrupter. The interrupter is called
+    /// `make` runs on the lane, as a call in its turn. It takes from the object what can stop it from
+    /// outside: a `try_clone` of its socket, SQLite's interrupt handle. The function that it returns
+    /// is the lane's *interrupter*. The lane keeps `make`, and runs it again for each object that
+    /// [`replace`](Self::replace) or [`try_replace`](Self::try_replace) brings.
     ///
-    /// - when a running [`Call`] (not a [detached](Call::detach) one) or
-    ///   [`CallStream`](crate::CallStream) is dropped,
-    /// - when a [`LaneIo`](crate::LaneIo) is dropped whose read, flush or seek is running,
-    /// - by [`abort`](Self::abort), if a call is running,
-    /// - by [`interrupt`](Self::interrupt).
+    /// The interrupter is called
     ///
-    /// It is called on the thread that drops, aborts or interrupts: at most once for each call,
-    /// only while that call is running, and never for the next one. A new interrupter takes the
-    /// place of the one before it. [`replace`](Self::replace) and the end of the lane drop the
-    /// interrupter before the object.
+    /// - when a running [`Call`] or [`CallStream`](crate::CallStream) is dropped and not
+    ///   [detached](Call::detach), or a [`LaneIo`](crate::LaneIo) whose read, flush or seek is running;
+    /// - by [`abort`](Self::abort), [`interrupt`](Self::interrupt) and [`Call::interrupt`], if a call is
+    ///   running;
+    ///
+    /// each time that one of these happens, while that call is running, and never for the next one.
+    /// A helper thread calls it, never the thread on which these happen; requests that come while it
+    /// is being called share the next call of it. The lane waits for an interrupter that is being
+    /// called before it goes on. So an interrupter must not wait for its lane. Apart from that it
+    /// may block, and make calls.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -45,102 +48,53 @@ impl<T: 'static> SerialExecutor<T> {
     /// # }).unwrap();
     /// ```
     ///
-    /// The interrupter acts on what it was made from. If the object reconnects by itself, let it
-    /// share its current connection with the interrupter. Otherwise the interrupter shuts down the
-    /// old connection, and the call goes on waiting:
+    /// **Which one, this or [`CancelToken::on_cancel`](crate::CancelToken::on_cancel)?** An interrupter
+    /// may fire before the call blocks, and have no effect then: SQLite's handle stops only a statement
+    /// that is running. It fires again for the next request. A function that the closure itself arms
+    /// with `on_cancel`, when there is something to stop, loses nothing that came before.
     ///
-    /// ```
-    /// # use serial_executor::SerialExecutor;
-    /// # use std::io::{self, Read, Write};
-    /// # use std::net::{Shutdown, SocketAddr, TcpStream};
-    /// use std::sync::{Arc, Mutex, PoisonError};
+    /// **The effect must be over, or spent, when the interrupter returns.** The lane then goes on with
+    /// the next call. An interrupter that only asks a server to cancel, and does not wait for the
+    /// server's answer, may hit that call.
     ///
-    /// #[derive(Clone, Default)]
-    /// struct Outside(Arc<Mutex<Option<TcpStream>>>);
+    /// The interrupted call ends as its blocking function makes it end, usually with an error. The next
+    /// call finds the object as this leaves it: a connection that is shut down, a transaction that is
+    /// rolled back.
     ///
-    /// impl Outside {
-    ///     fn set(&self, stream: Option<TcpStream>) {
-    ///         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stream;
-    ///     }
-    ///
-    ///     fn shut_down(&self) {
-    ///         if let Some(stream) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-    ///             let _ = stream.shutdown(Shutdown::Both);
-    ///         }
-    ///     }
-    /// }
-    ///
-    /// struct Client { server: SocketAddr, stream: Option<TcpStream>, outside: Outside }
-    ///
-    /// impl Client {
-    ///     fn connect(&mut self) -> io::Result<&mut TcpStream> {
-    ///         // This cannot be interrupted: use `connect_timeout`.
-    ///         let stream = TcpStream::connect(self.server)?;
-    ///         self.outside.set(Some(stream.try_clone()?));
-    ///         Ok(self.stream.insert(stream))
-    ///     }
-    /// }
-    ///
-    /// # pollster::block_on(async {
-    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    /// # let server = listener.local_addr()?;
-    /// let client = Client { server, stream: None, outside: Outside::default() };
-    /// let lane = SerialExecutor::new(client);
-    /// lane.on_interrupt(|client| {
-    ///     let outside = client.outside.clone();
-    ///     move || outside.shut_down()
-    /// })
-    /// .await?;
-    /// # let call = lane.call(|client| {
-    /// #     let stream = client.connect()?;
-    /// #     stream.write_all(b"?")?;
-    /// #     stream.read(&mut [0])
-    /// # });
-    /// # let (mut accepted, _) = listener.accept()?;
-    /// # accepted.read_exact(&mut [0])?;
-    /// # assert!(lane.interrupt());
-    /// # assert!(matches!(call.await?, Ok(0)));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
-    /// ```
-    ///
-    /// The interrupted call ends as its blocking function makes it end, most often with an error.
-    /// The next call finds the object as that leaves it: with a connection that is shut down, or a
-    /// transaction that is rolled back.
-    ///
-    /// The lane does not go on until the interrupter has returned, so the interrupter must not wait
-    /// for its lane. It may do anything else, also make calls. If it panics, the panic hook reports
-    /// the panic, and the crate discards it.
-    ///
-    /// An interrupt that comes before the call blocks may be lost: a socket that is shut down stays
-    /// so, but SQLite's handle stops only what is running already. Each call is interrupted at most
-    /// once. If that came too early, dropping the call does not repeat it. So set the object's own
-    /// timeouts as well.
-    ///
-    /// A [`replace`](Self::replace) drops the interrupter together with the object. Calls that run
-    /// before the next interrupter is set run without one.
-    ///
-    /// An interrupter that holds a handle of its own lane keeps the lane open; give it a
-    /// [`WeakSerialExecutor`](crate::WeakSerialExecutor). If an interrupter makes a read or write
+    /// The interrupter and `make` are dropped on the lane: when they are set anew, and before the object
+    /// when the lane ends. If one of them holds a handle of its own lane, it keeps the lane open; give
+    /// it a [`WeakSerialExecutor`](crate::WeakSerialExecutor). If an interrupter makes a read or write
     /// fail with [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted), the operation of a
     /// [`LaneIo`](crate::LaneIo) does not end: like most of [`std::io`], it tries again.
     ///
+    /// The helper thread has the CPU affinity and priority of the thread that made the request, and no
+    /// runtime around it: `tokio::spawn` panics there. Capture a `tokio::runtime::Handle` for that. The
+    /// panic hook reports a panic of the interrupter, and the crate discards it. If the operating
+    /// system gives no thread, the interrupter runs where the request is made.
+    ///
     /// # Errors
     ///
-    /// The future resolves to a [`CallError`](crate::CallError), like that of a call. The
-    /// interrupter that was set before then stays.
+    /// The future resolves to a [`CallError`](crate::CallError), like that of a call; what was set
+    /// before then stays. If `make` panics for a new object, the future of that `replace` resolves to
+    /// the panic, the object is poisoned, and the lane has no interrupter until the next `replace`.
     pub fn on_interrupt<I: Fn() + Send + Sync + 'static>(
         &self,
-        make: impl FnOnce(&mut T) -> I + Send + 'static,
+        make: impl Fn(&mut T) -> I + Send + 'static,
     ) -> Call<()> {
-        self.submit(OnObject(move |object: &mut Object<'_, T>| object.set_interrupter(make)))
+        let name = name_of(&make);
+        self.submit(OnObject { f: move |object: &mut Object<'_, T>| object.set_interrupter(make), name })
     }
 
-    /// Calls the [interrupter](Self::on_interrupt), to make the running call return early. Returns
-    /// whether it was called.
+    /// Tells the running call to stop. Returns whether it could hear that: it has taken its
+    /// [`CancelToken`](crate::CancelToken), or an [interrupter](Self::on_interrupt) is set.
     ///
-    /// It is not called if none is set, if no call is running, or if the running call has been
-    /// interrupted before.
+    /// Its token is cancelled, and the function of the token and the interrupter are called. The call
+    /// goes on to its end, and its future gives what it returns. To tell one call and no other, use
+    /// [`Call::interrupt`].
+    ///
+    /// Returns false if no call is running, and inside an interrupter or an
+    /// [`on_cancel`](crate::CancelToken::on_cancel) function of the same lane. A call that cannot hear
+    /// it now remembers it: a token that it takes later is cancelled from the start.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -149,7 +103,12 @@ impl<T: 'static> SerialExecutor<T> {
     /// let (wake, sleeper) = mpsc::channel();
     /// let lane = SerialExecutor::new(sleeper);
     /// assert!(!lane.interrupt());
-    /// lane.on_interrupt(|_| move || drop(wake.send(()))).wait().unwrap();
+    /// lane.on_interrupt(move |_| {
+    ///     let wake = wake.clone();
+    ///     move || drop(wake.send(()))
+    /// })
+    /// .wait()
+    /// .unwrap();
     ///
     /// let call = lane.call(|sleeper| sleeper.recv());
     /// while !lane.interrupt() {
@@ -158,11 +117,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// assert_eq!(call.wait().unwrap(), Ok(()));
     /// assert!(!lane.interrupt());
     /// ```
-    ///
-    /// # Blocking
-    ///
-    /// The interrupter runs on the calling thread.
     pub fn interrupt(&self) -> bool {
-        self.lane().object.interrupter.fire(None)
+        self.any_lane().interrupt(None)
     }
 }

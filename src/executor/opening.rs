@@ -4,8 +4,8 @@ use super::handle::SerialExecutor;
 use crate::error::{OpenError, ThreadError, WaitError};
 use crate::future::wait;
 use crate::lane::Worker;
-use crate::panic::{catch, drop_quietly, quietly};
-use crate::queue::LaneSpin;
+use crate::panic::{drop_quietly, quietly};
+use crate::queue::{LaneSpin, Running};
 use crate::slot::{Slot, SlotReceiver};
 use crate::sync::Arc;
 use futures::future::FusedFuture;
@@ -74,9 +74,8 @@ impl<T: 'static, E> Opening<T, E> {
                 drop_quietly(Some(make));
                 return;
             }
-            let error = match catch(make) {
-                Ok(Ok(object)) => {
-                    worker.object().set(object);
+            let error = match worker.make(make) {
+                Ok(Ok(())) => {
                     // If the future was dropped, the lane is closed and ends at once.
                     let unread = outcome.fill(Ok(()));
                     quietly(|| drop((unread, outcome)));
@@ -191,6 +190,16 @@ impl<T, E> Future for Opening<T, E> {
 impl<T, E> FusedFuture for Opening<T, E> {
     fn is_terminated(&self) -> bool {
         self.receiver.is_terminated()
+    }
+}
+
+impl<T, E> Drop for Opening<T, E> {
+    fn drop(&mut self) {
+        // After the slot is closed, so that what the factory makes is dropped on the lane.
+        drop_quietly(self.receiver.close());
+        if let Some(lane) = &self.lane {
+            lane.any_lane().interrupt(Some(Running::FACTORY));
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! After a panic: whether the object is poisoned, and the two ways to go on.
 
 use super::handle::SerialExecutor;
-use crate::error::CallError;
 use crate::future::Call;
-use crate::lane::{Object, OnObject, PendingReplace};
+use crate::lane::{Object, OnObject, PendingReplace, name_of};
+use std::convert::Infallible;
 
 impl<T: 'static> SerialExecutor<T> {
     /// Returns whether the object is poisoned: an earlier call panicked, or a factory panicked and
@@ -78,11 +78,54 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// Dropping the future before the replacement has started cancels it. See [`Call`].
     pub fn replace(&self, make: impl FnOnce() -> T + Send + 'static) -> Call<()> {
-        let pending = PendingReplace::new(self.lane());
-        self.submit(OnObject(move |object: &mut Object<'_, T>| {
+        let (name, pending) = (name_of(&make), PendingReplace::new(self.lane()));
+        let f = move |object: &mut Object<'_, T>| {
+            let replaced = object.replace(|| Ok::<T, Infallible>(make()));
+            drop(pending);
+            replaced.map(|made| made.unwrap_or_else(|never| match never {}))
+        };
+        self.submit(OnObject { f, name })
+    }
+
+    /// Queues the replacement of the object by a factory that may fail: a connect, an open.
+    ///
+    /// It does what [`replace`](Self::replace) does. If the factory returns an error, the future
+    /// resolves to it, and the lane has no object: later calls resolve to `Poisoned` until the next
+    /// `replace` or `try_replace`.
+    ///
+    /// ```
+    /// use serial_executor::{CallError, SerialExecutor};
+    ///
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::new(1);
+    /// let failed = lane.try_replace(|| "x".parse::<i32>()).await?;
+    /// assert!(failed.is_err());
+    /// assert!(matches!(lane.call(|n| *n).await, Err(CallError::Poisoned)));
+    ///
+    /// assert_eq!(lane.try_replace(|| "2".parse::<i32>()).await?, Ok(()));
+    /// assert_eq!(lane.call(|n| *n).await?, 2);
+    /// # Ok::<(), CallError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The outer `Result` is that of [`replace`](Self::replace), the inner one that of the factory. Use
+    /// [`Call::flatten`] for one `?` instead of two.
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`Call`].
+    pub fn try_replace<E: Send + 'static>(
+        &self,
+        make: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Call<Result<(), E>> {
+        let (name, pending) = (name_of(&make), PendingReplace::new(self.lane()));
+        let f = move |object: &mut Object<'_, T>| {
             let replaced = object.replace(make);
             drop(pending);
-            replaced.map_err(CallError::Panicked)
-        }))
+            replaced
+        };
+        self.submit(OnObject { f, name })
     }
 }

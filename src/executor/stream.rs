@@ -103,10 +103,10 @@ impl<T: 'static> SerialExecutor<T> {
         let (job, receiver) = StreamJob::new(bound, f);
         let job: Arc<dyn Job<T>> = Arc::new(job);
         match self.lane().queue.push(Arc::clone(&job)) {
-            Ok(place) => receiver.into_stream(self.any_lane(), Some(place)),
+            Ok(place) => receiver.into_stream(Arc::clone(self.any_lane()), Some(place)),
             Err(why) => {
                 job.discard(why);
-                receiver.into_stream(self.any_lane(), None)
+                receiver.into_stream(Arc::clone(self.any_lane()), None)
             }
         }
     }

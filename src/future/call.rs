@@ -131,6 +131,33 @@ impl<R> Call<R> {
         self.receiver.is_finished()
     }
 
+    /// Tells the call to stop, if it is running. Returns whether it could hear that: it has taken its
+    /// [`CancelToken`](crate::CancelToken), or the lane has an
+    /// [interrupter](crate::SerialExecutor::on_interrupt).
+    ///
+    /// No other call is told. A queued call is left alone: drop it. The call goes on to its end, and
+    /// this future gives what it returns, such as the error of a query that was stopped.
+    ///
+    /// ```
+    /// use serial_executor::{CancelToken, SerialExecutor};
+    ///
+    /// let lane = SerialExecutor::new(());
+    /// let call = lane.call(|()| {
+    ///     let token = CancelToken::current().unwrap();
+    ///     while !token.is_cancelled() {
+    ///         std::thread::yield_now();
+    ///     }
+    ///     "stopped"
+    /// });
+    /// while !call.interrupt() {
+    ///     std::thread::yield_now(); // it has not taken its token yet
+    /// }
+    /// assert_eq!(call.wait().unwrap(), "stopped");
+    /// ```
+    pub fn interrupt(&self) -> bool {
+        self.sequence.is_some_and(|sequence| self.lane.interrupt(Some(sequence)))
+    }
+
     /// Waits for the result in synchronous code.
     ///
     /// ```
@@ -267,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_call_spins_once_if_the_lane_was_awake_and_never_on_the_lane_itself() {
-        let mut lane = Lane::<()>::new(None, OnPanic::Poison, false);
+        let mut lane = Lane::<()>::new(None, OnPanic::Poison, false, None);
         lane.caller_spin = CallerSpin::enabled();
         let lane = Arc::new(lane);
         assert_eq!((spins(&lane, true), spins(&lane, false)), (1, 0));

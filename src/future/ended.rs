@@ -81,6 +81,7 @@ impl Ended {
         let outcome = self.wait_within(None);
         if let (Some(lane), Ok(()) | Err(WaitError::Failed(_))) = (lane, &outcome) {
             lane.end().join(lane.id());
+            lane.object().stop.join();
         }
         outcome
     }

@@ -5,6 +5,7 @@ use super::call::Call;
 use crate::error::CallError;
 use crate::lane::{AnyLane, JobCell, Lane, Object, OnValue, Work};
 use crate::sync::Arc;
+use std::any::type_name;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
@@ -75,6 +76,10 @@ impl<T> Work<T> for OpenSession<T> {
     type Output = Session<T>;
 
     const IS_INTERRUPTIBLE: bool = false;
+
+    fn name() -> &'static str {
+        type_name::<Session<T>>()
+    }
 
     fn run(self, object: &mut Object<'_, T>) -> Result<Session<T>, CallError> {
         if !object.state().poison.is_callable() {
@@ -152,10 +157,10 @@ mod tests {
 
     #[test]
     fn an_interrupt_is_for_what_users_run_and_not_for_the_opening_of_a_session() {
-        let lane = Arc::new(Lane::<()>::new(None, OnPanic::Poison, false));
+        let lane = Arc::new(Lane::<()>::new(None, OnPanic::Poison, false, None));
         let call = JobCell::new(OnValue(|(): &mut ()| ()));
         let opening = JobCell::<_, Session<()>>::new(OpenSession(lane));
-        assert!(Job::<()>::is_interruptible(&call));
-        assert!(!Job::<()>::is_interruptible(&opening));
+        assert!(Job::<()>::info(&call).is_interruptible);
+        assert!(!Job::<()>::info(&opening).is_interruptible);
     }
 }

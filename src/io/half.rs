@@ -95,7 +95,7 @@ impl<T> Half<T> {
 
     /// The [`LaneIo`](super::LaneIo) is gone. Cancels an operation that has not started, and
     /// interrupts one that is running, but neither if it is a write.
-    pub(super) fn abandon(&self, lane: &Lane<T>) {
+    pub(super) fn abandon(&self, lane: &Arc<dyn AnyLane>) {
         self.job.abandon();
         match &self.pending {
             // The bytes of a write were reported as written.
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_operation_spins_once_and_never_on_the_lane_itself() {
-        let mut lane = Lane::<()>::new(None, OnPanic::Poison, false);
+        let mut lane = Lane::<()>::new(None, OnPanic::Poison, false, None);
         lane.caller_spin = CallerSpin::enabled();
         let lane = Arc::new(lane);
         assert_eq!(spins(&lane), 1);

@@ -21,7 +21,7 @@
 
 use super::operation::{Buffer, Operation, ReadAhead};
 use crate::error::CallError;
-use crate::lane::{AfterRun, Job, Object};
+use crate::lane::{AfterRun, Job, JobInfo, Object};
 use crate::panic::drop_quietly;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::waker::{poll_or_register, wake};
@@ -172,8 +172,8 @@ impl<T> Job<T> for IoJob<T> {
         AfterRun::Release
     }
 
-    fn is_interruptible(&self) -> bool {
-        true
+    fn info(&self) -> JobInfo {
+        JobInfo { name: "serial_executor::LaneIo", is_interruptible: true }
     }
 
     fn cancel(&self) {

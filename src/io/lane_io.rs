@@ -297,8 +297,8 @@ impl<T: Seek + 'static> AsyncSeek for LaneIo<T> {
 
 impl<T> Drop for LaneIo<T> {
     fn drop(&mut self) {
-        self.reading.abandon(&self.handle.lane);
-        self.writing.abandon(&self.handle.lane);
+        self.reading.abandon(&self.handle.any_lane);
+        self.writing.abandon(&self.handle.any_lane);
     }
 }
 

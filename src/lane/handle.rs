@@ -1,6 +1,6 @@
 //! [`Handle`]: what keeps a lane open.
 
-use super::shared::Lane;
+use super::shared::{AnyLane, Lane};
 use crate::queue::Phase;
 use crate::sync::Arc;
 use crate::sync::thread::Thread;
@@ -9,6 +9,8 @@ use std::fmt;
 /// What all handles of a lane share. Dropping the last one closes the lane.
 pub(crate) struct Handle<T> {
     pub(crate) lane: Arc<Lane<T>>,
+    /// The same lane.
+    pub(crate) any_lane: Arc<dyn AnyLane>,
     pub(crate) thread: Thread,
 }
 
@@ -31,6 +33,7 @@ impl<T> fmt::Debug for Handle<T> {
             .field("thread", &self.thread.name().unwrap_or_default())
             .field("phase", &format_args!("{phase}"))
             .field("running", &stats.running)
+            .field("running_call", &stats.running_call)
             .field("pending", &stats.pending)
             .field("in_session", &stats.in_session)
             .field("poisoned", &!self.lane.object.poison.is_callable())

@@ -93,22 +93,19 @@ where
 }
 
 /// A closure on the whole object: work that must also run while the value is poisoned or missing.
-/// `N` is the type of the user's closure in it.
-pub(crate) struct OnObject<N, F> {
-    f: F,
-    named: PhantomData<fn() -> N>,
+pub(crate) struct OnObject<F, N> {
+    pub(crate) f: F,
+    pub(crate) name: NameOf<N>,
 }
 
-impl<N, F> OnObject<N, F> {
-    pub(crate) fn new<T, R>(f: F) -> Self
-    where
-        F: FnOnce(&mut Object<'_, T>) -> Result<R, CallError>,
-    {
-        Self { f, named: PhantomData }
-    }
+/// The type of the user's closure inside another one, for its name.
+pub(crate) type NameOf<N> = PhantomData<fn() -> N>;
+
+pub(crate) fn name_of<N>(_: &N) -> NameOf<N> {
+    PhantomData
 }
 
-impl<T, N, F, R> Work<T> for OnObject<N, F>
+impl<T, F, N, R> Work<T> for OnObject<F, N>
 where
     F: FnOnce(&mut Object<'_, T>) -> Result<R, CallError> + Send,
     R: Send,

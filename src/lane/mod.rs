@@ -6,7 +6,7 @@
 
 mod id;
 mod poison;
-mod interrupter;
+mod stop;
 mod active_stream;
 mod counters;
 mod object;
@@ -15,17 +15,17 @@ mod tasks;
 mod end;
 mod object_waiters;
 mod shared;
+mod cancel_token;
 mod handle;
 mod worker;
 
+pub use cancel_token::CancelToken;
 pub use poison::OnPanic;
 
 pub(crate) use active_stream::Abortable;
 pub(crate) use handle::Handle;
 pub(crate) use id::LaneId;
-#[cfg(all(test, loom))]
-pub(crate) use interrupter::Interrupter;
-pub(crate) use job::{AfterRun, Job, JobCell, OnObject, OnValue, PostCell, Work};
+pub(crate) use job::{AfterRun, Job, JobCell, JobInfo, OnObject, OnValue, PostCell, Work, name_of};
 pub(crate) use object::Object;
 pub(crate) use shared::{AnyLane, Lane, PendingReplace};
 pub(crate) use worker::Worker;

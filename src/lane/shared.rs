@@ -2,16 +2,20 @@
 
 use super::end::End;
 use super::id::LaneId;
-use super::job::Job;
+use super::job::{Job, JobInfo};
 use super::object::ObjectState;
 use super::object_waiters::ObjectWaiters;
 use super::poison::OnPanic;
+use super::stop::Heard;
 use super::tasks::Schedule;
 use crate::error::CallError;
-use crate::queue::{CallerSpin, Queue, TaskEvent};
+use crate::queue::{CallerSpin, Queue, Running, TaskEvent};
 use crate::stats::Stats;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicBool, thread};
 use std::task::{Context, Poll};
+
+/// The name of the threads that call interrupters.
+const HELPER_NAME: &str = "serial-executor-interrupt";
 
 pub(crate) struct Lane<T> {
     pub(crate) id: LaneId,
@@ -23,10 +27,16 @@ pub(crate) struct Lane<T> {
 }
 
 impl<T> Lane<T> {
-    pub(crate) fn new(capacity: Option<usize>, on_panic: OnPanic, spin: bool) -> Self {
+    /// A lane whose thread runs a factory first, if this is the name of one.
+    pub(crate) fn new(
+        capacity: Option<usize>,
+        on_panic: OnPanic,
+        spin: bool,
+        factory: Option<&'static str>,
+    ) -> Self {
         Self {
             id: LaneId::new(),
-            queue: Queue::new(capacity),
+            queue: Queue::new(capacity, factory),
             object: ObjectState::new(on_panic),
             object_waiters: ObjectWaiters::new(),
             end: End::new(),
@@ -42,6 +52,8 @@ impl<T> Lane<T> {
     pub(crate) fn stats(&self) -> Stats {
         let (counts, finished) = self.queue.counts_and(|| self.object.counters.read());
         let taken = counts.accepted - counts.pending as u64 - counts.cancelled - counts.discarded;
+        let running = taken > finished.completed + finished.panicked + finished.refused;
+        let in_factory = counts.running.sequence == Running::FACTORY;
         Stats {
             submitted: counts.accepted + counts.refused,
             completed: finished.completed,
@@ -49,23 +61,33 @@ impl<T> Lane<T> {
             cancelled: counts.cancelled,
             refused: counts.refused + counts.discarded + finished.refused,
             pending: counts.pending,
-            running: taken > finished.completed + finished.panicked + finished.refused,
+            running,
             in_session: counts.in_session,
+            running_call: (running || in_factory).then_some(counts.running.name),
         }
     }
 
-    /// Refuses new calls, drops those that have not started, on this thread, and interrupts the
-    /// running one.
+    /// Refuses new calls, and drops those that have not started, on this thread.
     ///
     /// Each call resolves after its closure is dropped, so a caller that sees `Closed` knows that
     /// its captures are gone. The price is that a slow destructor delays the calls behind it.
     ///
-    /// A running stream is aborted after the calls behind it were taken out, because none of them
-    /// may find the object as the aborted stream leaves it; and before the first destructor runs,
-    /// because a slow one would delay it.
-    pub(crate) fn abort(&self) {
-        self.queue.abort(|| self.object.active_stream.abort(), |job| job.discard(CallError::Closed));
-        self.object.interrupter.fire(None);
+    /// A running stream is aborted, and `taken` called, after the calls behind it were taken out,
+    /// because none of them may find the object as the aborted stream leaves it; and before the
+    /// first destructor runs, because a slow one would delay that.
+    pub(crate) fn abort(&self, taken: impl FnOnce()) {
+        let taken = || {
+            self.object.active_stream.abort();
+            taken();
+        };
+        self.queue.abort(taken, |job| job.discard(CallError::Closed));
+    }
+
+    /// The lane has taken this job.
+    pub(super) fn start(&self, sequence: u64, job: &dyn Job<T>) -> &'static str {
+        let JobInfo { name, is_interruptible } = job.info();
+        self.object.stop.start(sequence, is_interruptible);
+        name
     }
 }
 
@@ -92,11 +114,20 @@ pub(crate) trait AnyLane: Send + Sync {
 
     fn end(&self) -> &End;
 
+    fn object(&self) -> &ObjectState;
+
     fn caller_spin(&self) -> &CallerSpin;
 
-    /// Takes the call out of the queue and drops its closure on this thread; or interrupts the call
-    /// if it is running.
-    fn cancel(&self, sequence: u64);
+    /// Takes the call out of the queue and drops its closure on this thread. Returns false if the call
+    /// is not in the queue any more.
+    fn remove(&self, sequence: u64) -> bool;
+
+    /// Tells the running job to stop, or (with a number) that job if it is the one.
+    fn tell(&self, job: Option<u64>) -> Heard;
+
+    /// The token of the closure that this thread, which is the lane's, runs. Returns the number of the
+    /// job, and the token's mark.
+    fn token(&self) -> Option<(u64, Arc<AtomicBool>)>;
 
     fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
 
@@ -112,15 +143,26 @@ impl<T> AnyLane for Lane<T> {
         &self.end
     }
 
+    fn object(&self) -> &ObjectState {
+        &self.object
+    }
+
     fn caller_spin(&self) -> &CallerSpin {
         &self.caller_spin
     }
 
-    fn cancel(&self, sequence: u64) {
-        match self.queue.remove(sequence) {
-            Some(job) => job.cancel(),
-            None => _ = self.object.interrupter.fire(Some(sequence)),
-        }
+    fn remove(&self, sequence: u64) -> bool {
+        self.queue.remove(sequence).map(|job| job.cancel()).is_some()
+    }
+
+    fn tell(&self, job: Option<u64>) -> Heard {
+        self.queue.tell(job, |job| self.object.stop.request(job)).unwrap_or(Heard::No)
+    }
+
+    fn token(&self) -> Option<(u64, Arc<AtomicBool>)> {
+        let stop = &self.object.stop;
+        let take = |running: &Running| (running.sequence, stop.token(running.sequence, running.is_told));
+        stop.is_in_closure().then(|| self.queue.with_running(take))
     }
 
     fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
@@ -129,6 +171,36 @@ impl<T> AnyLane for Lane<T> {
 
     fn forget_admission(&self, sequence: u64) {
         self.queue.forget_admission(sequence);
+    }
+}
+
+impl dyn AnyLane {
+    /// Tells the running job to stop, or (with a number) that job if it is the one. Returns whether a
+    /// token or an interrupter has heard it.
+    pub(crate) fn interrupt(self: &Arc<Self>, job: Option<u64>) -> bool {
+        let heard = self.tell(job);
+        if heard == Heard::NeedsHelper {
+            self.start_helper();
+        }
+        heard != Heard::No
+    }
+
+    /// Takes a call out of the queue; or tells it to stop, if it is running.
+    pub(crate) fn cancel(self: &Arc<Self>, sequence: u64) {
+        if !self.remove(sequence) {
+            self.interrupt(Some(sequence));
+        }
+    }
+
+    fn start_helper(self: &Arc<Self>) {
+        let lane = Arc::clone(self);
+        let helper = thread::Builder::new().name(HELPER_NAME.to_owned());
+        let helper = helper.spawn(move || lane.object().stop.help());
+        if helper.is_err() {
+            // The operating system gives no thread: better here than not at all.
+            self.object().stop.help();
+        }
+        self.object().stop.helper_started(helper.ok());
     }
 }
 

@@ -233,7 +233,11 @@ impl Stop {
     }
 
     /// Waits, on the lane's thread.
-    fn wait_until<'a>(&'a self, mut state: MutexGuard<'a, State>, is_true: impl Fn(&State) -> bool) -> MutexGuard<'a, State> {
+    fn wait_until<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        is_true: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
         while !is_true(&state) {
             state.waiting = Some(thread::current());
             drop(state);
@@ -277,7 +281,7 @@ impl Stop {
     }
 
     /// Joins the helpers. Called after the lane's end.
-    pub(super) fn join(&self) {
+    pub(crate) fn join(&self) {
         if self.state.get().is_some() {
             self.join_other_helpers();
         }

@@ -1,10 +1,11 @@
 //! [`Worker`]: serves a lane. The thread that makes the worker becomes the lane's thread.
 
+use super::cancel_token;
 use super::job::AfterRun;
-use super::object::Object;
-use super::shared::Lane;
+use super::object::{Object, Owned};
+use super::shared::{AnyLane, Lane};
 use super::tasks::{Schedule, Tasks};
-use crate::panic::{catch, drop_quietly};
+use crate::panic::{Panic, catch, drop_quietly};
 use crate::queue::{Consumer, LaneSpin, Next};
 use crate::sync::Arc;
 use std::mem;
@@ -16,20 +17,31 @@ use std::sync::Weak;
 /// queued resolve to `Closed`, the object goes to a caller that waits for it or is dropped, and the
 /// futures that wait for the end resolve.
 pub(crate) struct Worker<T> {
-    value: Option<T>,
+    owned: Owned<T>,
     tasks: Tasks,
     lane: Arc<Lane<T>>,
 }
 
 impl<T> Worker<T> {
     /// Makes this thread the lane's thread.
-    pub(crate) fn new(lane: Arc<Lane<T>>) -> Self {
+    pub(crate) fn new(lane: Arc<Lane<T>>) -> Self
+    where
+        T: 'static,
+    {
         lane.id.enter();
-        Self { value: None, tasks: Tasks::new(), lane }
+        cancel_token::enter(Arc::downgrade(&lane) as Weak<dyn AnyLane>);
+        Self { owned: Owned::EMPTY, tasks: Tasks::new(), lane }
     }
 
     pub(crate) fn object(&mut self) -> Object<'_, T> {
-        Object::new(&mut self.value, &self.lane.object)
+        Object::new(&mut self.owned, &self.lane.object)
+    }
+
+    /// Makes the object. If the factory fails or panics, there is none.
+    pub(crate) fn make<E>(&mut self, make: impl FnOnce() -> Result<T, E>) -> Result<Result<(), E>, Panic> {
+        let made = self.object().make(make);
+        self.lane.queue.factory_ended();
+        made
     }
 
     /// Runs the calls, one after another, until the lane is closed and none is left.
@@ -40,9 +52,7 @@ impl<T> Worker<T> {
         let lane = Arc::clone(&self.lane);
         let schedule: Weak<dyn Schedule> = Arc::downgrade(&lane) as _;
         let mut consumer = Consumer::new(spin);
-        while let Some(next) = lane.queue.next(&mut consumer, |sequence, job| {
-            lane.object.interrupter.start(sequence, || job.is_interruptible());
-        }) {
+        while let Some(next) = lane.queue.next(&mut consumer, |sequence, job| lane.start(sequence, job)) {
             match next {
                 Next::Job(job) => match job.run(&mut self.object()) {
                     AfterRun::Retire => consumer.retire(job),
@@ -56,13 +66,15 @@ impl<T> Worker<T> {
 
 impl<T> Drop for Worker<T> {
     fn drop(&mut self) {
-        self.lane.abort();
-        self.lane.object.interrupter.disarm();
+        // No closure runs here that could be told to stop.
+        self.lane.abort(|| ());
+        self.object().disarm();
         self.lane.queue.end_events().for_each(|event| drop_quietly(Some(event)));
         drop(mem::replace(&mut self.tasks, Tasks::new()));
-        let object = self.value.take();
+        let object = self.owned.value.take();
         let is_callable = self.lane.object.poison.is_callable();
         let outcome = catch(|| drop(self.lane.object_waiters.hand_over(object, is_callable)));
+        self.lane.object.stop.end();
         self.lane.end.finish(outcome);
     }
 }

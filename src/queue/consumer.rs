@@ -62,7 +62,11 @@ impl<J: ?Sized> Queue<J> {
     ///
     /// `start` is called with a job before the lock is released: a thread that does not find the
     /// job in the queue finds it started.
-    pub(crate) fn next(&self, consumer: &mut Consumer<J>, start: impl Fn(u64, &J) -> &'static str) -> Option<Next<J>> {
+    pub(crate) fn next(
+        &self,
+        consumer: &mut Consumer<J>,
+        start: impl Fn(u64, &J) -> &'static str,
+    ) -> Option<Next<J>> {
         loop {
             if mem::take(&mut consumer.is_event_next) && self.has_events.load(Ordering::Relaxed) {
                 if let Some(event) = self.pop_event() {

@@ -4,10 +4,11 @@ use super::call_stream::StreamReceiver;
 use super::channel::Channel;
 use super::emitter::Emitter;
 use crate::error::CallError;
-use crate::lane::{AfterRun, Job, Object};
+use crate::lane::{AfterRun, Job, JobInfo, Object};
 use crate::panic::drop_quietly;
 use crate::sync::Arc;
 use crate::take_once::TakeOnce;
+use std::any::type_name;
 
 /// The closure of a stream as a job. The items and the outcome go through the channel.
 pub(crate) struct StreamJob<F, I>(TakeOnce<(F, Arc<Channel<I>>)>);
@@ -38,8 +39,8 @@ where
         AfterRun::Retire
     }
 
-    fn is_interruptible(&self) -> bool {
-        true
+    fn info(&self) -> JobInfo {
+        JobInfo { name: type_name::<F>(), is_interruptible: true }
     }
 
     fn cancel(&self) {
