@@ -246,6 +246,33 @@ pub enum IntoInnerError<T> {
     Missing,
 }
 
+impl<T> IntoInnerError<T> {
+    /// Returns the reason alone, and drops the object, on this thread.
+    ///
+    /// What is left is `Send`, `Sync` and `'static`, whatever the object is. So `?` turns it into an
+    /// `anyhow::Error` or a `Box<dyn Error + Send + Sync>`.
+    ///
+    /// ```
+    /// use serial_executor::{IntoInnerError, SerialExecutor};
+    /// use std::cell::Cell;
+    ///
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::new(Cell::new(1)); // `Send`, but not `Sync`
+    /// let cell = lane.into_inner().await.map_err(IntoInnerError::without_object)?;
+    /// assert_eq!(cell.get(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn without_object(self) -> IntoInnerError<()> {
+        match self {
+            Self::Closed => IntoInnerError::Closed,
+            Self::Poisoned(_) => IntoInnerError::Poisoned(()),
+            Self::Missing => IntoInnerError::Missing,
+        }
+    }
+}
+
 impl<T> fmt::Debug for IntoInnerError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

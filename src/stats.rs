@@ -1,5 +1,7 @@
 //! [`Stats`]: what has become of the calls of a lane.
 
+use std::time::Duration;
+
 /// What has become of the calls of a lane, at one moment.
 ///
 /// The numbers are taken together, so this holds at every moment:
@@ -43,4 +45,13 @@ pub struct Stats {
     /// begins with the function that makes the call. It is there exactly while `running`, and while
     /// the lane's factory runs, which is no call and is not counted.
     pub running_call: Option<&'static str>,
+    /// For how long it has been running. `None` unless the lane was built with
+    /// [`timing`](crate::Builder::timing).
+    pub running_for: Option<Duration>,
+    /// For how long the oldest of the `pending` closures has been queued. `None` if none is
+    /// pending, or unless the lane was built with [`timing`](crate::Builder::timing).
+    pub oldest_pending_for: Option<Duration>,
+    /// For how long closures and the lane's factory have run, all together, the running one
+    /// included. Zero unless the lane was built with [`timing`](crate::Builder::timing).
+    pub busy: Duration,
 }

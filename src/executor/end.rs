@@ -1,7 +1,8 @@
 //! Ending a lane.
 
 use super::handle::SerialExecutor;
-use crate::future::{Ended, IntoInner};
+use crate::future::{Call, Ended, IntoInner};
+use crate::lane::{ByValue, Job, JobCell};
 use crate::queue::Phase;
 use crate::sync::Arc;
 
@@ -127,9 +128,55 @@ impl<T: 'static> SerialExecutor<T> {
         T: Send,
     {
         // Before the close: a closed lane may hand its object over at once.
-        let object = self.lane().object_waiters.add();
+        let object = self.lane().object_waiters.add(self.lane().queue.next_sequence());
         self.lane().queue.close();
         IntoInner::new(object, self.lane().id)
+    }
+
+    /// Closes the lane, for every handle, and hands the object by value to a last closure.
+    ///
+    /// The closure runs on the lane when the accepted calls have run and an open
+    /// [`Session`](crate::Session) has ended. It is for objects whose end can fail, or takes an
+    /// argument: a client that says goodbye, a file that is synced, a transaction log that is sealed.
+    ///
+    /// It works after [`close`](Self::close), as long as the object is there, and it has its place
+    /// whatever the [capacity](crate::Builder::capacity). In the [`Stats`](crate::Stats) it counts like
+    /// a call. An [interrupter](Self::on_interrupt) is dropped before; what tells the closure to stop is
+    /// its [`CancelToken`](crate::CancelToken).
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    /// use std::io::Write;
+    ///
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::new(std::io::BufWriter::new(Vec::new()));
+    /// lane.call(|file| file.write_all(b"text")).await??;
+    /// let bytes = lane.close_with(|file| file.into_inner()).await?.map_err(|error| error.into_error())?;
+    /// assert_eq!(bytes, b"text");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The future resolves to a [`CallError`](crate::CallError):
+    ///
+    /// - [`Closed`](crate::CallError::Closed) if the lane is aborted or has ended, or if an
+    ///   [`into_inner`](Self::into_inner) or `close_with` that was made before got the object;
+    /// - [`Poisoned`](crate::CallError::Poisoned) if the object is poisoned or missing. A later
+    ///   `into_inner` gets a poisoned object;
+    /// - [`Panicked`](crate::CallError::Panicked) if the closure panics.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before the closure has started, the closure never runs. The lane stays
+    /// closed, and the object goes to the next caller that asked for it, or is dropped on the lane. To
+    /// let go without that, [`detach`](Call::detach) it.
+    pub fn close_with<R: Send + 'static>(&self, f: impl FnOnce(T) -> R + Send + 'static) -> Call<R> {
+        let cell = Arc::new(JobCell::new(ByValue(f)));
+        let job: Arc<dyn Job<T>> = Arc::clone(&cell) as _;
+        let pushed = self.lane().queue.push_last(job);
+        Call::pushed::<T, _>(cell, Arc::clone(self.any_lane()), pushed)
     }
 
     /// Returns whether the lane refuses new calls, because it was closed or aborted.

@@ -275,7 +275,7 @@ impl<R> RefUnwindSafe for Call<R> {}
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::lane::{Lane, OnPanic, Worker};
+    use crate::lane::{Lane, Settings, Worker};
     use crate::queue::CallerSpin;
     use crate::slot::Slot;
     use futures::task::noop_waker_ref;
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_call_spins_once_if_the_lane_was_awake_and_never_on_the_lane_itself() {
-        let mut lane = Lane::<()>::new(None, OnPanic::Poison, false, None);
+        let mut lane = Lane::<()>::new(Settings::default());
         lane.caller_spin = CallerSpin::enabled();
         let lane = Arc::new(lane);
         assert_eq!((spins(&lane, true), spins(&lane, false)), (1, 0));

@@ -153,11 +153,11 @@ impl<T> RefUnwindSafe for Session<T> {}
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::lane::{Job, OnPanic};
+    use crate::lane::{Job, Settings};
 
     #[test]
     fn an_interrupt_is_for_what_users_run_and_not_for_the_opening_of_a_session() {
-        let lane = Arc::new(Lane::<()>::new(None, OnPanic::Poison, false, None));
+        let lane = Arc::new(Lane::<()>::new(Settings::default()));
         let call = JobCell::new(OnValue(|(): &mut ()| ()));
         let opening = JobCell::<_, Session<()>>::new(OpenSession(lane));
         assert!(Job::<()>::info(&call).is_interruptible);

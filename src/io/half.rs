@@ -119,7 +119,7 @@ impl<T> Operation<T> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::lane::{OnPanic, Worker};
+    use crate::lane::{Settings, Worker};
     use crate::queue::CallerSpin;
     use futures::task::noop_waker_ref;
     use std::thread;
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_operation_spins_once_and_never_on_the_lane_itself() {
-        let mut lane = Lane::<()>::new(None, OnPanic::Poison, false, None);
+        let mut lane = Lane::<()>::new(Settings::default());
         lane.caller_spin = CallerSpin::enabled();
         let lane = Arc::new(lane);
         assert_eq!(spins(&lane), 1);

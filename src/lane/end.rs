@@ -11,8 +11,8 @@
 
 use super::id::LaneId;
 use crate::panic::{Panic, drop_quietly};
-use crate::sync::Mutex;
 use crate::sync::thread::JoinHandle;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::waker::{poll_or_register, wake};
 use std::collections::BTreeMap;
 use std::task::{Context, Poll, Waker};
@@ -23,6 +23,7 @@ pub(crate) struct End {
     /// A thread that joins it holds the lock meanwhile, so a second one also waits until the lane's
     /// thread is gone.
     thread: Mutex<Option<JoinHandle<()>>>,
+    dropping: AtomicBool,
 }
 
 enum State {
@@ -39,6 +40,7 @@ impl End {
         Self {
             state: Mutex::new(State::Ahead { wakers: BTreeMap::new(), next: 0 }),
             thread: Mutex::new(None),
+            dropping: AtomicBool::new(false),
         }
     }
 
@@ -80,6 +82,16 @@ impl End {
         };
         drop(state);
         drop_quietly(stale);
+    }
+
+    /// The lane is about to drop the object, which may take its time.
+    pub(super) fn drop_begins(&self) {
+        self.dropping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the lane has begun to drop the object.
+    pub(super) fn is_dropping(&self) -> bool {
+        self.dropping.load(Ordering::Relaxed)
     }
 
     /// Whether the lane has ended.

@@ -20,23 +20,26 @@ impl<T> Drop for Handle<T> {
     }
 }
 
-/// The text of the public handle.
+/// The text of the public handle: the story of a lane that is stuck.
 impl<T> fmt::Debug for Handle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stats = self.lane.stats();
-        let phase = match self.lane.queue.phase() {
+        let Self { lane, any_lane: _, thread } = self;
+        let stats = lane.stats();
+        let phase = match lane.queue.phase() {
             Phase::Open => "open",
-            Phase::Closed | Phase::Aborted if self.lane.end.is_over() => "ended",
+            Phase::Closed | Phase::Aborted if lane.end.is_over() => "ended",
+            Phase::Closed | Phase::Aborted if lane.end.is_dropping() => "dropping the object",
             Phase::Closed | Phase::Aborted => "ending",
         };
         f.debug_struct("SerialExecutor")
-            .field("thread", &self.thread.name().unwrap_or_default())
+            .field("thread", &thread.name().unwrap_or_default())
             .field("phase", &format_args!("{phase}"))
             .field("running", &stats.running)
             .field("running_call", &stats.running_call)
+            .field("running_for", &stats.running_for)
             .field("pending", &stats.pending)
             .field("in_session", &stats.in_session)
-            .field("poisoned", &!self.lane.object.poison.is_callable())
+            .field("poisoned", &!lane.object.poison.is_callable())
             .finish()
     }
 }

@@ -121,6 +121,25 @@ where
     }
 }
 
+/// A closure that takes the value: the work of `close_with`.
+pub(crate) struct ByValue<F>(pub(crate) F);
+
+impl<T, F, R> Work<T> for ByValue<F>
+where
+    F: FnOnce(T) -> R + Send,
+    R: Send,
+{
+    type Output = R;
+
+    fn name() -> &'static str {
+        type_name::<F>()
+    }
+
+    fn run(self, object: &mut Object<'_, T>) -> Result<R, CallError> {
+        object.call_by_value(self.0)
+    }
+}
+
 /// The one allocation of a call.
 pub(crate) struct JobCell<W, R> {
     work: TakeOnce<W>,

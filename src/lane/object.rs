@@ -8,6 +8,7 @@ use super::active_stream::ActiveStream;
 use super::counters::Counters;
 use super::poison::{OnPanic, Poison};
 use super::stop::{Interrupter, Stop};
+use super::timing::Timing;
 use crate::error::CallError;
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::sync::Arc;
@@ -17,16 +18,19 @@ pub(crate) struct ObjectState {
     pub(crate) poison: Poison,
     pub(crate) stop: Stop,
     pub(super) counters: Counters,
+    /// `None` unless the builder asked for it.
+    pub(super) timing: Option<Box<Timing>>,
     pub(crate) active_stream: ActiveStream,
     on_panic: OnPanic,
 }
 
 impl ObjectState {
-    pub(super) fn new(on_panic: OnPanic) -> Self {
+    pub(super) fn new(on_panic: OnPanic, timing: bool) -> Self {
         Self {
             poison: Poison::default(),
             stop: Stop::new(),
             counters: Counters::default(),
+            timing: timing.then(|| Box::new(Timing::new())),
             active_stream: ActiveStream::new(),
             on_panic,
         }
@@ -40,10 +44,12 @@ type MakeInterrupter<T> = Box<dyn Fn(&mut T) -> Interrupter + Send>;
 pub(super) struct Owned<T> {
     pub(super) value: Option<T>,
     make_interrupter: Option<MakeInterrupter<T>>,
+    /// Whether the value was given away at the lane's end.
+    pub(super) is_given: bool,
 }
 
 impl<T> Owned<T> {
-    pub(super) const EMPTY: Self = Self { value: None, make_interrupter: None };
+    pub(super) const EMPTY: Self = Self { value: None, make_interrupter: None, is_given: false };
 }
 
 /// The user's value, if there is one, and what guards it.
@@ -69,8 +75,14 @@ impl<'lane, T> Object<'lane, T> {
 
     /// Makes the first value. If the factory fails or panics, there is none.
     pub(crate) fn make<E>(&mut self, make: impl FnOnce() -> Result<T, E>) -> Result<Result<(), E>, Panic> {
+        if let Some(timing) = &self.state.timing {
+            timing.start();
+        }
         let made = self.run(make);
         self.state.stop.finish();
+        if let Some(timing) = &self.state.timing {
+            timing.finish(|| ());
+        }
         self.put(made)
     }
 
@@ -113,6 +125,20 @@ impl<'lane, T> Object<'lane, T> {
         }
     }
 
+    /// Takes the value out for a closure by value, if the value is callable, and runs it.
+    pub(super) fn call_by_value<R>(&mut self, f: impl FnOnce(T) -> R) -> Result<R, CallError> {
+        let why = match self.owned.value.take_if(|_| self.state.poison.is_callable()) {
+            Some(value) => {
+                self.owned.is_given = true;
+                return self.run(|| f(value)).map_err(CallError::Panicked);
+            }
+            None if self.owned.is_given => CallError::Closed,
+            None => CallError::Poisoned,
+        };
+        self.refuse(f);
+        Err(why)
+    }
+
     /// Sets what makes the function that interrupts calls, and makes that function.
     pub(crate) fn set_interrupter<I: Fn() + Send + Sync + 'static>(
         &mut self,
@@ -144,7 +170,11 @@ impl<'lane, T> Object<'lane, T> {
     /// and it counts.
     pub(crate) fn finish<R>(&self, result: &Result<R, CallError>) {
         self.state.stop.finish();
-        self.state.counters.count(result);
+        let count = || self.state.counters.count(result);
+        match &self.state.timing {
+            Some(timing) => timing.finish(count),
+            None => count(),
+        }
     }
 
     /// Runs foreign code that may take a token.

@@ -8,6 +8,7 @@ use super::object_waiters::ObjectWaiters;
 use super::poison::OnPanic;
 use super::stop::Heard;
 use super::tasks::Schedule;
+use super::timing::Times;
 use crate::error::CallError;
 use crate::queue::{CallerSpin, Queue, Running, TaskEvent};
 use crate::stats::Stats;
@@ -26,18 +27,24 @@ pub(crate) struct Lane<T> {
     pub(crate) caller_spin: CallerSpin,
 }
 
+/// What a lane is made with.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Settings {
+    pub(crate) capacity: Option<usize>,
+    pub(crate) on_panic: OnPanic,
+    pub(crate) spin: bool,
+    pub(crate) timing: bool,
+    /// The name of the factory that the lane's thread runs first, if there is one.
+    pub(crate) factory: Option<&'static str>,
+}
+
 impl<T> Lane<T> {
-    /// A lane whose thread runs a factory first, if this is the name of one.
-    pub(crate) fn new(
-        capacity: Option<usize>,
-        on_panic: OnPanic,
-        spin: bool,
-        factory: Option<&'static str>,
-    ) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let Settings { capacity, on_panic, spin, timing, factory } = settings;
         Self {
             id: LaneId::new(),
-            queue: Queue::new(capacity, factory),
-            object: ObjectState::new(on_panic),
+            queue: Queue::new(capacity, timing, factory),
+            object: ObjectState::new(on_panic, timing),
             object_waiters: ObjectWaiters::new(),
             end: End::new(),
             caller_spin: CallerSpin::new(spin),
@@ -50,7 +57,10 @@ impl<T> Lane<T> {
     /// be counted. The difference between the jobs that were taken and the jobs that were counted
     /// is that one job.
     pub(crate) fn stats(&self) -> Stats {
-        let (counts, finished) = self.queue.counts_and(|| self.object.counters.read());
+        let (counts, (times, finished)) = self.queue.counts_and(|| match &self.object.timing {
+            Some(timing) => timing.read(|| self.object.counters.read()),
+            None => (Times::default(), self.object.counters.read()),
+        });
         let taken = counts.accepted - counts.pending as u64 - counts.cancelled - counts.discarded;
         let running = taken > finished.completed + finished.panicked + finished.refused;
         let in_factory = counts.running.sequence == Running::FACTORY;
@@ -64,6 +74,9 @@ impl<T> Lane<T> {
             running,
             in_session: counts.in_session,
             running_call: (running || in_factory).then_some(counts.running.name),
+            running_for: times.running_for,
+            oldest_pending_for: counts.oldest_pending_for,
+            busy: times.busy,
         }
     }
 
@@ -87,6 +100,9 @@ impl<T> Lane<T> {
     pub(super) fn start(&self, sequence: u64, job: &dyn Job<T>) -> &'static str {
         let JobInfo { name, is_interruptible } = job.info();
         self.object.stop.start(sequence, is_interruptible);
+        if let Some(timing) = &self.object.timing {
+            timing.start();
+        }
         name
     }
 }

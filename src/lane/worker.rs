@@ -61,6 +61,31 @@ impl<T> Worker<T> {
                 Next::Event(event) => self.tasks.run(event, &schedule),
             }
         }
+        self.run_last();
+    }
+
+    /// Runs what waits until there is nothing else: closures that take the object.
+    fn run_last(&mut self) {
+        let lane = Arc::clone(&self.lane);
+        // Only tokens stop these.
+        self.object().disarm();
+        while let Some((sequence, job)) = lane.queue.pop_last(|sequence, job| lane.start(sequence, job)) {
+            if lane.object_waiters.are_before(sequence) {
+                self.drop_tasks();
+                if let Some(value) = self.owned.value.take() {
+                    let is_callable = lane.object.poison.is_callable();
+                    self.owned.value = lane.object_waiters.hand_over_before(sequence, value, is_callable);
+                    self.owned.is_given = self.owned.value.is_none();
+                }
+            }
+            // The lane ends: no caller is left to free its memory.
+            let _ = job.run(&mut self.object());
+        }
+    }
+
+    fn drop_tasks(&mut self) {
+        self.lane.queue.end_events().for_each(|event| drop_quietly(Some(event)));
+        drop(mem::replace(&mut self.tasks, Tasks::new()));
     }
 }
 
@@ -69,11 +94,12 @@ impl<T> Drop for Worker<T> {
         // No closure runs here that could be told to stop.
         self.lane.abort(|| ());
         self.object().disarm();
-        self.lane.queue.end_events().for_each(|event| drop_quietly(Some(event)));
-        drop(mem::replace(&mut self.tasks, Tasks::new()));
+        self.drop_tasks();
         let object = self.owned.value.take();
+        self.lane.end.drop_begins();
         let is_callable = self.lane.object.poison.is_callable();
-        let outcome = catch(|| drop(self.lane.object_waiters.hand_over(object, is_callable)));
+        let was_there = self.owned.is_given;
+        let outcome = catch(|| drop(self.lane.object_waiters.hand_over(object, is_callable, was_there)));
         self.lane.object.stop.end();
         self.lane.end.finish(outcome);
     }

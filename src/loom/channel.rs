@@ -34,7 +34,7 @@ fn a_full_channel_wakes_the_closure_and_an_empty_one_the_consumer() {
         let closure = beside(&channel, |channel| {
             channel.emit(1).unwrap();
             channel.emit(2).unwrap();
-            channel.finish(None);
+            channel.finish(None, false);
         });
         assert!(matches!(next(&channel), Some(Ok(1))));
         assert!(matches!(next(&channel), Some(Ok(2))));
@@ -49,7 +49,7 @@ fn a_closure_that_waits_for_room_learns_that_the_stream_was_dropped() {
         let channel = channel();
         let closure = beside(&channel, |channel| {
             let emitted = (1..=2).map_while(|item| channel.emit(item).ok()).count();
-            channel.finish(None);
+            channel.finish(None, false);
             emitted
         });
         channel.close().discard();
@@ -63,7 +63,7 @@ fn a_closure_that_waits_for_room_learns_of_an_abort_and_the_consumer_that_items_
         let channel = channel();
         let closure = beside(&channel, |channel| {
             let emitted = (1..=2).map_while(|item| channel.emit(item).ok()).count();
-            channel.finish(None);
+            channel.finish(None, false);
             emitted
         });
         let abort = beside(&channel, Abortable::abort);
@@ -84,7 +84,7 @@ fn a_closure_that_waits_for_room_learns_of_an_abort_and_the_consumer_that_items_
 fn the_newest_waker_is_woken_by_the_end() {
     explore_all("channel: waker replaced against finish", || {
         let channel = channel();
-        let closure = beside(&channel, |channel| channel.finish(None));
+        let closure = beside(&channel, |channel| channel.finish(None, false));
         let ((_, old), (wakes, new)) = (Wakes::new(), Wakes::new());
         if poll_with(&old, |cx| channel.poll(cx)).is_pending() {
             let polled = poll_with(&new, |cx| channel.poll(cx));

@@ -105,15 +105,26 @@ impl<J: ?Sized> Queue<J> {
         let name = start(sequence, &job);
         ready.running = Running { sequence, is_told: false, name };
         let mut admitted = None;
-        if self.bounded {
+        if self.tracks_jobs {
             let mut inbox = self.inbox.lock();
-            if inbox.session.is_none() {
-                admitted = inbox.on_removed(sequence);
-            }
+            let is_counted = inbox.session.is_none();
+            admitted = inbox.on_removed(sequence, is_counted);
         }
         drop(ready);
         wake(admitted);
         Some(job)
+    }
+
+    /// Takes the next of the jobs that wait until there is nothing else, after [`next`](Self::next) has
+    /// returned `None`.
+    pub(crate) fn pop_last(&self, start: impl Fn(u64, &J) -> &'static str) -> Option<(u64, Arc<J>)> {
+        let mut ready = self.ready.lock();
+        let mut inbox = self.inbox.lock();
+        let (sequence, job) = inbox.extras.as_mut()?.last.pop()?;
+        let name = start(sequence, &job);
+        ready.running = Running { sequence, is_told: false, name };
+        drop(inbox.on_removed(sequence, false));
+        Some((sequence, job))
     }
 
     /// Exchanges the ready list, which is empty, for what comes next.
@@ -182,7 +193,7 @@ mod tests {
     /// a last call and ends.
     #[test]
     fn a_last_call_that_comes_as_the_lane_turns_to_the_inbox_runs_before_the_session_ends() {
-        let queue = Queue::<u64>::new(None, None);
+        let queue = Queue::<u64>::new(None, false, None);
         let mut consumer = consumer();
         let start = |_: u64, _: &u64| "";
         queue.open_session().unwrap();
@@ -205,7 +216,7 @@ mod tests {
         let start = |_: u64, _: &u64| "";
         // A queue in a session, with two calls in each of the four lists.
         let queue = || {
-            let queue = Queue::<u64>::new(Some(100), None);
+            let queue = Queue::<u64>::new(Some(100), false, None);
             for job in 1..=3 {
                 queue.push(Arc::new(job)).unwrap();
             }
@@ -224,7 +235,9 @@ mod tests {
             }
             queue
         };
-        let counted = |queue: &Queue<u64>| queue.inbox.lock().admission.as_ref().unwrap().len();
+        let counted = |queue: &Queue<u64>| {
+            queue.inbox.lock().extras.as_ref().unwrap().admission.as_ref().unwrap().len()
+        };
         let aborted = queue();
         assert_eq!((aborted.pending(), counted(&aborted)), (8, 4));
         let discarded = std::cell::RefCell::new(Vec::new());
@@ -250,7 +263,7 @@ mod tests {
     /// aborts.
     #[test]
     fn no_session_opens_after_an_abort() {
-        let queue = Queue::<u64>::new(None, None);
+        let queue = Queue::<u64>::new(None, false, None);
         queue.abort(|| (), |_| ());
         assert!(matches!(queue.open_session(), Err(CallError::Closed)));
         assert!(matches!(queue.refill(&mut consumer()), Refill::Closed));
@@ -270,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_job_knows_whether_the_lane_was_awake_when_it_was_queued() {
-        let queue = Queue::<u64>::new(None, None);
+        let queue = Queue::<u64>::new(None, false, None);
         let fall_asleep = || queue.inbox.lock().parked = Some(thread::current());
         assert!(queue.push(Arc::new(1)).unwrap().lane_awake);
         fall_asleep();

@@ -1,7 +1,6 @@
-//! [`List`]: jobs in order, any of which can be taken out.
+//! [`List`]: jobs, or what belongs to jobs, in order. Any of them can be taken out.
 
 use crate::memory::shrink_to;
-use crate::sync::Arc;
 use std::collections::VecDeque;
 
 /// For how many jobs a list keeps memory while the lane sleeps.
@@ -10,23 +9,23 @@ pub(super) const KEPT_ASLEEP: usize = 64;
 /// again would cost more.
 const KEPT_AWAKE: usize = 1024;
 
-/// Jobs by rising sequence number.
+/// Jobs by rising sequence number; or other values, by the numbers of their jobs.
 ///
 /// Taking a job out of the middle costs one binary search and leaves a hole (`None`). Holes are
 /// squeezed out when they outnumber the jobs, and an empty list has none. So the memory of a list
 /// is in proportion to the jobs in it, whatever has passed through.
-pub(super) struct List<J: ?Sized> {
-    entries: VecDeque<Entry<J>>,
+pub(super) struct List<V> {
+    entries: VecDeque<Entry<V>>,
     /// How many entries are not holes.
     live: usize,
 }
 
-struct Entry<J: ?Sized> {
+struct Entry<V> {
     sequence: u64,
-    job: Option<Arc<J>>,
+    value: Option<V>,
 }
 
-impl<J: ?Sized> List<J> {
+impl<V> List<V> {
     pub(super) const fn new() -> Self {
         Self { entries: VecDeque::new(), live: 0 }
     }
@@ -41,9 +40,9 @@ impl<J: ?Sized> List<J> {
     }
 
     /// Appends a job. Its number must be higher than all before it.
-    pub(super) fn push(&mut self, sequence: u64, job: Arc<J>) {
+    pub(super) fn push(&mut self, sequence: u64, value: V) {
         debug_assert!(self.entries.back().is_none_or(|last| last.sequence < sequence));
-        self.entries.push_back(Entry { sequence, job: Some(job) });
+        self.entries.push_back(Entry { sequence, value: Some(value) });
         self.live += 1;
     }
 
@@ -52,10 +51,15 @@ impl<J: ?Sized> List<J> {
         self.entries.front().map(|entry| entry.sequence)
     }
 
+    /// The value of the first job, without the holes before it.
+    pub(super) fn front(&self) -> Option<&V> {
+        self.entries.iter().find_map(|entry| entry.value.as_ref())
+    }
+
     /// Takes out the first job.
-    pub(super) fn pop(&mut self) -> Option<(u64, Arc<J>)> {
-        while let Some(Entry { sequence, job }) = self.entries.pop_front() {
-            if let Some(job) = job {
+    pub(super) fn pop(&mut self) -> Option<(u64, V)> {
+        while let Some(Entry { sequence, value }) = self.entries.pop_front() {
+            if let Some(value) = value {
                 self.live -= 1;
                 if self.live == 0 {
                     // Only holes are left. The list may become the inbox, and get later jobs behind
@@ -63,31 +67,31 @@ impl<J: ?Sized> List<J> {
                     self.entries.clear();
                 }
                 self.give_back(KEPT_AWAKE);
-                return Some((sequence, job));
+                return Some((sequence, value));
             }
         }
         None
     }
 
     /// Takes out the job with this number, if it is in the list.
-    pub(super) fn remove(&mut self, sequence: u64) -> Option<Arc<J>> {
+    pub(super) fn remove(&mut self, sequence: u64) -> Option<V> {
         let at = self.entries.binary_search_by_key(&sequence, |entry| entry.sequence).ok()?;
-        let job = self.entries[at].job.take()?;
+        let value = self.entries[at].value.take()?;
         self.live -= 1;
         let holes = self.entries.len() - self.live;
         if self.live == 0 {
             self.entries.clear();
         } else if holes > self.live && holes > KEPT_ASLEEP {
-            self.entries.retain(|entry| entry.job.is_some());
+            self.entries.retain(|entry| entry.value.is_some());
             self.give_back(KEPT_AWAKE);
         }
-        Some(job)
+        Some(value)
     }
 
     /// Takes out every job, and the memory with them.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Arc<J>> + use<J> {
+    pub(super) fn take(&mut self) -> impl Iterator<Item = V> + use<V> {
         self.live = 0;
-        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.job)
+        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.value)
     }
 
     /// Gives back memory that a past burst needed, but for `keep` jobs.
@@ -101,8 +105,9 @@ impl<J: ?Sized> List<J> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::sync::Arc;
 
-    fn list(sequences: impl IntoIterator<Item = u64>) -> List<u64> {
+    fn list(sequences: impl IntoIterator<Item = u64>) -> List<Arc<u64>> {
         let mut list = List::new();
         for sequence in sequences {
             list.push(sequence, Arc::new(sequence));

@@ -20,7 +20,7 @@ impl<J: ?Sized> Queue<J> {
             return inbox.refuse((job, CallError::Poisoned));
         }
         let sequence = inbox.next;
-        if let Some(admission) = &mut inbox.admission {
+        if let Some(admission) = inbox.admission() {
             admission.queued_post(sequence);
         }
         Ok(self.enqueue(inbox, job))
@@ -42,7 +42,7 @@ impl<J: ?Sized> Queue<J> {
 
     /// Forgets the waker of a post whose future was dropped.
     pub(crate) fn forget_admission(&self, sequence: u64) {
-        if self.bounded {
+        if self.tracks_jobs {
             let waker = self.inbox.lock().waker_of(sequence).and_then(Option::take);
             drop_quietly(waker);
         }
@@ -51,6 +51,6 @@ impl<J: ?Sized> Queue<J> {
 
 impl<J: ?Sized> Inbox<J> {
     fn waker_of(&mut self, post: u64) -> Option<&mut Option<Waker>> {
-        self.admission.as_mut()?.waker_of(post)
+        self.admission()?.waker_of(post)
     }
 }

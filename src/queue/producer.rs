@@ -1,7 +1,7 @@
 //! The callers' side of the queue: pushing a job, cancelling it, and the two endings.
 
 use super::list::List;
-use super::state::{Inbox, Phase, Place, Queue};
+use super::state::{Extras, Inbox, Phase, Place, Queue};
 use crate::error::{CallError, TryCallError};
 use crate::sync::{Arc, MutexGuard};
 use crate::waker::wake;
@@ -14,7 +14,7 @@ impl<J: ?Sized> Queue<J> {
         if inbox.phase != Phase::Open {
             return inbox.refuse(CallError::Closed);
         }
-        if let Some(admission) = &mut inbox.admission {
+        if let Some(admission) = inbox.admission() {
             admission.queued();
         }
         Ok(self.enqueue(inbox, job))
@@ -29,13 +29,27 @@ impl<J: ?Sized> Queue<J> {
         if poisoned {
             return inbox.refuse(TryCallError::Poisoned(()));
         }
-        if let Some(admission) = &mut inbox.admission {
+        if let Some(admission) = inbox.admission() {
             if admission.is_full() {
                 return inbox.refuse(TryCallError::Full(()));
             }
             admission.queued();
         }
         Ok(self.enqueue(inbox, job))
+    }
+
+    /// Closes, and queues a job that the lane takes when there is nothing else. Accepted as long as the
+    /// lane serves.
+    pub(crate) fn push_last(&self, job: Arc<J>) -> Result<Place, CallError> {
+        let mut inbox = self.inbox.lock();
+        if inbox.phase == Phase::Aborted {
+            return inbox.refuse(CallError::Closed);
+        }
+        inbox.phase = Phase::Closed;
+        let sequence = inbox.accept();
+        inbox.extras.get_or_insert_with(|| Box::new(Extras::new())).last.push(sequence, job);
+        self.notify(inbox);
+        Ok(Place { sequence, lane_awake: false })
     }
 
     /// Appends an accepted job, and wakes the lane if it sleeps. The lock ends here.
@@ -66,24 +80,17 @@ impl<J: ?Sized> Queue<J> {
         // A job moves from one list to another only under the lock of `ready`, so none is
         // overlooked.
         let found = ready.list.remove(sequence);
-        if found.is_some() && !self.bounded {
+        if found.is_some() && !self.tracks_jobs {
             ready.cancelled += 1;
             return found;
         }
         let mut inbox = self.inbox.lock();
-        let (job, is_sessions) = match (found, &mut inbox.session) {
-            (Some(job), session) => (job, session.is_some()),
-            (None, None) => (inbox.list.remove(sequence)?, false),
-            (None, Some(session)) => match session.list.remove(sequence) {
-                Some(job) => (job, true),
-                None => match session.waiting.remove(sequence) {
-                    Some(job) => (job, false),
-                    None => (inbox.list.remove(sequence)?, false),
-                },
-            },
+        let (job, is_counted) = match found {
+            Some(job) => (job, inbox.session.is_none()),
+            None => inbox.remove(sequence)?,
         };
         ready.cancelled += 1;
-        let admitted = if is_sessions { None } else { inbox.on_removed(sequence) };
+        let admitted = inbox.on_removed(sequence, is_counted);
         drop(inbox);
         drop(ready);
         wake(admitted);
@@ -111,15 +118,17 @@ impl<J: ?Sized> Queue<J> {
             Some(session) => (mem::replace(&mut ready.list, session.waiting), session.list),
             None => (List::new(), List::new()),
         };
-        ready.discarded += (begun.len() + session.len() + ready.list.len() + inbox.list.len()) as u64;
+        let (mut last, posts) = inbox.clear_extras();
+        ready.discarded +=
+            (begun.len() + session.len() + ready.list.len() + inbox.list.len() + last.len()) as u64;
         let first = ready.list.first().or_else(|| inbox.list.first());
         inbox.discarded_from = inbox.discarded_from.min(first.unwrap_or(u64::MAX));
         let jobs = begun.take().chain(session.take()).chain(ready.list.take()).chain(inbox.list.take());
-        let posts = inbox.admission.as_mut().map(|admission| admission.clear());
+        let jobs = jobs.chain(last.take());
         drop(ready);
         self.notify(inbox);
         taken();
         jobs.for_each(discard);
-        posts.into_iter().flatten().for_each(|waker| wake(Some(waker)));
+        posts.for_each(|waker| wake(Some(waker)));
     }
 }

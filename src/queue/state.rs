@@ -6,7 +6,9 @@ use crate::sync::thread::Thread;
 use crate::sync::{Arc, AtomicBool, CachePadded, Mutex, MutexGuard, Ordering};
 use futures::task::FutureObj;
 use std::collections::VecDeque;
+use std::mem;
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 pub(crate) struct Queue<J: ?Sized> {
     pub(super) ready: CachePadded<Mutex<Ready<J>>>,
@@ -16,12 +18,13 @@ pub(crate) struct Queue<J: ?Sized> {
     pub(super) has_work: AtomicBool,
     /// Whether there are task events. Written under both locks.
     pub(super) has_events: AtomicBool,
-    pub(super) bounded: bool,
+    /// Whether `extras` must hear of each job that leaves.
+    pub(super) tracks_jobs: bool,
 }
 
 /// What the lane takes from.
 pub(super) struct Ready<J: ?Sized> {
-    pub(super) list: List<J>,
+    pub(super) list: List<Arc<J>>,
     /// How many jobs their callers cancelled before they started.
     pub(super) cancelled: u64,
     /// How many jobs an abort took out.
@@ -35,7 +38,7 @@ pub(super) struct Ready<J: ?Sized> {
 
 /// What callers push to.
 pub(super) struct Inbox<J: ?Sized> {
-    pub(super) list: List<J>,
+    pub(super) list: List<Arc<J>>,
     /// Jobs that have run, and whose memory the next callers free, one each. Memory that returns to
     /// the thread that allocated it spares the allocator work between threads, which would be most
     /// of what a post costs: 120 ns instead of 280.
@@ -52,16 +55,32 @@ pub(super) struct Inbox<J: ?Sized> {
     /// An abort took out this job and all that were accepted after it. [`u64::MAX`] before the
     /// abort.
     pub(super) discarded_from: u64,
-    /// `None` without a capacity.
-    pub(super) admission: Option<Box<Admission>>,
+    /// `None` until it is needed.
+    pub(super) extras: Option<Box<Extras<J>>>,
+}
+
+/// What only some lanes have.
+pub(super) struct Extras<J: ?Sized> {
+    /// With a capacity.
+    pub(super) admission: Option<Admission>,
+    /// When each pending job was queued, if the builder asked for timing.
+    pub(super) queued_at: Option<List<Instant>>,
+    /// Jobs that end the lane: each waits until there is nothing else.
+    pub(super) last: List<Arc<J>>,
+}
+
+impl<J: ?Sized> Extras<J> {
+    pub(super) fn new() -> Self {
+        Self { admission: None, queued_at: None, last: List::new() }
+    }
 }
 
 /// A session: the lane takes only its calls. What was ready before it waits.
 pub(super) struct Session<J: ?Sized> {
     /// The calls of the session that the lane has not taken yet.
-    pub(super) list: List<J>,
+    pub(super) list: List<Arc<J>>,
     /// What the lane had ready when the session began.
-    pub(super) waiting: List<J>,
+    pub(super) waiting: List<Arc<J>>,
     /// Whether there is a handle that could make more calls.
     pub(super) is_open: bool,
 }
@@ -117,15 +136,20 @@ pub(crate) struct Counts {
     pub(crate) discarded: u64,
     pub(crate) in_session: bool,
     pub(crate) running: Running,
+    pub(crate) oldest_pending_for: Option<Duration>,
 }
 
 impl<J: ?Sized> Queue<J> {
     /// A queue of a lane that runs its factory first, if there is one, which has this name.
-    pub(crate) fn new(capacity: Option<usize>, factory: Option<&'static str>) -> Self {
+    pub(crate) fn new(capacity: Option<usize>, timing: bool, factory: Option<&'static str>) -> Self {
         let running = factory.map_or(Running::NOTHING, |name| Running {
             sequence: Running::FACTORY,
             name,
             ..Running::NOTHING
+        });
+        let extras = (capacity.is_some() || timing).then(|| {
+            let admission = capacity.map(Admission::new);
+            Box::new(Extras { admission, queued_at: timing.then(List::new), ..Extras::new() })
         });
         Self {
             ready: CachePadded::new(Mutex::new(Ready {
@@ -144,16 +168,21 @@ impl<J: ?Sized> Queue<J> {
                 next: 0,
                 refused: 0,
                 discarded_from: u64::MAX,
-                admission: capacity.map(|limit| Box::new(Admission::new(limit))),
+                extras,
             })),
             has_work: AtomicBool::new(false),
             has_events: AtomicBool::new(false),
-            bounded: capacity.is_some(),
+            tracks_jobs: capacity.is_some() || timing,
         }
     }
 
     pub(crate) fn phase(&self) -> Phase {
         self.inbox.lock().phase
+    }
+
+    /// The number that the next job gets.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.inbox.lock().next
     }
 
     /// The counts, and what `read` returns at the same moment: the lane takes no job meanwhile.
@@ -162,14 +191,17 @@ impl<J: ?Sized> Queue<J> {
         let inbox = self.inbox.lock();
         let in_session =
             inbox.session.as_ref().map_or(0, |session| session.list.len() + session.waiting.len());
+        let last = inbox.extras.as_ref().map_or(0, |extras| extras.last.len());
+        let queued_at = inbox.extras.as_ref().and_then(|extras| extras.queued_at.as_ref());
         let counts = Counts {
             accepted: inbox.next,
             refused: inbox.refused,
-            pending: ready.list.len() + inbox.list.len() + in_session,
+            pending: ready.list.len() + inbox.list.len() + in_session + last,
             cancelled: ready.cancelled,
             discarded: ready.discarded,
             in_session: inbox.session.is_some(),
             running: ready.running,
+            oldest_pending_for: queued_at.and_then(List::front).map(Instant::elapsed),
         };
         (counts, read())
     }
@@ -219,6 +251,9 @@ impl<J: ?Sized> Inbox<J> {
     pub(super) fn accept(&mut self) -> u64 {
         let sequence = self.next;
         self.next += 1;
+        if let Some(queued_at) = self.extras.as_mut().and_then(|extras| extras.queued_at.as_mut()) {
+            queued_at.push(sequence, Instant::now());
+        }
         sequence
     }
 
@@ -228,13 +263,49 @@ impl<J: ?Sized> Inbox<J> {
         Err(why)
     }
 
-    /// Counts a job that has left the queue: it was started or cancelled. Returns the waker of the
-    /// post that this admits.
-    ///
-    /// Calls of a session do not count in the capacity, so `sequence` must not be one of theirs.
+    /// Takes out a job that the lane has not got yet, and says whether the capacity counts it.
+    pub(super) fn remove(&mut self, sequence: u64) -> Option<(Arc<J>, bool)> {
+        if let Some(job) = self.list.remove(sequence) {
+            return Some((job, true));
+        }
+        if let Some(session) = &mut self.session {
+            if let Some(job) = session.list.remove(sequence) {
+                return Some((job, false));
+            }
+            if let Some(job) = session.waiting.remove(sequence) {
+                return Some((job, true));
+            }
+        }
+        let job = self.extras.as_mut()?.last.remove(sequence)?;
+        Some((job, false))
+    }
+
+    /// Notes that a job has left the queue: it was started or cancelled. Returns the waker of the post
+    /// that this admits, if the capacity counts the job: those of a session and the last ones it does
+    /// not.
     #[must_use = "a post that is admitted and not woken waits for ever"]
-    pub(super) fn on_removed(&mut self, sequence: u64) -> Option<Waker> {
-        self.admission.as_mut()?.on_removed(sequence)
+    pub(super) fn on_removed(&mut self, sequence: u64, is_counted: bool) -> Option<Waker> {
+        let extras = self.extras.as_mut()?;
+        if let Some(queued_at) = &mut extras.queued_at {
+            queued_at.remove(sequence);
+        }
+        let admission = extras.admission.as_mut().filter(|_| is_counted)?;
+        admission.on_removed(sequence)
+    }
+
+    /// Every job is taken out. Returns the last ones, and the wakers of the posts that wait.
+    pub(super) fn clear_extras(&mut self) -> (List<Arc<J>>, impl Iterator<Item = Waker> + use<J>) {
+        let Some(extras) = &mut self.extras else { return (List::new(), None.into_iter().flatten()) };
+        if let Some(queued_at) = &mut extras.queued_at {
+            *queued_at = List::new();
+        }
+        let posts = extras.admission.as_mut().map(Admission::clear);
+        (mem::replace(&mut extras.last, List::new()), posts.into_iter().flatten())
+    }
+
+    /// `None` without a capacity.
+    pub(super) fn admission(&mut self) -> Option<&mut Admission> {
+        self.extras.as_mut()?.admission.as_mut()
     }
 
     /// Whether there is something that the lane should do.

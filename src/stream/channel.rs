@@ -90,6 +90,19 @@ impl<I> Channel<I> {
         }
     }
 
+    /// Whether the consumer will get no further item.
+    pub(super) fn is_closed(&self) -> bool {
+        match &mut self.state.lock().phase {
+            Phase::Open => false,
+            Phase::Aborted { missing } => {
+                // The closure stops because of this.
+                *missing = true;
+                true
+            }
+            Phase::Finished(_) | Phase::Disconnected => true,
+        }
+    }
+
     /// Takes the next item, the error or the end, or registers the waker of `cx`.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<I, CallError>>> {
         poll_or_register(&self.state, cx, |state| match state.next() {
@@ -103,13 +116,13 @@ impl<I> Channel<I> {
     }
 
     /// The closure has ended, or will never run. The error, if there is one, follows the items that
-    /// wait.
-    pub(super) fn finish(&self, error: Option<CallError>) {
+    /// wait. `is_told` says whether the closure has seen that it was told to stop.
+    pub(super) fn finish(&self, error: Option<CallError>, is_told: bool) {
         let mut state = self.state.lock();
         let last = match state.phase {
-            Phase::Open | Phase::Aborted { missing: false } => error,
             // A stream with missing items must not look complete.
-            Phase::Aborted { missing: true } => Some(error.unwrap_or(CallError::Closed)),
+            Phase::Aborted { missing } if missing || is_told => Some(error.unwrap_or(CallError::Closed)),
+            Phase::Open | Phase::Aborted { .. } => error,
             Phase::Finished(_) | Phase::Disconnected => {
                 drop(state);
                 drop_quietly(error);

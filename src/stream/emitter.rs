@@ -53,6 +53,32 @@ impl<I> Emitter<I> {
     pub fn emit(&mut self, item: I) -> Result<(), I> {
         self.channel.emit(item)
     }
+
+    /// Returns whether no further item will reach the stream: the stream was dropped, or the lane
+    /// aborted.
+    ///
+    /// It is for closures that poll, and have nothing to emit for a long time. Once it has returned
+    /// true it always does, and the closure should return. A stream whose closure was told of an
+    /// abort in this way ends with `Closed`.
+    ///
+    /// ```
+    /// use serial_executor::{Emitter, SerialExecutor};
+    ///
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::new(());
+    /// let silent = lane.stream(4, |(), out: &mut Emitter<u32>| {
+    ///     while !out.is_closed() {
+    ///         std::thread::yield_now(); // a read with a timeout: nothing has come
+    ///     }
+    /// });
+    /// drop(silent);
+    /// lane.call(|()| ()).await.unwrap(); // the lane is free again
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.channel.is_closed()
+    }
 }
 
 impl<I> fmt::Debug for Emitter<I> {

@@ -31,11 +31,12 @@ where
         let mut emitter = Emitter::new(Arc::clone(&channel));
         object.state().active_stream.enter(Arc::clone(&channel) as _);
         let result = object.call(|value| f(value, &mut emitter));
+        let is_told = object.state().stop.is_token_cancelled();
         object.state().active_stream.leave();
         // Counted before the channel is finished: a consumer that sees the end finds the call
         // counted.
         object.finish(&result);
-        channel.finish(result.err());
+        channel.finish(result.err(), is_told);
         AfterRun::Retire
     }
 
@@ -50,7 +51,7 @@ where
     fn discard(&self, why: CallError) {
         if let Some((f, channel)) = self.0.take() {
             drop_quietly(Some(f));
-            channel.finish(Some(why));
+            channel.finish(Some(why), false);
         }
     }
 }
