@@ -3,8 +3,9 @@
 use super::job::{IoJob, Outcome, Side};
 use super::operation::{Buffer, Operation, ReadAhead};
 use crate::lane::{AnyLane, Lane};
+use crate::panic::drop_quietly;
 use crate::sync::Arc;
-use std::io::{self, SeekFrom};
+use std::io::{self, ErrorKind, SeekFrom};
 use std::mem;
 use std::task::{Context, Poll, ready};
 
@@ -13,6 +14,8 @@ pub(super) struct Half<T> {
     /// Empty while an operation is in progress, because the operation has the buffer.
     pub(super) buffer: Buffer,
     pending: Option<Pending>,
+    /// Whether an operation is tried again if the object says that its time is up.
+    pub(super) retries: bool,
 }
 
 /// An operation that was started and whose outcome has not been taken.
@@ -35,15 +38,25 @@ pub(super) enum Kind {
 }
 
 /// An operation that has ended.
-pub(super) struct Completed {
+pub(super) struct Completed<T> {
     pub(super) kind: Kind,
     pub(super) read_ahead: ReadAhead,
     pub(super) result: io::Result<u64>,
+    /// To be tried again, if it can be.
+    operation: Option<Operation<T>>,
+}
+
+impl<T> Completed<T> {
+    /// Whether the object has waited in vain, as a serial port does.
+    pub(super) fn is_timeout(&self) -> bool {
+        let error = self.result.as_ref().err();
+        error.is_some_and(|error| matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock))
+    }
 }
 
 impl<T> Half<T> {
     pub(super) fn new() -> Self {
-        Self { job: Arc::new(IoJob::new()), buffer: Buffer::default(), pending: None }
+        Self { job: Arc::new(IoJob::new()), buffer: Buffer::default(), pending: None, retries: false }
     }
 
     /// The kind of the operation in progress.
@@ -80,17 +93,44 @@ impl<T> Half<T> {
         lane: &Lane<T>,
         side: Side,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Completed>> {
+    ) -> Poll<Option<Completed<T>>> {
         let Some(pending) = &mut self.pending else { return Poll::Ready(None) };
         // On the lane's own thread no outcome can come while this thread spins.
         if mem::take(&mut pending.spin_first) && !lane.id.is_current() {
             lane.caller_spin.spin(|| self.job.is_done());
         }
         let kind = pending.kind;
-        let Outcome { buffer, read_ahead, result } = ready!(self.job.poll(side, cx));
+        let Outcome { operation, buffer, read_ahead, result } = ready!(self.job.poll(side, cx));
         self.buffer = buffer;
         self.pending = None;
-        Poll::Ready(Some(Completed { kind, read_ahead, result }))
+        Poll::Ready(Some(Completed { kind, read_ahead, result, operation: Some(operation) }))
+    }
+
+    /// Waits for the operation in progress, and has the lane try it again as often as the object says
+    /// that its time is up. `None` if there is none.
+    pub(super) fn poll_to_end(
+        &mut self,
+        lane: &Lane<T>,
+        side: Side,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Completed<T>>>
+    where
+        T: 'static,
+    {
+        loop {
+            let Some(mut completed) = ready!(self.poll(lane, side, cx)) else { return Poll::Ready(None) };
+            let again = self.retries && completed.is_timeout();
+            let again = completed.operation.take().filter(|_| again);
+            let Some(operation) = again else { return Poll::Ready(Some(completed)) };
+            match self.start(lane, operation) {
+                // The next turn of this loop registers the waker for the new try.
+                Ok(()) => drop_quietly(completed.result.err()),
+                Err(refused) => {
+                    drop_quietly(mem::replace(&mut completed.result, Err(refused)).err());
+                    return Poll::Ready(Some(completed));
+                }
+            }
+        }
     }
 
     /// The [`LaneIo`](super::LaneIo) is gone. Cancels an operation that has not started, and
@@ -109,7 +149,7 @@ impl<T> Operation<T> {
     fn kind(&self) -> Kind {
         match self {
             Self::Read { .. } => Kind::Read,
-            Self::Write { .. } => Kind::Write,
+            Self::Write { .. } | Self::WriteOn { .. } => Kind::Write,
             Self::Flush { .. } => Kind::Flush,
             Self::Seek { to, .. } => Kind::Seek(*to),
         }

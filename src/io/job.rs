@@ -56,11 +56,12 @@ enum State<T> {
     Vacant,
     Queued(Operation<T>, Buffer),
     Running,
-    Done(Outcome),
+    Done(Outcome<T>),
 }
 
 /// What an operation leaves when it has ended.
-pub(super) struct Outcome {
+pub(super) struct Outcome<T> {
+    pub(super) operation: Operation<T>,
     pub(super) buffer: Buffer,
     pub(super) read_ahead: ReadAhead,
     pub(super) result: io::Result<u64>,
@@ -88,7 +89,7 @@ impl<T> IoJob<T> {
     }
 
     /// Takes the outcome, or registers the waker of `cx` for this side.
-    pub(super) fn poll(&self, side: Side, cx: &mut Context<'_>) -> Poll<Outcome> {
+    pub(super) fn poll(&self, side: Side, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         poll_or_register(&self.shared, cx, |shared| {
             if let Some(outcome) = self.take_outcome(shared) {
                 return Ok(Poll::Ready(outcome));
@@ -110,7 +111,7 @@ impl<T> IoJob<T> {
         drop_quietly(outcome);
     }
 
-    fn take_outcome(&self, shared: &mut Shared<T>) -> Option<Outcome> {
+    fn take_outcome(&self, shared: &mut Shared<T>) -> Option<Outcome<T>> {
         match mem::replace(&mut shared.state, State::Vacant) {
             State::Done(outcome) => {
                 self.done.store(false, Ordering::Relaxed);
@@ -124,7 +125,7 @@ impl<T> IoJob<T> {
     }
 
     /// Stores the outcome and wakes the tasks that wait.
-    fn finish(&self, outcome: Outcome) {
+    fn finish(&self, outcome: Outcome<T>) {
         let mut shared = self.shared.lock();
         let (waiters, unwanted) = match &mut shared.waiters {
             Some(waiters) => {
@@ -168,7 +169,7 @@ impl<T> Job<T> for IoJob<T> {
             Ok(outcome) => outcome,
             Err(why) => (Err(why.into()), ReadAhead::Stays),
         };
-        self.finish(Outcome { buffer, read_ahead, result });
+        self.finish(Outcome { operation, buffer, read_ahead, result });
         AfterRun::Release
     }
 
@@ -182,8 +183,8 @@ impl<T> Job<T> for IoJob<T> {
 
     fn discard(&self, why: CallError) {
         let queued = self.shared.lock().take_queued(State::Running);
-        if let Some((_, buffer)) = queued {
-            self.finish(Outcome { buffer, read_ahead: ReadAhead::Stays, result: Err(why.into()) });
+        if let Some((operation, buffer)) = queued {
+            self.finish(Outcome { operation, buffer, read_ahead: ReadAhead::Stays, result: Err(why.into()) });
         }
     }
 }

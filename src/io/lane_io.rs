@@ -141,17 +141,80 @@ pub struct LaneIo<T> {
     reading: Half<T>,
     /// Writes, flushes and seeks.
     writing: Half<T>,
+    /// The error of a write that a reader has found, for the next write, flush or seek.
+    write_error: Option<io::Error>,
     /// Keeps the lane open.
     handle: Arc<Handle<T>>,
 }
 
 impl<T> LaneIo<T> {
     pub(crate) fn new(handle: Arc<Handle<T>>) -> Self {
-        Self { reading: Half::new(), writing: Half::new(), handle }
+        Self { reading: Half::new(), writing: Half::new(), write_error: None, handle }
+    }
+
+    /// Makes this try an operation again when the object says that its time is up.
+    ///
+    /// Serial ports, SSH channels and sockets with a read timeout end a read with
+    /// [`TimedOut`](io::ErrorKind::TimedOut) or [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing
+    /// has come for a while. Without this, that is an error of the future. With it, the operation goes
+    /// to the back of the queue and is tried again. So while a read waits for the peer, writes and calls
+    /// get in between its tries, and one lane both reads and writes.
+    ///
+    /// ```
+    /// use futures::io::{AsyncBufReadExt, AsyncWriteExt};
+    /// use serial_executor::SerialExecutor;
+    /// use std::net::TcpStream;
+    /// use std::time::Duration;
+    ///
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr()?;
+    /// # let server = std::thread::spawn(move || {
+    /// #     let (mut stream, _) = listener.accept()?;
+    /// #     std::io::copy(&mut stream.try_clone()?, &mut stream)
+    /// # });
+    /// # pollster::block_on(async {
+    /// let connect = move || {
+    ///     let stream = TcpStream::connect(address)?;
+    ///     stream.set_read_timeout(Some(Duration::from_millis(10)))?;
+    ///     Ok::<_, std::io::Error>(stream)
+    /// };
+    /// let lane = SerialExecutor::try_new_with(connect).await?;
+    /// let (mut reader, mut writer) = (lane.io().retry_timeouts(), lane.io().retry_timeouts());
+    ///
+    /// let mut line = String::new();
+    /// let read = reader.read_line(&mut line); // waits, a try after another
+    /// let write = async {
+    ///     writer.write_all(b"ping\n").await?;
+    ///     writer.flush().await
+    /// };
+    /// let (read, written) = futures::join!(read, write);
+    /// (read?, written?);
+    /// assert_eq!(line, "ping\n");
+    /// # drop(reader);
+    /// # drop(writer);
+    /// # lane.close().await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # server.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// The next try begins when the future is polled after the one before has ended. So dropping the
+    /// future stops it. A write goes on where it has stopped, and sends no byte twice; polling a read
+    /// drives it as well. When the lane is closed or aborted the next try fails, with the error of the
+    /// lane. Each try counts as a call in the [`Stats`](crate::Stats).
+    ///
+    /// **The object must wait by itself.** One that says `WouldBlock` at once, such as a socket in
+    /// non-blocking mode, is asked again without end, which uses a CPU. Its own timeout is also how long
+    /// the other operations wait for their turn.
+    #[must_use]
+    pub fn retry_timeouts(mut self) -> Self {
+        (self.reading.retries, self.writing.retries) = (true, true);
+        self
     }
 
     /// Waits for the operation in progress of the writing half. `side` says which task waits.
-    fn poll_writing(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<Option<Completed>> {
+    fn poll_writing(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<Option<Completed<T>>> {
         let over = ready!(self.writing.poll(&self.handle.lane, side, cx));
         if over.as_ref().is_some_and(|over| over.read_ahead == ReadAhead::Void) {
             self.reading.buffer.clear();
@@ -161,15 +224,41 @@ impl<T> LaneIo<T> {
 
     /// Waits until the writing half has no operation in progress. Reports the error of a write or
     /// flush.
-    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(Completed { kind, result, .. }) = ready!(self.poll_writing(Side::Writer, cx)) {
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        T: 'static,
+    {
+        if let Some(error) = self.write_error.take() {
+            return Poll::Ready(Err(error));
+        }
+        loop {
+            let completed = match self.writing.kind() {
+                Some(Kind::Write | Kind::Flush) => {
+                    ready!(self.writing.poll_to_end(&self.handle.lane, Side::Writer, cx))
+                }
+                _ => ready!(self.poll_writing(Side::Writer, cx)),
+            };
+            let Some(Completed { kind, result, .. }) = completed else { return Poll::Ready(Ok(())) };
             match kind {
                 // The future that asked for this seek was dropped.
                 Kind::Seek(_) => drop_quietly(result.err()),
                 Kind::Read | Kind::Write | Kind::Flush => drop(result?),
             }
         }
-        Poll::Ready(Ok(()))
+    }
+
+    /// Has a write go on whose time was up, although no task may poll the writing half. An error
+    /// stays for that half.
+    fn drive_write(&mut self, cx: &mut Context<'_>)
+    where
+        T: 'static,
+    {
+        if self.writing.retries && self.writing.kind() == Some(Kind::Write) {
+            let written = self.writing.poll_to_end(&self.handle.lane, Side::Reader, cx);
+            if let Poll::Ready(Some(Completed { result: Err(error), .. })) = written {
+                self.write_error = Some(error);
+            }
+        }
     }
 
     /// Waits until there are bytes to give out, or the object has reached its end.
@@ -183,13 +272,14 @@ impl<T> LaneIo<T> {
                 drop_quietly(result.err());
             }
         }
+        self.drive_write(cx);
         if self.reading.kind().is_none() {
             if !self.reading.buffer.rest().is_empty() {
                 return Poll::Ready(Ok(()));
             }
             self.reading.start(&self.handle.lane, Operation::Read { read: T::read, limit })?;
         }
-        match ready!(self.reading.poll(&self.handle.lane, Side::Reader, cx)) {
+        match ready!(self.reading.poll_to_end(&self.handle.lane, Side::Reader, cx)) {
             Some(Completed { result, .. }) => Poll::Ready(result.map(drop)),
             None => Poll::Ready(Ok(())),
         }
@@ -197,7 +287,10 @@ impl<T> LaneIo<T> {
 
     /// Waits until a write may begin: no operation is in progress, and the lane would not refuse
     /// the write.
-    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        T: 'static,
+    {
         ready!(self.poll_settled(cx))?;
         // A write that is known to be refused must not be reported as written.
         if self.handle.lane.object.poison.rejects_calls() {
@@ -215,7 +308,12 @@ impl<T> LaneIo<T> {
         buffer.clear();
         let taken = slices.map(|bytes| buffer.append(bytes, LIMIT)).sum();
         if taken > 0 {
-            self.writing.start(&self.handle.lane, Operation::Write { write_all: T::write_all })?;
+            let operation = if self.writing.retries {
+                Operation::WriteOn { write: T::write }
+            } else {
+                Operation::Write { write_all: T::write_all }
+            };
+            self.writing.start(&self.handle.lane, operation)?;
         }
         Ok(taken)
     }
@@ -288,10 +386,13 @@ impl<T: Seek + 'static> AsyncSeek for LaneIo<T> {
             let ahead = Ahead(this.reading.buffer.rest().len());
             this.writing.start(&this.handle.lane, Operation::Seek { seek: T::seek, to, ahead })?;
         }
-        match ready!(this.poll_writing(Side::Writer, cx)) {
-            Some(Completed { result, .. }) => Poll::Ready(result),
-            None => unreachable!("a seek is under way"),
+        // A seek that has moved the object makes what was read ahead void.
+        let completed = ready!(this.writing.poll_to_end(&this.handle.lane, Side::Writer, cx));
+        let Some(completed) = completed else { unreachable!("a seek is in progress") };
+        if completed.read_ahead == ReadAhead::Void {
+            this.reading.buffer.clear();
         }
+        Poll::Ready(completed.result)
     }
 }
 
@@ -309,6 +410,7 @@ impl<T> fmt::Debug for LaneIo<T> {
             .field("reading", &self.reading.kind())
             .field("read_ahead", &self.reading.buffer.rest().len())
             .field("writing", &self.writing.kind())
+            .field("write_error", &self.write_error)
             .finish()
     }
 }

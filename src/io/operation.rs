@@ -6,10 +6,25 @@ use std::io::{self, ErrorKind, SeekFrom};
 /// One operation on the object. Each variant holds the object's own method, chosen where the
 /// object's trait is known, so that everything else works for any object.
 pub(super) enum Operation<T> {
-    Read { read: fn(&mut T, &mut [u8]) -> io::Result<usize>, limit: usize },
-    Write { write_all: fn(&mut T, &[u8]) -> io::Result<()> },
-    Flush { flush: fn(&mut T) -> io::Result<()> },
-    Seek { seek: Seek<T>, to: SeekFrom, ahead: Ahead },
+    Read {
+        read: fn(&mut T, &mut [u8]) -> io::Result<usize>,
+        limit: usize,
+    },
+    Write {
+        write_all: fn(&mut T, &[u8]) -> io::Result<()>,
+    },
+    /// A write that goes on where an earlier try of it has stopped.
+    WriteOn {
+        write: fn(&mut T, &[u8]) -> io::Result<usize>,
+    },
+    Flush {
+        flush: fn(&mut T) -> io::Result<()>,
+    },
+    Seek {
+        seek: Seek<T>,
+        to: SeekFrom,
+        ahead: Ahead,
+    },
 }
 
 type Seek<T> = fn(&mut T, SeekFrom) -> io::Result<u64>;
@@ -35,6 +50,7 @@ impl<T> Operation<T> {
         let result = match self {
             Self::Read { read, limit } => buffer.fill(*limit, |room| read(object, room)).map(|()| 0),
             Self::Write { write_all } => write_all(object, buffer.rest()).map(|()| 0),
+            Self::WriteOn { write } => buffer.drain(|bytes| write(object, bytes)).map(|()| 0),
             Self::Flush { flush } => flush(object).map(|()| 0),
             Self::Seek { seek, to, ahead } => return ahead.seek(object, *seek, *to),
         };
@@ -134,6 +150,19 @@ impl Buffer {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Hands the bytes to `write` until they are taken. After an error the rest stays.
+    fn drain(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<()> {
+        while !self.rest().is_empty() {
+            match write(self.rest()) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(amount) => self.consume(amount),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn grow(&mut self, length: usize) {
