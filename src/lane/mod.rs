@@ -29,4 +29,6 @@ pub(crate) use id::LaneId;
 pub(crate) use job::{AfterRun, ByValue, Job, JobCell, JobInfo, OnObject, OnValue, PostCell, Work, name_of};
 pub(crate) use object::Object;
 pub(crate) use shared::{AnyLane, Lane, PendingReplace, Settings};
+#[cfg(all(test, loom))]
+pub(crate) use stop::{Heard, Stop};
 pub(crate) use worker::Worker;

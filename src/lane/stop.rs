@@ -82,7 +82,7 @@ pub(crate) enum Heard {
 }
 
 impl Stop {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             in_closure: AtomicBool::new(false),
             has_interrupter: AtomicBool::new(false),
@@ -92,26 +92,26 @@ impl Stop {
     }
 
     /// Runs a closure or factory that may take a token.
-    pub(super) fn in_closure<V>(&self, run: impl FnOnce() -> V) -> V {
+    pub(crate) fn in_closure<V>(&self, run: impl FnOnce() -> V) -> V {
         self.in_closure.store(true, Ordering::Relaxed);
         let value = run();
         self.in_closure.store(false, Ordering::Relaxed);
         value
     }
 
-    pub(super) fn is_in_closure(&self) -> bool {
+    pub(crate) fn is_in_closure(&self) -> bool {
         self.in_closure.load(Ordering::Relaxed)
     }
 
     /// The lane has taken this job. Called under the lock of `ready`.
-    pub(super) fn start(&self, job: u64, is_interruptible: bool) {
+    pub(crate) fn start(&self, job: u64, is_interruptible: bool) {
         if is_interruptible && self.has_interrupter.load(Ordering::Relaxed) {
             self.lock().listening = Some(job);
         }
     }
 
     /// The token of the running job. Called by the lane, in its closure, under the lock of `ready`.
-    pub(super) fn token(&self, job: u64, is_told: bool) -> Arc<AtomicBool> {
+    pub(crate) fn token(&self, job: u64, is_told: bool) -> Arc<AtomicBool> {
         let mut state = self.lock();
         state.listening = Some(job);
         let token = state.token.get_or_insert_with(|| Arc::new(AtomicBool::new(is_told)));
@@ -121,7 +121,7 @@ impl Stop {
 
     /// Sets the function of a token. Calls it here and now if the token is cancelled, and drops it if
     /// the closure has ended.
-    pub(super) fn on_cancel(&self, job: u64, on_cancel: OnCancel) {
+    pub(crate) fn on_cancel(&self, job: u64, on_cancel: OnCancel) {
         let mut state = self.lock();
         if state.listening != Some(job) {
             drop(state);
@@ -139,7 +139,7 @@ impl Stop {
     }
 
     /// A request for this job, which is running. Called under the lock of `ready`.
-    pub(super) fn request(&self, job: u64) -> Heard {
+    pub(crate) fn request(&self, job: u64) -> Heard {
         let Some(state) = self.state.get() else { return Heard::No };
         let mut state = state.lock();
         if state.listening != Some(job) {
@@ -163,7 +163,7 @@ impl Stop {
     }
 
     /// What a helper does: calls functions as long as there are requests.
-    pub(super) fn help(&self) {
+    pub(crate) fn help(&self) {
         self.join_other_helpers();
         loop {
             let mut state = self.lock();
@@ -197,7 +197,7 @@ impl Stop {
     }
 
     /// The thread that was to start a helper has done so, or (`None`) has done its work itself.
-    pub(super) fn helper_started(&self, helper: Option<JoinHandle<()>>) {
+    pub(crate) fn helper_started(&self, helper: Option<JoinHandle<()>>) {
         let mut state = self.lock();
         state.spawning -= 1;
         state.helpers.extend(helper);
@@ -256,7 +256,7 @@ impl Stop {
     }
 
     /// Sets the interrupter. Called by the lane, after `finish` of the job that brings it.
-    pub(super) fn arm(&self, interrupter: Interrupter) {
+    pub(crate) fn arm(&self, interrupter: Interrupter) {
         let replaced = self.lock().interrupter.replace(interrupter);
         self.has_interrupter.store(true, Ordering::Relaxed);
         drop_quietly(replaced);
@@ -264,7 +264,7 @@ impl Stop {
 
     /// Drops the interrupter. Called by the lane, before it drops the object that the interrupter is
     /// about.
-    pub(super) fn disarm(&self) {
+    pub(crate) fn disarm(&self) {
         if self.has_interrupter.load(Ordering::Relaxed) {
             self.stop_listening();
             self.has_interrupter.store(false, Ordering::Relaxed);
@@ -274,7 +274,7 @@ impl Stop {
     }
 
     /// Waits until no helper is left that could still call something. Called by the lane, at its end.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         if self.state.get().is_some() {
             drop(self.wait_until(self.lock(), |state| !state.has_helper && state.spawning == 0));
         }

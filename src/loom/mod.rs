@@ -70,10 +70,10 @@
 //! | a queued `replace` counts as pending; the poison and this number share one word | `lane`: replace |
 //! | the bytes of a read whose future was dropped are kept | `lane`: read dropped |
 
-mod interrupter;
 mod lane;
 mod queue;
 mod slot;
+mod stop;
 
 use loom::model::Builder;
 use std::panic;

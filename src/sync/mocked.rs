@@ -39,6 +39,9 @@ pub(crate) mod thread {
     #[derive(Clone)]
     pub struct Thread(Arc<Token>);
 
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ThreadId(usize);
+
     struct Token {
         name: Option<String>,
         available: Mutex<bool>,
@@ -56,6 +59,10 @@ pub(crate) mod thread {
 
         pub fn name(&self) -> Option<&str> {
             self.0.name.as_deref()
+        }
+
+        pub fn id(&self) -> ThreadId {
+            ThreadId(Arc::as_ptr(&self.0).addr())
         }
 
         pub fn unpark(&self) {
