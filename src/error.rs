@@ -249,8 +249,8 @@ pub enum IntoInnerError<T> {
 impl<T> IntoInnerError<T> {
     /// Returns the reason alone, and drops the object, on this thread.
     ///
-    /// What is left is `Send`, `Sync` and `'static`, whatever the object is. So `?` turns it into an
-    /// `anyhow::Error` or a `Box<dyn Error + Send + Sync>`.
+    /// What is left is `Send`, `Sync` and `'static`, whatever the object is. So `?` turns it into
+    /// an `anyhow::Error` or a `Box<dyn Error + Send + Sync>`.
     ///
     /// ```
     /// use serial_executor::{IntoInnerError, SerialExecutor};

@@ -95,9 +95,10 @@
 //!   call under one runtime and await it under another.
 //! - **Bounded when you ask.** With a [capacity](Builder::capacity), [`try_call`] refuses and
 //!   [`post`] waits. A [`stream`] is never further ahead of its consumer than its bound.
-//! - **An interrupt hits the call it was meant for.** The function set with [`on_interrupt`] is
-//!   called at most once for each call, only while that call is running, and never for the next
-//!   one.
+//! - **A request to stop hits the call it was meant for.** A running call that is dropped, aborted
+//!   or interrupted finds its [`CancelToken`] cancelled, even if it takes the token later. The
+//!   functions that make it return early are called while that call is running, and never for the
+//!   next one; a helper thread calls them, so the thread that drops or aborts does not wait.
 //!
 //! # What you can do with it
 //!
@@ -107,10 +108,11 @@
 //! | [`session`](SerialExecutor::session) | have the object for several calls in a row, with awaits in between |
 //! | [`stream`] | get items as a closure makes them: rows, lines, readings |
 //! | [`io`](SerialExecutor::io) | use an object that is `Read`, `Write` or `Seek` as its asynchronous counterpart |
-//! | [`on_interrupt`], [`interrupt`](SerialExecutor::interrupt) | make the running call return early |
+//! | [`CancelToken`], [`on_interrupt`] | stop a running call that is dropped, aborted or [interrupted](Call::interrupt) |
+//! | [`stats`](SerialExecutor::stats), [`Builder::timing`] | see what the lane runs, for how long, and what waits |
 //! | [`Spawn`](#impl-Spawn-for-SerialExecutor%3CT%3E) | run futures on the lane's thread, between the calls |
-//! | [`replace`](SerialExecutor::replace), [`clear_poison`](SerialExecutor::clear_poison) | go on after a panic |
-//! | [`close`], [`abort`], [`into_inner`] | end the lane |
+//! | [`replace`](SerialExecutor::replace), [`try_replace`](SerialExecutor::try_replace), [`clear_poison`](SerialExecutor::clear_poison) | go on after a panic, or with another object |
+//! | [`close`], [`abort`], [`into_inner`], [`close_with`](SerialExecutor::close_with) | end the lane |
 //!
 //! # What it costs
 //!
@@ -143,9 +145,10 @@
 //! waker. A lane without calls spins, then parks.
 //!
 //! A [`Session`] has a list of its own, from which alone the lane takes while the session is open.
-//! An atomic word holds the number of the running call; the thread whose compare-exchange claims
-//! that word may interrupt the call. Spawned futures live on the lane's stack. Spawning and waking
-//! them queues events, which the lane takes in turn with the calls.
+//! The lane keeps the number of the running call where a cancel looks for calls, so a call is
+//! either found in a list or told to stop. A closure that asks for its token, and an interrupter,
+//! are found in the same step. Spawned futures live on the lane's stack. Spawning and waking them
+//! queues events, which the lane takes in turn with the calls.
 //!
 //! The crate is safe Rust with small mutexes. It runs no foreign code (closure, waker, destructor,
 //! factory, interrupter) while it holds one. So whatever your code does there, it may call back

@@ -154,9 +154,10 @@ impl Builder {
     }
 
     /// Sets whether the lane measures how long closures run and wait:
-    /// [`running_for`](crate::Stats::running_for), [`oldest_pending_for`](crate::Stats::oldest_pending_for)
-    /// and [`busy`](crate::Stats::busy) of its [`Stats`](crate::Stats). It is off by default. Without it
-    /// no clock is read; with it three times for each call.
+    /// [`running_for`](crate::Stats::running_for),
+    /// [`oldest_pending_for`](crate::Stats::oldest_pending_for) and [`busy`](crate::Stats::busy) of
+    /// its [`Stats`](crate::Stats). It is off by default. Without it no clock is read; with it
+    /// three times for each call.
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;

@@ -37,8 +37,10 @@ impl<T: 'static> SerialExecutor<T> {
     /// call resolves to [`CallError::Closed`](crate::CallError::Closed) as soon as its closure is
     /// dropped, even if the lane is stuck in a call. What has started ends as follows:
     ///
-    /// - The running call runs to its end. If there is an [interrupter](Self::on_interrupt), it
-    ///   makes the call return early.
+    /// - The running call, or the lane's factory, is told to stop: its
+    ///   [`CancelToken`](crate::CancelToken) is cancelled, and the
+    ///   [interrupter](Self::on_interrupt), if one is set, is called. It runs to its end. `abort`
+    ///   may be repeated, and tells it again.
     /// - A running [`stream`](Self::stream) emits no more items, and no longer waits for room.
     /// - An open [`Session`](crate::Session) is over.
     ///
@@ -137,12 +139,13 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// The closure runs on the lane when the accepted calls have run and an open
     /// [`Session`](crate::Session) has ended. It is for objects whose end can fail, or takes an
-    /// argument: a client that says goodbye, a file that is synced, a transaction log that is sealed.
+    /// argument: a client that says goodbye, a file that is synced, a transaction log that is
+    /// sealed.
     ///
     /// It works after [`close`](Self::close), as long as the object is there, and it has its place
-    /// whatever the [capacity](crate::Builder::capacity). In the [`Stats`](crate::Stats) it counts like
-    /// a call. An [interrupter](Self::on_interrupt) is dropped before; what tells the closure to stop is
-    /// its [`CancelToken`](crate::CancelToken).
+    /// whatever the [capacity](crate::Builder::capacity). In the [`Stats`](crate::Stats) it counts
+    /// like a call. An [interrupter](Self::on_interrupt) is dropped before; what tells the closure
+    /// to stop is its [`CancelToken`](crate::CancelToken).
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -169,9 +172,9 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before the closure has started, the closure never runs. The lane stays
-    /// closed, and the object goes to the next caller that asked for it, or is dropped on the lane. To
-    /// let go without that, [`detach`](Call::detach) it.
+    /// If the future is dropped before the closure has started, the closure never runs. The lane
+    /// stays closed, and the object goes to the next caller that asked for it, or is dropped on the
+    /// lane. To let go without that, [`detach`](Call::detach) it.
     pub fn close_with<R: Send + 'static>(&self, f: impl FnOnce(T) -> R + Send + 'static) -> Call<R> {
         let cell = Arc::new(JobCell::new(ByValue(f)));
         let job: Arc<dyn Job<T>> = Arc::clone(&cell) as _;

@@ -7,23 +7,24 @@ use crate::lane::{Object, OnObject, name_of};
 impl<T: 'static> SerialExecutor<T> {
     /// Sets what makes the running call return early, for all calls of the lane.
     ///
-    /// `make` runs on the lane, as a call in its turn. It takes from the object what can stop it from
-    /// outside: a `try_clone` of its socket, SQLite's interrupt handle. The function that it returns
-    /// is the lane's *interrupter*. The lane keeps `make`, and runs it again for each object that
-    /// [`replace`](Self::replace) or [`try_replace`](Self::try_replace) brings.
+    /// `make` runs on the lane, as a call in its turn. It takes from the object what can stop it
+    /// from outside: a `try_clone` of its socket, SQLite's interrupt handle. The function that it
+    /// returns is the lane's *interrupter*. The lane keeps `make`, and runs it again for each
+    /// object that [`replace`](Self::replace) or [`try_replace`](Self::try_replace) brings.
     ///
     /// The interrupter is called
     ///
     /// - when a running [`Call`] or [`CallStream`](crate::CallStream) is dropped and not
-    ///   [detached](Call::detach), or a [`LaneIo`](crate::LaneIo) whose read, flush or seek is running;
-    /// - by [`abort`](Self::abort), [`interrupt`](Self::interrupt) and [`Call::interrupt`], if a call is
+    ///   [detached](Call::detach), or a [`LaneIo`](crate::LaneIo) whose read, flush or seek is
     ///   running;
+    /// - by [`abort`](Self::abort), [`interrupt`](Self::interrupt) and [`Call::interrupt`], if a
+    ///   call is running;
     ///
     /// each time that one of these happens, while that call is running, and never for the next one.
-    /// A helper thread calls it, never the thread on which these happen; requests that come while it
-    /// is being called share the next call of it. The lane waits for an interrupter that is being
-    /// called before it goes on. So an interrupter must not wait for its lane. Apart from that it
-    /// may block, and make calls.
+    /// A helper thread calls it, never the thread on which these happen; requests that come while
+    /// it is being called share the next call of it. The lane waits for an interrupter that is
+    /// being called before it goes on. So an interrupter must not wait for its lane. Apart from
+    /// that it may block, and make calls.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -48,35 +49,38 @@ impl<T: 'static> SerialExecutor<T> {
     /// # }).unwrap();
     /// ```
     ///
-    /// **Which one, this or [`CancelToken::on_cancel`](crate::CancelToken::on_cancel)?** An interrupter
-    /// may fire before the call blocks, and have no effect then: SQLite's handle stops only a statement
-    /// that is running. It fires again for the next request. A function that the closure itself arms
-    /// with `on_cancel`, when there is something to stop, loses nothing that came before.
+    /// **Which one, this or [`CancelToken::on_cancel`](crate::CancelToken::on_cancel)?** An
+    /// interrupter may fire before the call blocks, and have no effect then: SQLite's handle stops
+    /// only a statement that is running. It fires again for the next request. A function that the
+    /// closure itself arms with `on_cancel`, when there is something to stop, loses nothing that
+    /// came before.
     ///
-    /// **The effect must be over, or spent, when the interrupter returns.** The lane then goes on with
-    /// the next call. An interrupter that only asks a server to cancel, and does not wait for the
-    /// server's answer, may hit that call.
+    /// **The effect must be over, or spent, when the interrupter returns.** The lane then goes on
+    /// with the next call. An interrupter that only asks a server to cancel, and does not wait for
+    /// the server's answer, may hit that call.
     ///
-    /// The interrupted call ends as its blocking function makes it end, usually with an error. The next
-    /// call finds the object as this leaves it: a connection that is shut down, a transaction that is
-    /// rolled back.
+    /// The interrupted call ends as its blocking function makes it end, usually with an error. The
+    /// next call finds the object as this leaves it: a connection that is shut down, a transaction
+    /// that is rolled back.
     ///
-    /// The interrupter and `make` are dropped on the lane: when they are set anew, and before the object
-    /// when the lane ends. If one of them holds a handle of its own lane, it keeps the lane open; give
-    /// it a [`WeakSerialExecutor`](crate::WeakSerialExecutor). If an interrupter makes a read or write
-    /// fail with [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted), the operation of a
-    /// [`LaneIo`](crate::LaneIo) does not end: like most of [`std::io`], it tries again.
+    /// The interrupter and `make` are dropped on the lane: when they are set anew, and before the
+    /// object when the lane ends. If one of them holds a handle of its own lane, it keeps the lane
+    /// open; give it a [`WeakSerialExecutor`](crate::WeakSerialExecutor). If an interrupter makes a
+    /// read or write fail with [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted), the
+    /// operation of a [`LaneIo`](crate::LaneIo) does not end: like most of [`std::io`], it tries
+    /// again.
     ///
-    /// The helper thread has the CPU affinity and priority of the thread that made the request, and no
-    /// runtime around it: `tokio::spawn` panics there. Capture a `tokio::runtime::Handle` for that. The
-    /// panic hook reports a panic of the interrupter, and the crate discards it. If the operating
-    /// system gives no thread, the interrupter runs where the request is made.
+    /// The helper thread has the CPU affinity and priority of the thread that made the request, and
+    /// no runtime around it: `tokio::spawn` panics there. Capture a `tokio::runtime::Handle` for
+    /// that. The panic hook reports a panic of the interrupter, and the crate discards it. If the
+    /// operating system gives no thread, the interrupter runs where the request is made.
     ///
     /// # Errors
     ///
     /// The future resolves to a [`CallError`](crate::CallError), like that of a call; what was set
-    /// before then stays. If `make` panics for a new object, the future of that `replace` resolves to
-    /// the panic, the object is poisoned, and the lane has no interrupter until the next `replace`.
+    /// before then stays. If `make` panics for a new object, the future of that `replace` resolves
+    /// to the panic, the object is poisoned, and the lane has no interrupter until the next
+    /// `replace`.
     pub fn on_interrupt<I: Fn() + Send + Sync + 'static>(
         &self,
         make: impl Fn(&mut T) -> I + Send + 'static,
@@ -88,13 +92,13 @@ impl<T: 'static> SerialExecutor<T> {
     /// Tells the running call to stop. Returns whether it could hear that: it has taken its
     /// [`CancelToken`](crate::CancelToken), or an [interrupter](Self::on_interrupt) is set.
     ///
-    /// Its token is cancelled, and the function of the token and the interrupter are called. The call
-    /// goes on to its end, and its future gives what it returns. To tell one call and no other, use
-    /// [`Call::interrupt`].
+    /// Its token is cancelled, and the function of the token and the interrupter are called. The
+    /// call goes on to its end, and its future gives what it returns. To tell one call and no
+    /// other, use [`Call::interrupt`].
     ///
     /// Returns false if no call is running, and inside an interrupter or an
-    /// [`on_cancel`](crate::CancelToken::on_cancel) function of the same lane. A call that cannot hear
-    /// it now remembers it: a token that it takes later is cancelled from the start.
+    /// [`on_cancel`](crate::CancelToken::on_cancel) function of the same lane. A call that cannot
+    /// hear it now remembers it: a token that it takes later is cancelled from the start.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;

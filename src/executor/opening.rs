@@ -46,8 +46,8 @@ use std::time::Duration;
 /// # Cancel safety
 ///
 /// Dropping the future abandons the lane. If the factory has not begun, it never runs. If it is
-/// running, nothing can stop it: it runs to its end, the lane's thread drops what it has made, and
-/// the thread ends.
+/// running, it is told to stop: its [`CancelToken`](crate::CancelToken) is cancelled. It runs to
+/// its end, which may come early, the lane's thread drops what it has made, and the thread ends.
 #[must_use = "dropping it abandons the lane"]
 pub struct Opening<T, E> {
     receiver: SlotReceiver<Result<(), OpenError<E>>>,

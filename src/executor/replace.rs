@@ -50,9 +50,10 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// The replacement takes its turn like a call, even if the object is poisoned or missing. The
     /// calls queued behind it find the new object. The old object is dropped first because some
-    /// resources, such as a port or a lock file, can be held only once at a time. The factory
-    /// cannot return an error; the [guide](crate::guide#how-do-i-reconnect-after-an-error)
-    /// reconnects with one that can.
+    /// resources, such as a port or a lock file, can be held only once at a time. The
+    /// [interrupter](Self::on_interrupt) is dropped before it, and made anew for the new object. The
+    /// [`CancelToken`](crate::CancelToken) of the replacement covers the old object's destructor and
+    /// the factory. For a factory that can return an error, use [`try_replace`](Self::try_replace).
     ///
     /// ```
     /// use serial_executor::SerialExecutor;
@@ -68,11 +69,11 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// The future resolves to a [`CallError`]:
+    /// The future resolves to a [`CallError`](crate::CallError):
     ///
-    /// - [`Closed`](CallError::Closed) if the lane is closed, or is aborted before the
+    /// - [`Closed`](crate::CallError::Closed) if the lane is closed, or is aborted before the
     ///   replacement's turn. The factory never starts.
-    /// - [`Panicked`](CallError::Panicked) if the factory panics. The lane then has no object.
+    /// - [`Panicked`](crate::CallError::Panicked) if the factory panics. The lane then has no object.
     ///
     /// # Cancel safety
     ///
@@ -110,8 +111,8 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// The outer `Result` is that of [`replace`](Self::replace), the inner one that of the factory. Use
-    /// [`Call::flatten`] for one `?` instead of two.
+    /// The outer `Result` is that of [`replace`](Self::replace), the inner one that of the factory.
+    /// Use [`Call::flatten`] for one `?` instead of two.
     ///
     /// # Cancel safety
     ///

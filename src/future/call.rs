@@ -48,9 +48,11 @@ use std::time::Duration;
 /// # Cancel safety
 ///
 /// If you drop the future while the call is queued, the closure never runs, and is dropped at once,
-/// on the thread that drops the future. If the call is running, it runs to its end, and the lane
-/// drops the result; an [interrupter](crate::SerialExecutor::on_interrupt), if one is set, fires,
-/// so that the end comes early. If the call has finished, the result is dropped with the future. To
+/// on the thread that drops the future. If the call is running, it is told to stop: its
+/// [`CancelToken`](crate::CancelToken) is cancelled, and the lane's
+/// [interrupter](crate::SerialExecutor::on_interrupt), if one is set, is called. It runs to its
+/// end, and the lane drops the result. If the call has finished, the result is dropped with the
+/// future, on this thread; that is not the place for a result that reaches back into the object. To
 /// drop the future and let the call run, use [`detach`](Self::detach).
 ///
 /// If a destructor panics (of something that the closure captured, or of the result), the drop of
@@ -131,12 +133,12 @@ impl<R> Call<R> {
         self.receiver.is_finished()
     }
 
-    /// Tells the call to stop, if it is running. Returns whether it could hear that: it has taken its
-    /// [`CancelToken`](crate::CancelToken), or the lane has an
+    /// Tells the call to stop, if it is running. Returns whether it could hear that: it has taken
+    /// its [`CancelToken`](crate::CancelToken), or the lane has an
     /// [interrupter](crate::SerialExecutor::on_interrupt).
     ///
-    /// No other call is told. A queued call is left alone: drop it. The call goes on to its end, and
-    /// this future gives what it returns, such as the error of a query that was stopped.
+    /// No other call is told. A queued call is left alone: drop it. The call goes on to its end,
+    /// and this future gives what it returns, such as the error of a query that was stopped.
     ///
     /// ```
     /// use serial_executor::{CancelToken, SerialExecutor};

@@ -106,8 +106,8 @@ impl<T> Half<T> {
         Poll::Ready(Some(Completed { kind, read_ahead, result, operation: Some(operation) }))
     }
 
-    /// Waits for the operation in progress, and has the lane try it again as often as the object says
-    /// that its time is up. `None` if there is none.
+    /// Waits for the operation in progress, and has the lane try it again as often as the object
+    /// says that its time is up. `None` if there is none.
     pub(super) fn poll_to_end(
         &mut self,
         lane: &Lane<T>,

@@ -155,10 +155,10 @@ impl<T> LaneIo<T> {
     /// Makes this try an operation again when the object says that its time is up.
     ///
     /// Serial ports, SSH channels and sockets with a read timeout end a read with
-    /// [`TimedOut`](io::ErrorKind::TimedOut) or [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing
-    /// has come for a while. Without this, that is an error of the future. With it, the operation goes
-    /// to the back of the queue and is tried again. So while a read waits for the peer, writes and calls
-    /// get in between its tries, and one lane both reads and writes.
+    /// [`TimedOut`](io::ErrorKind::TimedOut) or [`WouldBlock`](io::ErrorKind::WouldBlock) if
+    /// nothing has come for a while. Without this, that is an error of the future. With it, the
+    /// operation goes to the back of the queue and is tried again. So while a read waits for the
+    /// peer, writes and calls get in between its tries, and one lane both reads and writes.
     ///
     /// ```
     /// use futures::io::{AsyncBufReadExt, AsyncWriteExt};
@@ -199,14 +199,14 @@ impl<T> LaneIo<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// The next try begins when the future is polled after the one before has ended. So dropping the
-    /// future stops it. A write goes on where it has stopped, and sends no byte twice; polling a read
-    /// drives it as well. When the lane is closed or aborted the next try fails, with the error of the
-    /// lane. Each try counts as a call in the [`Stats`](crate::Stats).
+    /// The next try begins when the future is polled after the one before has ended. So dropping
+    /// the future stops it. A write goes on where it has stopped, and sends no byte twice; polling
+    /// a read drives it as well. When the lane is closed or aborted the next try fails, with the
+    /// error of the lane. Each try counts as a call in the [`Stats`](crate::Stats).
     ///
     /// **The object must wait by itself.** One that says `WouldBlock` at once, such as a socket in
-    /// non-blocking mode, is asked again without end, which uses a CPU. Its own timeout is also how long
-    /// the other operations wait for their turn.
+    /// non-blocking mode, is asked again without end, which uses a CPU. Its own timeout is also how
+    /// long the other operations wait for their turn.
     #[must_use]
     pub fn retry_timeouts(mut self) -> Self {
         (self.reading.retries, self.writing.retries) = (true, true);

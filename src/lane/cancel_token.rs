@@ -36,8 +36,8 @@ use std::sync::Weak;
 /// - when the future of the closure is dropped, and not [detached](crate::Call::detach): a
 ///   [`Call`](crate::Call), a [`CallStream`](crate::CallStream), a [`LaneIo`](crate::LaneIo) whose
 ///   operation is running, an [`Opening`](crate::Opening) whose factory is running;
-/// - by [`abort`](crate::SerialExecutor::abort), [`interrupt`](crate::SerialExecutor::interrupt) and
-///   [`Call::interrupt`](crate::Call::interrupt), while the closure is running.
+/// - by [`abort`](crate::SerialExecutor::abort), [`interrupt`](crate::SerialExecutor::interrupt)
+///   and [`Call::interrupt`](crate::Call::interrupt), while the closure is running.
 ///
 /// It then stays cancelled. A token that is taken after one of these has come is cancelled from the
 /// start, so nothing is lost. Closing the lane cancels no token, and neither does dropping the last
@@ -45,8 +45,8 @@ use std::sync::Weak;
 ///
 /// A closure that never takes its token pays nothing for it.
 ///
-/// The idea is that of `from_thread.check_cancelled` in anyio and of `CancellationToken.Register` in
-/// .NET.
+/// The idea is that of `from_thread.check_cancelled` in anyio and of `CancellationToken.Register`
+/// in .NET.
 #[derive(Clone)]
 pub struct CancelToken {
     lane: Weak<dyn AnyLane>,
@@ -119,14 +119,14 @@ impl CancelToken {
     /// Sets a function that is called when the closure is told to stop: it makes what the closure
     /// blocks in return.
     ///
-    /// Set it at the moment when there is something to stop: a socket is connected, a query sent. If
-    /// the token is cancelled already, the function is called here and now, on this thread. Otherwise
-    /// a helper thread calls it, never the thread that drops, aborts or interrupts. It is called once
-    /// at most, only while the closure runs, and the closure's end waits for it. So it must not wait
-    /// for its lane.
+    /// Set it at the moment when there is something to stop: a socket is connected, a query sent.
+    /// If the token is cancelled already, the function is called here and now, on this thread.
+    /// Otherwise a helper thread calls it, never the thread that drops, aborts or interrupts. It is
+    /// called once at most, only while the closure runs, and the closure's end waits for it. So it
+    /// must not wait for its lane.
     ///
-    /// A token has one function. A second one takes the place of the first, which is dropped here. A
-    /// function that was not called is dropped on the lane, before the closure's result is
+    /// A token has one function. A second one takes the place of the first, which is dropped here.
+    /// A function that was not called is dropped on the lane, before the closure's result is
     /// published; after that, a new one is dropped here at once. The panic hook reports a panic of
     /// the function or its destructor, and the crate discards it.
     ///

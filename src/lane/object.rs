@@ -206,8 +206,8 @@ impl<'lane, T> Object<'lane, T> {
         CallError::Panicked(panic)
     }
 
-    /// Drops a closure that does not run: there is nothing to interrupt while the destructors of its
-    /// captures run.
+    /// Drops a closure that does not run: there is nothing to interrupt while the destructors of
+    /// its captures run.
     fn refuse<F>(&self, f: F) {
         self.state.stop.finish();
         drop_quietly(Some(f));

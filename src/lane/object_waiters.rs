@@ -80,7 +80,8 @@ impl<T> ObjectWaiters<T> {
     }
 
     /// Gives the object to the first future that still waits, and the reason to the others. Returns
-    /// an object that no future took. `was_there` says whether there was one before, if there is none.
+    /// an object that no future took. `was_there` says whether there was one before, if there is
+    /// none.
     #[must_use = "the caller drops what no future took, while it holds no lock"]
     pub(super) fn hand_over(
         &self,

@@ -134,15 +134,15 @@ pub(crate) trait AnyLane: Send + Sync {
 
     fn caller_spin(&self) -> &CallerSpin;
 
-    /// Takes the call out of the queue and drops its closure on this thread. Returns false if the call
-    /// is not in the queue any more.
+    /// Takes the call out of the queue and drops its closure on this thread. Returns false if the
+    /// call is not in the queue any more.
     fn remove(&self, sequence: u64) -> bool;
 
     /// Tells the running job to stop, or (with a number) that job if it is the one.
     fn tell(&self, job: Option<u64>) -> Heard;
 
-    /// The token of the closure that this thread, which is the lane's, runs. Returns the number of the
-    /// job, and the token's mark.
+    /// The token of the closure that this thread, which is the lane's, runs. Returns the number of
+    /// the job, and the token's mark.
     fn token(&self) -> Option<(u64, Arc<AtomicBool>)>;
 
     fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
@@ -191,8 +191,8 @@ impl<T> AnyLane for Lane<T> {
 }
 
 impl dyn AnyLane {
-    /// Tells the running job to stop, or (with a number) that job if it is the one. Returns whether a
-    /// token or an interrupter has heard it.
+    /// Tells the running job to stop, or (with a number) that job if it is the one. Returns whether
+    /// a token or an interrupter has heard it.
     pub(crate) fn interrupt(self: &Arc<Self>, job: Option<u64>) -> bool {
         let heard = self.tell(job);
         if heard == Heard::NeedsHelper {

@@ -1,17 +1,17 @@
 //! [`Stop`]: telling the closure that runs to stop, and no other.
 //!
-//! A *request* to stop is for the running job, or for one job by its number. It is remembered in two
-//! places:
+//! A *request* to stop is for the running job, or for one job by its number. It is remembered in
+//! two places:
 //!
-//! - The queue keeps the number of the running job and whether it was told ([`Running`]). It sets the
-//!   number under the lock under which it takes the job out, so a thread that no longer finds a job
-//!   in the queue finds it running. That costs a job some stores under a lock that the lane holds
-//!   anyway. The number stays when the job ends: a request for it is then not heard, and does no
-//!   harm.
-//! - [`State`] has what a request calls: the function of the job's token and the lane's interrupter.
-//!   It is allocated when the first of them is set. A request finds the two places under nested
-//!   locks (`ready`, then `state`), and so does a token that is taken. So either the token sees that
-//!   the job was told, or the request sees the token.
+//! - The queue keeps the number of the running job and whether it was told ([`Running`]). It sets
+//!   the number under the lock under which it takes the job out, so a thread that no longer finds a
+//!   job in the queue finds it running. That costs a job some stores under a lock that the lane
+//!   holds anyway. The number stays when the job ends: a request for it is then not heard, and does
+//!   no harm.
+//! - [`State`] has what a request calls: the function of the job's token and the lane's
+//!   interrupter. It is allocated when the first of them is set. A request finds the two places
+//!   under nested locks (`ready`, then `state`), and so does a token that is taken. So either the
+//!   token sees that the job was told, or the request sees the token.
 //!
 //! | `listening`  | set by                                    | a request for the job        |
 //! |--------------|-------------------------------------------|------------------------------|
@@ -20,8 +20,8 @@
 //! |              | token that is taken                       | functions called             |
 //!
 //! Functions are foreign code and may block. A *helper* thread calls them, one at a time for each
-//! lane, and never the thread that makes the request. Requests that come while the helper calls share
-//! its next turn. The lane does not go on from a job while a function is being called for it
+//! lane, and never the thread that makes the request. Requests that come while the helper calls
+//! share its next turn. The lane does not go on from a job while a function is being called for it
 //! (`finish`), so no function hits the next job.
 
 use crate::panic::{drop_quietly, quietly};
@@ -119,8 +119,8 @@ impl Stop {
         Arc::clone(token)
     }
 
-    /// Sets the function of a token. Calls it here and now if the token is cancelled, and drops it if
-    /// the closure has ended.
+    /// Sets the function of a token. Calls it here and now if the token is cancelled, and drops it
+    /// if the closure has ended.
     pub(crate) fn on_cancel(&self, job: u64, on_cancel: OnCancel) {
         let mut state = self.lock();
         if state.listening != Some(job) {
@@ -262,8 +262,8 @@ impl Stop {
         drop_quietly(replaced);
     }
 
-    /// Drops the interrupter. Called by the lane, before it drops the object that the interrupter is
-    /// about.
+    /// Drops the interrupter. Called by the lane, before it drops the object that the interrupter
+    /// is about.
     pub(crate) fn disarm(&self) {
         if self.has_interrupter.load(Ordering::Relaxed) {
             self.stop_listening();
@@ -273,7 +273,8 @@ impl Stop {
         }
     }
 
-    /// Waits until no helper is left that could still call something. Called by the lane, at its end.
+    /// Waits until no helper is left that could still call something. Called by the lane, at its
+    /// end.
     pub(crate) fn end(&self) {
         if self.state.get().is_some() {
             drop(self.wait_until(self.lock(), |state| !state.has_helper && state.spawning == 0));

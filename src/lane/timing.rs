@@ -31,7 +31,8 @@ impl Timing {
         self.0.lock().started = Some(now);
     }
 
-    /// It has run. Calls `count` under the lock, so that a reader finds it either running or counted.
+    /// It has run. Calls `count` under the lock, so that a reader finds it either running or
+    /// counted.
     pub(super) fn finish(&self, count: impl FnOnce()) {
         let mut clock = self.0.lock();
         if let Some(started) = clock.started.take() {

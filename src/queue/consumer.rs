@@ -115,8 +115,8 @@ impl<J: ?Sized> Queue<J> {
         Some(job)
     }
 
-    /// Takes the next of the jobs that wait until there is nothing else, after [`next`](Self::next) has
-    /// returned `None`.
+    /// Takes the next of the jobs that wait until there is nothing else, after [`next`](Self::next)
+    /// has returned `None`.
     pub(crate) fn pop_last(&self, start: impl Fn(u64, &J) -> &'static str) -> Option<(u64, Arc<J>)> {
         let mut ready = self.ready.lock();
         let mut inbox = self.inbox.lock();

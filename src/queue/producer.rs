@@ -38,8 +38,8 @@ impl<J: ?Sized> Queue<J> {
         Ok(self.enqueue(inbox, job))
     }
 
-    /// Closes, and queues a job that the lane takes when there is nothing else. Accepted as long as the
-    /// lane serves.
+    /// Closes, and queues a job that the lane takes when there is nothing else. Accepted as long as
+    /// the lane serves.
     pub(crate) fn push_last(&self, job: Arc<J>) -> Result<Place, CallError> {
         let mut inbox = self.inbox.lock();
         if inbox.phase == Phase::Aborted {

@@ -211,8 +211,8 @@ impl<J: ?Sized> Queue<J> {
         self.counts_and(|| ()).0.pending
     }
 
-    /// Tells the running job to stop, or (with a number) that job if it is the one. Then calls `then`
-    /// with its number, under the lock.
+    /// Tells the running job to stop, or (with a number) that job if it is the one. Then calls
+    /// `then` with its number, under the lock.
     pub(crate) fn tell<V>(&self, job: Option<u64>, then: impl FnOnce(u64) -> V) -> Option<V> {
         let mut ready = self.ready.lock();
         let running = &mut ready.running;
@@ -280,9 +280,9 @@ impl<J: ?Sized> Inbox<J> {
         Some((job, false))
     }
 
-    /// Notes that a job has left the queue: it was started or cancelled. Returns the waker of the post
-    /// that this admits, if the capacity counts the job: those of a session and the last ones it does
-    /// not.
+    /// Notes that a job has left the queue: it was started or cancelled. Returns the waker of the
+    /// post that this admits, if the capacity counts the job: those of a session and the last ones
+    /// it does not.
     #[must_use = "a post that is admitted and not woken waits for ever"]
     pub(super) fn on_removed(&mut self, sequence: u64, is_counted: bool) -> Option<Waker> {
         let extras = self.extras.as_mut()?;

@@ -48,10 +48,11 @@ use std::task::{Context, Poll, ready};
 ///
 /// If you drop the stream while its closure is queued, the closure never runs, and is dropped at
 /// once, on the thread that drops the stream. If the closure is running, the items that wait are
-/// dropped here, and its [`emit`](crate::Emitter::emit) gives back what it emits. It runs to its
-/// end; an [interrupter](crate::SerialExecutor::on_interrupt), if one is set, fires, so that the
-/// end comes early. If the closure has ended, the items that wait are dropped. If a destructor
-/// panics, the drop of the stream does not unwind.
+/// dropped here, its [`emit`](crate::Emitter::emit) gives back what it emits, and it is told to
+/// stop ([`Emitter::is_closed`](crate::Emitter::is_closed), [`CancelToken`](crate::CancelToken),
+/// [interrupter](crate::SerialExecutor::on_interrupt)). It runs to its end. If the closure has
+/// ended, the items that wait are dropped. If a destructor panics, the drop of the stream does not
+/// unwind.
 ///
 /// The future of [`StreamExt::next`](futures::StreamExt::next) borrows the stream. Dropping that
 /// future loses no item.
