@@ -288,6 +288,12 @@ impl Stop {
         }
     }
 
+    /// How many helpers have not been joined.
+    #[cfg(all(test, loom))]
+    pub(crate) fn helpers(&self) -> usize {
+        self.lock().helpers.len()
+    }
+
     fn join_other_helpers(&self) {
         let this = thread::current().id();
         let helpers = mem::take(&mut self.lock().helpers);

@@ -222,5 +222,27 @@ fn nothing_is_called_after_the_lanes_end_and_no_helper_is_left() {
         let [started, through] = &stage.helpers;
         assert_eq!(started.load(Relaxed), through.load(Relaxed), "a helper is left");
         let _ = request.join().unwrap();
+        assert_eq!(stage.stop.helpers(), 0, "a helper was not joined");
+    });
+}
+
+#[test]
+fn the_lane_waits_for_a_function_that_another_thread_sets_too_late() {
+    explore("stop: on_cancel of another thread against the closure's end", 3, || {
+        let stage = Stage::new();
+        stage.start(1);
+        drop(stage.token());
+        assert_eq!(tell(&stage, Some(1)), Heard::Yes);
+        let setter = {
+            let stage = Arc::clone(&stage);
+            // It is called there and then.
+            loom::thread::spawn(move || stage.stop.on_cancel(1, Box::new(stage.function())))
+        };
+        stage.finish();
+        let hits = stage.hits(1);
+        assert!(hits <= 1);
+        setter.join().unwrap();
+        assert_eq!(stage.hits(1), hits, "it was called after the closure's end");
+        end(&stage);
     });
 }

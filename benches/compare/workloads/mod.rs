@@ -7,6 +7,7 @@ mod objects;
 mod oneway;
 mod pipelined;
 mod sequential;
+mod stopping;
 
 use crate::plan::Plan;
 use crate::race::Race;
@@ -20,6 +21,7 @@ pub(crate) fn all(plan: &Plan) -> Vec<Race> {
         oneway::races,
         objects::races,
         lifecycle::races,
+        stopping::races,
         footprint::races,
     ];
     groups.into_iter().flat_map(|races| races(plan)).collect()
