@@ -172,7 +172,7 @@ impl<T> AnyLane for Lane<T> {
     }
 
     fn tell(&self, job: Option<u64>) -> Heard {
-        self.queue.tell(job, |job| self.object.stop.request(job)).unwrap_or(Heard::No)
+        self.queue.tell(job, || self.object.stop.request()).unwrap_or(Heard::No)
     }
 
     fn token(&self) -> Option<(u64, Arc<AtomicBool>)> {

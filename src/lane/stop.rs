@@ -138,11 +138,11 @@ impl Stop {
         drop_quietly(replaced);
     }
 
-    /// A request for this job, which is running. Called under the lock of `ready`.
-    pub(crate) fn request(&self, job: u64) -> Heard {
+    /// A request for the job that is running. Called under the lock of `ready`.
+    pub(crate) fn request(&self) -> Heard {
         let Some(state) = self.state.get() else { return Heard::No };
         let mut state = state.lock();
-        if state.listening != Some(job) {
+        if state.listening.is_none() {
             return Heard::No;
         }
         if let Some(token) = &state.token {

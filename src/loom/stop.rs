@@ -77,7 +77,7 @@ fn tell(stage: &Arc<Stage>, job: Option<u64>) -> Heard {
         return Heard::No;
     }
     running.1 = true;
-    let heard = stage.stop.request(running.0);
+    let heard = stage.stop.request();
     drop(running);
     if heard == Heard::NeedsHelper {
         let helped = Arc::clone(stage);

@@ -212,15 +212,14 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Tells the running job to stop, or (with a number) that job if it is the one. Then calls
-    /// `then` with its number, under the lock.
-    pub(crate) fn tell<V>(&self, job: Option<u64>, then: impl FnOnce(u64) -> V) -> Option<V> {
+    /// `then` under the lock.
+    pub(crate) fn tell<V>(&self, job: Option<u64>, then: impl FnOnce() -> V) -> Option<V> {
         let mut ready = self.ready.lock();
-        let running = &mut ready.running;
-        if job.is_some_and(|job| job != running.sequence) {
+        if job.is_some_and(|job| job != ready.running.sequence) {
             return None;
         }
-        running.is_told = true;
-        Some(then(running.sequence))
+        ready.running.is_told = true;
+        Some(then())
     }
 
     /// Calls `read` with the running job, under the lock under which it is told to stop.
