@@ -44,15 +44,17 @@
 //! | a future that is woken wakes the lane | `queue`: a task event against the lane; `lane`: a spawned future |
 //! | a lane that has ended refuses task events | `queue`: a task event against the end |
 //! | a wake-up during a poll makes another poll | `lane`: a spawned future |
-//! | the lane waits for an interrupter that is being called | `interrupter` (4) |
-//! | a thread that fires must win the compare-exchange | `interrupter` (4), `lane`: drop with an interrupter |
-//! | the interrupt of a call compares the call's number | `interrupter`: one call's interrupt |
+//! | a token that is taken asks whether its job was told | `stop` |
+//! | `on_cancel` calls the function at once if the token is cancelled | `stop` |
+//! | a request marks the token | `stop` |
+//! | the end of a closure ends what listens for it, and the requests | `stop` (each) |
+//! | ... and waits for a function that is being called | `stop` |
+//! | a function that has been called wakes the lane | `stop`: on_cancel of another thread |
+//! | a helper that ends wakes the lane | `stop` |
+//! | there is one helper at a time | `stop`: two requests |
+//! | a helper serves the requests that come while it calls | `stop` |
+//! | the lane's end waits for helpers, and for those about to start | `stop`: a request against the lane's end |
 //! | the job that begins a session is not interrupted | `lane`: a session's request dropped, with an interrupter |
-//! | each call is interrupted at most once | `interrupter`: two interrupts |
-//! | the function is exchanged only while it is not being called | `interrupter`: its end |
-//! | ... and dropped by the lane | `interrupter`: its end |
-//! | the thread that fires wakes the lane afterwards | `interrupter` (4) |
-//! | the end of firing is a release; the start of a call is | `lane`: drop with an interrupter; `interrupter` (3) |
 //! | `emit` checks for room and registers under one lock | `channel` (2), `lane`: stream dropped |
 //! | taking an item wakes the closure | `channel`: emit against poll |
 //! | dropping the stream wakes the closure | `channel`, `lane`: stream dropped |
