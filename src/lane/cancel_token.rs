@@ -10,9 +10,9 @@ use std::sync::Weak;
 
 /// Tells a closure that it is to stop: its future was dropped, or the lane aborted or interrupted.
 ///
-/// A closure that runs on a lane, and so does a factory, takes its own token with
-/// [`current`](Self::current). Then it asks [`is_cancelled`](Self::is_cancelled) now and then, or
-/// leaves a function with [`on_cancel`](Self::on_cancel) that makes its blocking call return.
+/// A closure or factory that runs on a lane takes its token with [`current`](Self::current). Then it
+/// asks [`is_cancelled`](Self::is_cancelled) now and then, or leaves a function with
+/// [`on_cancel`](Self::on_cancel) that makes its blocking call return.
 ///
 /// ```
 /// use serial_executor::{CancelToken, SerialExecutor};

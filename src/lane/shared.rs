@@ -15,8 +15,8 @@ use crate::stats::Stats;
 use crate::sync::{Arc, AtomicBool, thread};
 use std::task::{Context, Poll};
 
-/// The name of the threads that call interrupters.
-const HELPER_NAME: &str = "serial-executor-interrupt";
+/// The name of the threads that call interrupters. Linux shows 15 bytes of it.
+const HELPER_NAME: &str = "lane-interrupt";
 
 pub(crate) struct Lane<T> {
     pub(crate) id: LaneId,
