@@ -10,7 +10,7 @@ use super::poison::{OnPanic, Poison};
 use super::stop::{Interrupter, Stop};
 use super::timing::Timing;
 use crate::error::CallError;
-use crate::panic::{Panic, catch, drop_quietly};
+use crate::panic::{Panic, drop_quietly};
 use crate::sync::Arc;
 
 /// What handles, futures and the lane's thread share about the object.
@@ -78,7 +78,7 @@ impl<'lane, T> Object<'lane, T> {
         if let Some(timing) = &self.state.timing {
             timing.start();
         }
-        let made = self.run(make);
+        let made = self.state.stop.run(make);
         self.state.stop.finish();
         if let Some(timing) = &self.state.timing {
             timing.finish(|| ());
@@ -95,7 +95,7 @@ impl<'lane, T> Object<'lane, T> {
         self.state.poison.set_empty();
         self.state.stop.disarm();
         let old = self.owned.value.take();
-        let made = self.run(|| {
+        let made = self.state.stop.run(|| {
             drop_quietly(old);
             make()
         });
@@ -115,7 +115,7 @@ impl<'lane, T> Object<'lane, T> {
     pub(crate) fn call<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
         match &mut self.owned.value {
             Some(value) if self.state.poison.is_callable() => {
-                let called = catch(|| self.state.stop.in_closure(|| f(value)));
+                let called = self.state.stop.run(|| f(value));
                 called.map_err(|panic| self.panicked(panic))
             }
             _ => {
@@ -130,7 +130,7 @@ impl<'lane, T> Object<'lane, T> {
         let why = match self.owned.value.take_if(|_| self.state.poison.is_callable()) {
             Some(value) => {
                 self.owned.is_given = true;
-                return self.run(|| f(value)).map_err(CallError::Panicked);
+                return self.state.stop.run(|| f(value)).map_err(CallError::Panicked);
             }
             None if self.owned.is_given => CallError::Closed,
             None => CallError::Poisoned,
@@ -175,11 +175,6 @@ impl<'lane, T> Object<'lane, T> {
             Some(timing) => timing.finish(count),
             None => count(),
         }
-    }
-
-    /// Runs foreign code that may take a token.
-    fn run<R>(&self, f: impl FnOnce() -> R) -> Result<R, Panic> {
-        catch(|| self.state.stop.in_closure(f))
     }
 
     fn put<E>(&mut self, made: Result<Result<T, E>, Panic>) -> Result<Result<(), E>, Panic> {

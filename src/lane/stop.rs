@@ -24,7 +24,7 @@
 //! share its next turn. The lane does not go on from a job while a function is being called for it
 //! (`finish`), so no function hits the next job.
 
-use crate::panic::{drop_quietly, quietly};
+use crate::panic::{Panic, catch, drop_quietly, quietly};
 #[cfg(doc)]
 use crate::queue::Running;
 use crate::sync::process::OnceLock;
@@ -91,10 +91,10 @@ impl Stop {
         }
     }
 
-    /// Runs a closure or factory that may take a token.
-    pub(crate) fn in_closure<V>(&self, run: impl FnOnce() -> V) -> V {
+    /// Runs a closure or factory, which may take a token, and catches its panic.
+    pub(super) fn run<V>(&self, closure: impl FnOnce() -> V) -> Result<V, Panic> {
         self.in_closure.store(true, Ordering::Relaxed);
-        let value = run();
+        let value = catch(closure);
         self.in_closure.store(false, Ordering::Relaxed);
         value
     }
