@@ -329,7 +329,11 @@ fn a_running_call_of_a_session_is_interrupted_as_any_other() {
         let lane = SerialExecutor::new(());
         let fired = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&fired);
-        lane.on_interrupt(move |()| move || _ = count.fetch_add(1, SeqCst)).wait().unwrap();
+        let make = move |(): &mut ()| {
+            let count = Arc::clone(&count);
+            move || _ = count.fetch_add(1, SeqCst)
+        };
+        lane.on_interrupt(make).wait().unwrap();
         let mut session = open(&lane);
         assert!(!lane.interrupt(), "an open session is no call");
         let until = |times| {

@@ -8,7 +8,7 @@ use serial_executor::{
     WeakSerialExecutor,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -161,14 +161,15 @@ impl Caller {
             16 => self.lane.session().detach(),
             17 => {
                 let (panics, fires) = (self.one_in(6), self.one_in(3));
-                let (capture, held) = (self.token(6), self.token(6));
+                let (capture, held) = (self.token(6), Arc::new(self.token(6)));
                 let weak = self.lane.downgrade();
                 let set = self.lane.on_interrupt(move |object| {
                     object.calls += 1;
-                    drop(capture);
+                    let _ = &capture;
                     if panics {
                         resume_unwind(Box::new("on purpose"));
                     }
+                    let (held, weak) = (Arc::clone(&held), weak.clone());
                     move || {
                         let _ = &held;
                         if let Some(own) = weak.upgrade() {

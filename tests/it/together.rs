@@ -103,6 +103,7 @@ fn a_future_of_the_lane_is_never_what_an_interrupt_or_an_abort_hits() {
         let fired = Arc::new(AtomicUsize::new(0));
         let counts = Arc::clone(&fired);
         lane.on_interrupt(move |()| {
+            let counts = Arc::clone(&counts);
             move || {
                 counts.fetch_add(1, SeqCst);
             }
@@ -176,7 +177,7 @@ fn gated() -> (Gated, SerialExecutor<Gated>, Arc<AtomicUsize>) {
     let fired = Arc::new(AtomicUsize::new(0));
     let counts = Arc::clone(&fired);
     let set = lane.on_interrupt(move |object| {
-        let gate = object.read.clone();
+        let (gate, counts) = (object.read.clone(), Arc::clone(&counts));
         move || {
             counts.fetch_add(1, SeqCst);
             gate.open();
@@ -196,8 +197,8 @@ fn an_io_that_is_dropped_interrupts_its_read_but_what_it_took_is_written() {
         assert!(matches!(poll_once(&mut io.write(b"taken"), Waker::noop()), Poll::Ready(Ok(5))));
         object.write.open();
         drop(io);
-        assert_eq!(fired.load(SeqCst), 1);
         lane.close().wait().unwrap();
+        assert_eq!(fired.load(SeqCst), 1);
         assert_eq!(object.log(), ["read", "taken"]);
     });
 }
@@ -210,9 +211,9 @@ fn an_io_that_is_dropped_does_not_interrupt_its_write() {
         assert!(matches!(poll_once(&mut io.write(b"taken"), Waker::noop()), Poll::Ready(Ok(5))));
         object.started.pass();
         drop(io);
-        assert_eq!(fired.load(SeqCst), 0);
         object.write.open();
         lane.close().wait().unwrap();
+        assert_eq!(fired.load(SeqCst), 0);
         assert_eq!(object.log(), ["taken"]);
     });
 }
@@ -257,9 +258,9 @@ fn a_running_stream_is_interrupted_when_it_is_dropped_when_the_lane_is_aborted_a
                 "abort" => drop(lane.abort()),
                 _ => assert!(lane.interrupt()),
             }
-            assert_eq!(fired.load(SeqCst), 1, "{way}");
             // The read returns: nothing but the interrupter opens its gate.
             lane.close().wait().unwrap();
+            assert_eq!(fired.load(SeqCst), 1, "{way}");
             assert_eq!(object.log(), ["read"], "{way}");
         }
     });
