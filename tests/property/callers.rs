@@ -8,8 +8,10 @@ use crate::support::poll_once;
 use futures::io::{AsyncRead, AsyncReadExt};
 use futures::stream::Stream;
 use serial_executor::{
-    Call, CallError, Ended, IntoInnerError, Post, SerialExecutor, Session, TryCallError, WaitError,
+    Call, CallError, CancelToken, Ended, IntoInnerError, Post, SerialExecutor, Session, TryCallError,
+    WaitError,
 };
+use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, Read};
 use std::panic::resume_unwind;
@@ -90,6 +92,13 @@ impl Caller {
                 book.submitted(id);
                 self.call(at, id, call, then, Outcome::of_call);
             }
+            Act::Armed(work, then) => {
+                let id = book.enter(Kind::Call, work.1);
+                let call = lane.call(armed(id, work, &book));
+                book.submitted(id);
+                self.call(at, id, call, then, Outcome::of_call);
+            }
+            Act::UntilTold(scale, drops) => self.until_told(at, scale, drops),
             Act::TryCall(work, then) => {
                 let id = book.enter(Kind::TryCall, work.1);
                 let tried = lane.try_call(call(id, work, &book));
@@ -111,7 +120,7 @@ impl Caller {
             }
             Act::Stream(bound, items, takes, work) => self.stream(at, bound, items, takes, work),
             Act::Replace(work, then) => {
-                let id = book.enter(Kind::Replace, work.1);
+                let id = book.enter(Kind::Replace { fails: false }, work.1);
                 let (f, of_object) = (unit(id, work, &book), Arc::clone(&book));
                 let replaced = lane.replace(move || {
                     f();
@@ -120,16 +129,33 @@ impl Caller {
                 book.submitted(id);
                 self.call(at, id, replaced, then, Outcome::of_unit);
             }
-            Act::OnInterrupt(work, then) => {
-                let id = book.enter(Kind::OnInterrupt, work.1);
-                let (f, of_interrupter) = (unit(id, work, &book), Arc::clone(&book));
-                let set = lane.on_interrupt(move |_| {
+            Act::TryReplace(work, fails, then) => {
+                let id = book.enter(Kind::Replace { fails }, work.1);
+                let (f, of_object) = (unit(id, work, &book), Arc::clone(&book));
+                let replaced = lane.try_replace(move || {
                     f();
-                    let held = Prop::new(id, false, &of_interrupter);
-                    move || held.book.fires(|| pause(SCALE / 2))
+                    let made = Prop::new(id, false, &of_object);
+                    if fails { Err(made) } else { Ok(Object(made)) }
                 });
                 book.submitted(id);
+                self.call(at, id, replaced, then, Outcome::of_tried);
+            }
+            Act::OnInterrupt(work, then) => {
+                let id = book.enter(Kind::OnInterrupt, work.1);
+                let set = lane.on_interrupt(maker(id, work, &book));
+                book.submitted(id);
                 self.call(at, id, set, then, Outcome::of_unit);
+            }
+            Act::CloseWith(work, then) => {
+                let id = book.enter(Kind::CloseWith, work.1);
+                let (f, of_result) = (unit(id, work, &book), Arc::clone(&book));
+                let f = move |_object| {
+                    f();
+                    Prop::new(id, false, &of_result)
+                };
+                let call = book.close(|| lane.close_with(f));
+                book.submitted(id);
+                self.call(at, id, call, then, Outcome::of_call);
             }
             Act::Session(calls, work, then) => self.session(at, calls, work, then),
             Act::NoSession(scale) => {
@@ -159,7 +185,7 @@ impl Caller {
                 }
                 book.has_read(read);
             }
-            Act::Interrupt => _ = lane.interrupt(),
+            Act::Interrupt => _ = book.interrupts(None, || lane.interrupt()),
             Act::ClearPoison => book.clear(|| lane.clear_poison()),
             Act::Close => book.close(|| drop(lane.close())),
             Act::Abort => book.abort(|| drop(lane.abort())),
@@ -189,6 +215,12 @@ impl Caller {
                     book.give_up(id, || drop(call));
                 }
             }
+            Then::Interrupt(scale) => {
+                book.await_start(id);
+                pause(scale);
+                book.interrupts(Some(id), || call.interrupt());
+                await_call(&book, id, &mut call, self.patience, of);
+            }
             Then::Drop(scale) => {
                 pause(scale);
                 book.give_up(id, || drop(call));
@@ -207,7 +239,7 @@ impl Caller {
             Then::Keep => self.keep(at, move |book, patience| {
                 await_post(book, id, &mut post, patience);
             }),
-            Then::Wait => _ = await_post(&book, id, &mut post, self.patience),
+            Then::Wait | Then::Interrupt(_) => _ = await_post(&book, id, &mut post, self.patience),
             Then::WaitFor(micros) => {
                 if !await_post(&book, id, &mut post, Duration::from_micros(micros)) {
                     book.detach(id, || drop(post));
@@ -219,6 +251,38 @@ impl Caller {
             }
             Then::Detach => book.detach(id, || drop(post)),
         }
+    }
+
+    fn until_told(&self, at: usize, scale: u8, drops: bool) {
+        let Stage { lane, book } = self.stages[at].clone();
+        let (work, patience) = (Work(0, Body::Ends), self.patience);
+        let id = book.enter(Kind::Call, work.1);
+        let (capture, on_lane) = (Prop::new(id, true, &book), Arc::clone(&book));
+        let mut call = lane.call(move |_| {
+            on_lane.starts(id);
+            let (token, start) = (CancelToken::current().expect("the token of a closure"), Instant::now());
+            while !token.is_cancelled() {
+                if start.elapsed() > patience {
+                    on_lane.is_wrong("a call was dropped or interrupted, and was never told");
+                    break;
+                }
+                thread::yield_now();
+            }
+            on_lane.is_told(id, token.is_cancelled());
+            ends(id, work, &on_lane, capture);
+            Prop::new(id, false, &on_lane)
+        });
+        book.submitted(id);
+        pause(scale);
+        if drops {
+            return book.give_up(id, || drop(call));
+        }
+        let start = Instant::now();
+        while !call.is_finished() && start.elapsed() < patience {
+            book.interrupts(Some(id), || call.interrupt());
+            thread::yield_now();
+        }
+        await_call(&book, id, &mut call, self.patience, Outcome::of_call);
     }
 
     fn stream(&mut self, at: usize, bound: usize, items: usize, takes: usize, work: Work) {
@@ -349,6 +413,60 @@ fn call(id: Id, work: Work, book: &Arc<Book>) -> impl FnOnce(&mut Object) -> Pro
     }
 }
 
+/// A call whose token has a function while it works.
+fn armed(
+    id: Id,
+    Work(scale, body): Work,
+    book: &Arc<Book>,
+) -> impl FnOnce(&mut Object) -> Prop + Send + 'static {
+    let (capture, book) = (Prop::new(id, true, book), Arc::clone(book));
+    move |_| {
+        book.starts(id);
+        let token = CancelToken::current().expect("the token of a closure");
+        book.arms(id);
+        let function = Function(Prop::new(id, false, &book));
+        token.on_cancel(move || function.0.book.cancels(id, || pause(SCALE / 2)));
+        pause(scale);
+        book.is_told(id, token.is_cancelled());
+        ends(id, Work(0, body), &book, capture);
+        Prop::new(id, false, &book)
+    }
+}
+
+/// Of a token. The lane drops it before the call resolves.
+struct Function(Prop);
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        self.0.book.function_gone(self.0.id);
+    }
+}
+
+/// Makes interrupters.
+fn maker(
+    id: Id,
+    Work(scale, body): Work,
+    book: &Arc<Book>,
+) -> impl Fn(&mut Object) -> Box<dyn Fn() + Send + Sync> + Send + 'static {
+    let (capture, book) = (Prop::new(id, true, book), Arc::clone(book));
+    let is_first = Cell::new(true);
+    move |_| {
+        let _ = &capture;
+        if is_first.take() {
+            book.starts(id);
+            pause(scale);
+            book.ends(id);
+            if body == Body::Panics {
+                resume_unwind(Box::new(Prop::new(id, false, &book)));
+            }
+        } else {
+            book.remakes(|| pause(scale));
+        }
+        let held = Prop::new(id, false, &book);
+        Box::new(move || held.book.fires(|| pause(SCALE / 2)))
+    }
+}
+
 fn unit(id: Id, work: Work, book: &Arc<Book>) -> impl FnOnce() + Send + 'static {
     let capture = Prop::new(id, true, book);
     let book = Arc::clone(book);
@@ -374,6 +492,14 @@ impl Outcome {
 
     fn of_unit(result: Result<(), CallError>) -> Self {
         result.map_or_else(Self::of_error, |()| Self::Done)
+    }
+
+    fn of_tried(result: Result<Result<(), Prop>, CallError>) -> Self {
+        match result {
+            Ok(Ok(())) => Self::Done,
+            Ok(Err(error)) => Self::Failed(error.id),
+            Err(error) => Self::of_error(error),
+        }
     }
 
     fn of_error(error: CallError) -> Self {
@@ -443,7 +569,9 @@ pub(crate) fn run(race: &Race, patience: Duration) -> Result<Vec<Arc<Book>>, Str
             match end {
                 End::Close => book.close(|| drop(lane.close())),
                 End::Abort => book.abort(|| drop(lane.abort())),
-                End::IntoInner => objects.push(book.close(|| lane.clone().into_inner())),
+                End::IntoInner => {
+                    objects.push((book.close(|| lane.clone().into_inner()), Arc::clone(&book)));
+                }
                 // The callers drop the last one.
                 End::DropHandle => continue,
             }
@@ -463,10 +591,13 @@ pub(crate) fn run(race: &Race, patience: Duration) -> Result<Vec<Arc<Book>>, Str
     if weak.iter().any(|weak| weak.upgrade().is_some()) {
         return Err("a weak handle came back after the last handle had gone".into());
     }
-    for mut object in objects {
+    for (mut object, book) in objects {
         // It was the only `into_inner`. But the lane may have been ended before.
         match within(patience, |cx| Pin::new(&mut object).poll(cx)) {
-            Some(Ok(Object(made)) | Err(IntoInnerError::Poisoned(Object(made)))) => drop(made),
+            Some(Ok(Object(made)) | Err(IntoInnerError::Poisoned(Object(made)))) => {
+                drop(made);
+                book.gave_object();
+            }
             Some(Err(IntoInnerError::Missing | IntoInnerError::Closed)) => {}
             None => return Err("into_inner is pending for ever".into()),
         }

@@ -7,7 +7,6 @@ mod rules;
 
 use crate::program::{Body, Id};
 use serial_executor::{OnPanic, Stats};
-use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
@@ -35,8 +34,11 @@ pub(crate) enum Kind {
         bound: usize,
         items: usize,
     },
-    Replace,
+    Replace {
+        fails: bool,
+    },
     OnInterrupt,
+    CloseWith,
     Session,
     /// A call of the session that has this number.
     InSession(Id),
@@ -48,6 +50,8 @@ pub(crate) enum Outcome {
     Value(Id),
     Done,
     Panicked(Id),
+    /// The factory of a replacement has failed.
+    Failed(Id),
     Closed,
     Poisoned,
     Full,
@@ -67,6 +71,12 @@ struct Record {
     given_up: Option<Span>,
     is_detached: bool,
     capture_gone: Option<Stamp>,
+    /// Of a call that has taken its token: whether that was cancelled at its end, when the function of
+    /// the token was called, and when that was dropped.
+    is_told: bool,
+    cancelled: Option<Stamp>,
+    is_armed: bool,
+    function_gone: Option<Stamp>,
     /// Of a stream: when each item was emitted, whether one came back, when the consumer asked for
     /// each, whether it has seen the end.
     emitted: Vec<Stamp>,
@@ -98,18 +108,30 @@ impl Record {
         matches!(self.kind, Kind::InSession(_))
     }
 
+    /// Whether the capacity counts it.
+    fn takes_room(&self) -> bool {
+        !self.is_in_session() && self.kind != Kind::CloseWith
+    }
+
     /// Whether only an end or a poisoned object may keep it from running.
     fn is_let_go(&self) -> bool {
         self.is_detached && self.kind != Kind::TryCall
     }
 }
 
-/// What the interrupter saw running when it began and when it ended.
+/// When the interrupter was called, and what it saw running when it began and when it ended.
 #[derive(Clone, Copy, Debug)]
 struct Fire {
-    cause: Option<Id>,
+    span: Span,
     before: Id,
     after: Id,
+}
+
+/// A request to stop the call that runs, or this one.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    span: Span,
+    only: Option<Id>,
 }
 
 #[derive(Default)]
@@ -118,7 +140,10 @@ struct Notes {
     endings: Vec<Span>,
     aborts: Vec<Span>,
     clears: Vec<Span>,
+    requests: Vec<Request>,
     fires: Vec<Fire>,
+    /// How often `into_inner` gave the object.
+    given: usize,
     /// What each reader has read, and how many readers there are.
     read: Vec<Vec<u8>>,
     readers: usize,
@@ -137,10 +162,8 @@ pub(crate) struct Book {
     notes: Mutex<Notes>,
 }
 
-thread_local! {
-    /// The call that this thread is dropping.
-    static DROPPING: Cell<Option<Id>> = const { Cell::new(None) };
-}
+/// What runs while an interrupter is made for a new object.
+const REMAKE: Id = Id::MAX;
 
 impl Book {
     pub(crate) fn new(capacity: Option<usize>, on_panic: OnPanic) -> Self {
@@ -184,6 +207,10 @@ impl Book {
             given_up: None,
             is_detached: false,
             capture_gone: None,
+            is_told: false,
+            cancelled: None,
+            is_armed: false,
+            function_gone: None,
             emitted: Vec::new(),
             taken: Vec::new(),
             is_complete: false,
@@ -253,10 +280,9 @@ impl Book {
     }
 
     pub(crate) fn give_up(&self, id: Id, drop: impl FnOnce()) {
-        DROPPING.set(Some(id));
         let (span, ()) = self.span(drop);
-        DROPPING.set(None);
         self.note(id, |record| record.given_up = Some(span));
+        self.notes.lock().unwrap().requests.push(Request { span, only: Some(id) });
     }
 
     pub(crate) fn detach(&self, id: Id, detach: impl FnOnce()) {
@@ -285,14 +311,66 @@ impl Book {
         let mut notes = self.notes.lock().unwrap();
         notes.endings.push(span);
         notes.aborts.push(span);
+        notes.requests.push(Request { span, only: None });
+    }
+
+    /// A caller tells a call to stop, or the one that runs.
+    pub(crate) fn interrupts(&self, only: Option<Id>, interrupt: impl FnOnce() -> bool) -> bool {
+        let (span, is_heard) = self.span(interrupt);
+        self.notes.lock().unwrap().requests.push(Request { span, only });
+        is_heard
+    }
+
+    /// What is seen running before and after `pause`.
+    fn runs_during(&self, pause: impl FnOnce()) -> Fire {
+        let (span, (before, after)) = self.span(|| {
+            let before = self.running.load(SeqCst);
+            pause();
+            (before, self.running.load(SeqCst))
+        });
+        Fire { span, before, after }
     }
 
     /// An interrupter fires, and takes its time.
     pub(crate) fn fires(&self, pause: impl FnOnce()) {
-        let before = self.running.load(SeqCst);
+        let fire = self.runs_during(pause);
+        self.notes.lock().unwrap().fires.push(fire);
+    }
+
+    /// The token of this closure gets a function.
+    pub(crate) fn arms(&self, id: Id) {
+        self.note(id, |record| record.is_armed = true);
+    }
+
+    /// The function of a token is called, and takes its time.
+    pub(crate) fn cancels(&self, id: Id, pause: impl FnOnce()) {
+        let fire = self.runs_during(pause);
+        let before = self.note(id, |record| record.cancelled.replace(fire.span.end));
+        self.demand(before.is_none(), || format!("#{id} was cancelled twice"));
+        let is_its_own = [fire.before, fire.after].iter().all(|seen| [0, id].contains(seen));
+        self.demand(is_its_own, || format!("the token of #{id} was cancelled during {fire:?}"));
+    }
+
+    pub(crate) fn function_gone(&self, id: Id) {
+        let now = self.now();
+        self.note(id, |record| record.function_gone = Some(now));
+    }
+
+    /// What a token says at the end of its closure.
+    pub(crate) fn is_told(&self, id: Id, is_told: bool) {
+        self.note(id, |record| record.is_told = is_told);
+    }
+
+    /// An interrupter is made for a new object.
+    pub(crate) fn remakes(&self, pause: impl FnOnce()) {
+        let other = self.running.swap(REMAKE, SeqCst);
+        self.demand(other == 0, || format!("an interrupter is made while #{other} runs"));
         pause();
-        let after = self.running.load(SeqCst);
-        self.notes.lock().unwrap().fires.push(Fire { cause: DROPPING.get(), before, after });
+        self.running.store(0, SeqCst);
+    }
+
+    pub(crate) fn gave_object(&self) {
+        self.notes.lock().unwrap().given += 1;
     }
 
     pub(crate) fn check_stats(&self, stats: &Stats, is_upgraded: bool) {

@@ -3,12 +3,12 @@
 //!
 //! After each operation the lane works until a closure waits at its gate, or a stream for room. So
 //! after each operation there is one state, and the model predicts all that can be seen of it: the
-//! outcome of the operation, all counters, what is ready, and the events on the thread of the lane
-//! and on that of the caller, in order.
+//! outcome of the operation, all counters, what is ready, and the events on the thread of the lane,
+//! on that of the caller and on those that call interrupters, in order.
 
 mod lane;
 
-use crate::program::{Body, Id, Lane, Op};
+use crate::program::{Body, Id, Lane, Making, Op};
 use crate::view::{Counts, Event, Saw, Thing, View};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,19 +22,21 @@ enum Health {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// By `close` or by `abort`, which also empties the queue, and does not differ otherwise.
     Closed,
+    Aborted,
     Ended,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Call,
+    Armed,
     Post,
-    Stream { bound: usize, items: usize },
-    Replace,
-    OnInterrupt,
+    Stream { bound: usize, items: usize, asks: bool },
+    Replace { fails: bool },
+    OnInterrupt { again: Body },
     Session,
+    CloseWith,
 }
 
 #[derive(Clone, Copy)]
@@ -50,6 +52,13 @@ struct Running {
     stop: Stop,
     /// Interrupted: no gate holds it any more.
     fired: bool,
+    /// Told to stop, whether or not it could hear that.
+    is_told: bool,
+    has_token: bool,
+    /// Its token has a function that was not called.
+    is_armed: bool,
+    /// The object that it has taken.
+    object: Option<Id>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,8 +66,10 @@ enum Stop {
     FirstGate,
     /// A stream that is about to emit this item.
     Emit(usize),
-    /// A stream that has emitted its items.
+    /// A stream that has emitted its items, or a call that has armed its token.
     LastGate,
+    /// A replacement, as the interrupter for the new object is made.
+    Remake,
 }
 
 #[derive(Default)]
@@ -106,8 +117,14 @@ pub(crate) struct Model {
     phase: Phase,
     health: Health,
     object: Option<Id>,
+    /// The object was given away at the end.
+    is_given: bool,
     interrupter: Option<Id>,
+    /// What makes interrupters, and how it ends for later objects.
+    maker: Option<(Id, Body)>,
     queue: VecDeque<Job>,
+    /// The closures that take the object when the lane has nothing else to do.
+    last: VecDeque<Job>,
     /// The session that the lane is in. Only an abort ends it while there is a handle.
     session: Option<Session>,
     running: Option<Running>,
@@ -119,6 +136,7 @@ pub(crate) struct Model {
     counts: Counts,
     on_lane: Vec<Event>,
     on_caller: Vec<Event>,
+    on_helper: Vec<Event>,
     next: Id,
 }
 
@@ -133,8 +151,11 @@ impl Model {
             phase: Phase::Open,
             health,
             object,
+            is_given: false,
             interrupter: None,
+            maker: None,
             queue: VecDeque::new(),
+            last: VecDeque::new(),
             session: None,
             running: None,
             futures: BTreeMap::new(),
@@ -145,6 +166,7 @@ impl Model {
             counts: Counts::default(),
             on_lane: Vec::new(),
             on_caller: Vec::new(),
+            on_helper: Vec::new(),
             next: 1,
         }
     }
@@ -152,11 +174,13 @@ impl Model {
     /// The operation with the future that it means. `None` if there is no such future.
     pub(crate) fn resolve(&self, op: Op) -> Option<Op> {
         let pick = |n: usize| self.futures.keys().nth(n % self.futures.len().max(1)).copied();
+        let is_call = |id: &Id| matches!(self.futures[id], Future::Call(_));
         Some(match op {
             Op::Poll(n) => Op::Poll(pick(n)?),
             Op::Wait(n) => Op::Wait(pick(n)?),
             Op::Drop(n) => Op::Drop(pick(n)?),
-            Op::Detach(n) => Op::Detach(pick(n).filter(|id| matches!(self.futures[id], Future::Call(_)))?),
+            Op::Detach(n) => Op::Detach(pick(n).filter(is_call)?),
+            Op::InterruptCall(n) => Op::InterruptCall(pick(n).filter(is_call)?),
             Op::InSession(_) | Op::EndSession => self.has_session_handle.then_some(op)?,
             Op::Let => self.at_gate().map(|_| op)?,
             Op::Upgrade => op,
@@ -186,11 +210,17 @@ impl Model {
     }
 
     fn at_gate(&self) -> Option<Id> {
-        self.running.filter(|running| !matches!(running.stop, Stop::Emit(_))).map(|running| running.job.id)
+        let Running { job, stop, .. } = self.running?;
+        match stop {
+            Stop::FirstGate | Stop::LastGate => Some(job.id),
+            Stop::Remake => self.maker.map(|(id, _)| id),
+            Stop::Emit(_) => None,
+        }
     }
 
     pub(crate) fn view(&self) -> View {
-        let pending = self.queue.len() + self.session.as_ref().map_or(0, |session| session.queue.len());
+        let in_session = self.session.as_ref().map_or(0, |session| session.queue.len());
+        let pending = self.queue.len() + in_session + self.last.len();
         let counts = Counts {
             pending,
             running: self.running.is_some(),
@@ -207,6 +237,7 @@ impl Model {
             streams: streams.iter().map(|(id, stream)| (*id, stream.items.len(), stream.is_over)).collect(),
             on_lane: self.on_lane.clone(),
             on_caller: self.on_caller.clone(),
+            on_helper: self.on_helper.clone(),
         }
     }
 
@@ -214,6 +245,7 @@ impl Model {
     pub(crate) fn apply(&mut self, op: Op) -> Saw {
         let saw = match op {
             Op::Call(body) => self.submit(Kind::Call, body, Future::Call(None)),
+            Op::Armed(body) => self.submit(Kind::Armed, body, Future::Call(None)),
             Op::TryCall(body) => match self.refusal(true) {
                 None => self.submit(Kind::Call, body, Future::Call(None)),
                 Some(why) => self.refuse(why),
@@ -225,12 +257,19 @@ impl Model {
                     self.future(Future::Post(Post::Refused(why)))
                 }
             },
-            Op::Stream(bound, items, body) => {
+            Op::Stream(bound, items, asks, body) => {
                 self.streams.insert(self.next, Stream::default());
-                self.submit(Kind::Stream { bound: bound.max(1), items }, body, Future::Stream)
+                self.submit(Kind::Stream { bound: bound.max(1), items, asks }, body, Future::Stream)
             }
-            Op::Replace(body) => self.submit(Kind::Replace, body, Future::Call(None)),
-            Op::OnInterrupt(body) => self.submit(Kind::OnInterrupt, body, Future::Call(None)),
+            Op::Replace(body) => self.submit(Kind::Replace { fails: false }, body, Future::Call(None)),
+            Op::TryReplace(making) => {
+                let fails = making == Making::Fails;
+                self.submit(Kind::Replace { fails }, making.body(), Future::Call(None))
+            }
+            Op::OnInterrupt(body, again) => {
+                self.submit(Kind::OnInterrupt { again }, body, Future::Call(None))
+            }
+            Op::CloseWith(body) => self.close_with(body),
             Op::Session => self.submit(Kind::Session, Body::Ends, Future::Call(None)),
             Op::InSession(body) => self.call_in_session(body),
             Op::EndSession => {
@@ -251,7 +290,8 @@ impl Model {
                 Some(Future::Call(Some(result))) => self.drop_result(result, Side::Caller),
                 _ => Saw::Nothing,
             },
-            Op::Interrupt => Saw::Bool(self.fire(None)),
+            Op::Interrupt => Saw::Bool(self.tell(None)),
+            Op::InterruptCall(id) => Saw::Bool(self.tell(Some(id))),
             Op::ClearPoison => {
                 if self.health == Health::Poisoned {
                     self.health = Health::Sound;
@@ -292,7 +332,7 @@ impl Model {
 
     /// Why a call is not accepted. Only `try_call` refuses because of the capacity.
     fn refusal(&self, is_bounded: bool) -> Option<Saw> {
-        let is_replace = |job: &Job| job.kind == Kind::Replace;
+        let is_replace = |job: &Job| matches!(job.kind, Kind::Replace { .. });
         let is_cure_under_way =
             self.queue.iter().any(is_replace) || self.running.is_some_and(|running| is_replace(&running.job));
         if self.phase != Phase::Open {
@@ -332,6 +372,20 @@ impl Model {
         self.future(future);
         if self.phase == Phase::Open {
             self.queue.push_back(job);
+        } else {
+            self.discard(job);
+        }
+        Saw::Nothing
+    }
+
+    /// A closure that takes its turn when there is nothing else, unless the lane is aborted or ended.
+    fn close_with(&mut self, body: Body) -> Saw {
+        let job = Job { id: self.next, kind: Kind::CloseWith, body };
+        self.counts.submitted += 1;
+        self.future(Future::Call(None));
+        self.close();
+        if self.phase == Phase::Closed {
+            self.last.push_back(job);
         } else {
             self.discard(job);
         }
@@ -420,6 +474,7 @@ impl Model {
             Some(Future::Stream) => {
                 let stream = self.streams.remove(&id).unwrap();
                 if !stream.is_over {
+                    self.hold(Some(id));
                     self.emit();
                     self.cancel(id);
                 }
@@ -437,7 +492,8 @@ impl Model {
 
     /// The future is dropped: a queued call is cancelled, a running one interrupted.
     fn cancel(&mut self, id: Id) {
-        let queues = [Some(&mut self.queue), self.session.as_mut().map(|session| &mut session.queue)];
+        let in_session = self.session.as_mut().map(|session| &mut session.queue);
+        let queues = [Some(&mut self.queue), in_session, Some(&mut self.last)];
         let take = |queue: &mut VecDeque<Job>| {
             let at = queue.iter().position(|job| job.id == id)?;
             queue.remove(at)
@@ -448,13 +504,13 @@ impl Model {
                 self.counts.cancelled += 1;
                 self.drop_capture(job, Side::Caller);
             }
-            None => _ = self.fire(Some(id)),
+            None => _ = self.tell(Some(id)),
         }
     }
 
     fn drop_result(&mut self, result: Saw, side: Side) -> Saw {
         match result {
-            Saw::Value(id) | Saw::Panicked(id) => self.dropped(Thing::Result(id), side),
+            Saw::Value(id) | Saw::Panicked(id) | Saw::Failed(id) => self.dropped(Thing::Result(id), side),
             Saw::Object(id) | Saw::PoisonedObject(id) => self.dropped(Thing::Object(id), side),
             Saw::Session => _ = self.end_session(),
             _ => {}

@@ -18,17 +18,36 @@ pub(crate) enum Body {
     Panics,
 }
 
+/// What a factory does that may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Making {
+    Makes,
+    Fails,
+    Panics,
+}
+
+impl Making {
+    pub(crate) fn body(self) -> Body {
+        if self == Self::Panics { Body::Panics } else { Body::Ends }
+    }
+}
+
 /// An operation. Where it needs a future, the program has any number; [`Model::resolve`] replaces
 /// that by the `Id` of a future (the number modulo how many there are).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Call(Body),
+    /// A call that, after its first gate, takes its token, arms it with a function that opens the
+    /// second gate, and waits there.
+    Armed(Body),
     TryCall(Body),
     Post(Body),
-    /// Bound, items, and how it ends.
-    Stream(usize, usize, Body),
+    /// Bound, items, whether it asks at its end if it is closed, and how it ends.
+    Stream(usize, usize, bool, Body),
     Replace(Body),
-    OnInterrupt(Body),
+    TryReplace(Making),
+    /// How the closure ends that makes the interrupter, and how it does for each later object.
+    OnInterrupt(Body, Body),
     Session,
     /// A call of the session that is open.
     InSession(Body),
@@ -41,8 +60,11 @@ pub(crate) enum Op {
     Drop(Id),
     Detach(Id),
     Interrupt,
+    /// Interrupts this call.
+    InterruptCall(Id),
     ClearPoison,
     Close,
+    CloseWith(Body),
     Abort,
     Ended,
     IntoInner,
@@ -101,16 +123,23 @@ pub(crate) fn body() -> impl Strategy<Value = Body> {
     prop_oneof![5 => Just(Body::Ends), 1 => Just(Body::Panics)]
 }
 
+pub(crate) fn making() -> impl Strategy<Value = Making> {
+    prop_oneof![4 => Just(Making::Makes), 2 => Just(Making::Fails), 1 => Just(Making::Panics)]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let pick = || 0_usize..8;
     prop_oneof![
         14 => Just(Op::Let),
         10 => body().prop_map(Op::Call),
+        4 => body().prop_map(Op::Armed),
         4 => body().prop_map(Op::TryCall),
         6 => body().prop_map(Op::Post),
-        4 => (0_usize..4, 0_usize..5, body()).prop_map(|(bound, items, body)| Op::Stream(bound, items, body)),
+        4 => (0_usize..4, 0_usize..5, any::<bool>(), body())
+            .prop_map(|(bound, items, asks, body)| Op::Stream(bound, items, asks, body)),
         3 => body().prop_map(Op::Replace),
-        3 => body().prop_map(Op::OnInterrupt),
+        2 => making().prop_map(Op::TryReplace),
+        4 => (body(), body()).prop_map(|(body, again)| Op::OnInterrupt(body, again)),
         3 => Just(Op::Session),
         5 => body().prop_map(Op::InSession),
         3 => Just(Op::EndSession),
@@ -119,8 +148,10 @@ fn op() -> impl Strategy<Value = Op> {
         6 => pick().prop_map(Op::Drop),
         2 => pick().prop_map(Op::Detach),
         2 => Just(Op::Interrupt),
+        3 => pick().prop_map(Op::InterruptCall),
         2 => Just(Op::ClearPoison),
         1 => Just(Op::Close),
+        1 => body().prop_map(Op::CloseWith),
         1 => Just(Op::Abort),
         1 => Just(Op::Ended),
         1 => Just(Op::IntoInner),

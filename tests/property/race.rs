@@ -24,6 +24,8 @@ pub(crate) enum Then {
     Drop(u8),
     /// Drops it so long after its closure has been seen running, if it was.
     DropRunning(u8),
+    /// Interrupts it so long after that, and waits for it.
+    Interrupt(u8),
     Detach,
 }
 
@@ -31,11 +33,18 @@ pub(crate) enum Then {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
     Call(Work, Then),
+    /// A call that takes its token, and arms it.
+    Armed(Work, Then),
+    /// A call that runs until its token is cancelled. Drops it after a pause, or interrupts it until it
+    /// is over.
+    UntilTold(u8, bool),
     TryCall(Work, Then),
     Post(Work, Then),
     /// Bound, items, and how many are taken before the stream is dropped.
     Stream(usize, usize, usize, Work),
     Replace(Work, Then),
+    /// And whether the factory fails.
+    TryReplace(Work, bool, Then),
     OnInterrupt(Work, Then),
     /// Opens a session, makes so many calls in it with pauses in between, and ends it.
     Session(u8, Work, Then),
@@ -47,6 +56,7 @@ pub(crate) enum Act {
     Interrupt,
     ClearPoison,
     Close,
+    CloseWith(Work, Then),
     Abort,
     Look,
     Pause(u8),
@@ -121,6 +131,7 @@ fn then() -> impl Strategy<Value = Then> {
         3 => Just(Then::Keep),
         3 => (0..SCALE).prop_map(Then::Drop),
         2 => (0..SCALE).prop_map(Then::DropRunning),
+        2 => (0..SCALE).prop_map(Then::Interrupt),
         1 => Just(Then::Detach),
     ]
 }
@@ -128,29 +139,40 @@ fn then() -> impl Strategy<Value = Then> {
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         8 => (work(), then()).prop_map(|(work, then)| Act::Call(work, then)),
+        4 => (work(), then()).prop_map(|(work, then)| Act::Armed(work, then)),
+        1 => (0..SCALE, any::<bool>()).prop_map(|(scale, drops)| Act::UntilTold(scale, drops)),
         4 => (work(), then()).prop_map(|(work, then)| Act::TryCall(work, then)),
         5 => (work(), then()).prop_map(|(work, then)| Act::Post(work, then)),
         3 => (0_usize..4, 0_usize..6, 0_usize..8, work())
             .prop_map(|(bound, items, takes, work)| Act::Stream(bound, items, takes, work)),
         2 => (work(), then()).prop_map(|(work, then)| Act::Replace(work, then)),
+        1 => (work(), any::<bool>(), then())
+            .prop_map(|(work, fails, then)| Act::TryReplace(work, fails, then)),
         2 => (work(), then()).prop_map(|(work, then)| Act::OnInterrupt(work, then)),
         2 => (0_u8..4, work(), then()).prop_map(|(calls, work, then)| Act::Session(calls, work, then)),
         1 => (0..SCALE).prop_map(Act::NoSession),
         1 => (0_u8..6, 0..SCALE).prop_map(|(times, scale)| Act::Read(times, scale)),
         3 => Just(Act::Interrupt),
         2 => Just(Act::ClearPoison),
-        1 => prop_oneof![Just(Act::Close), Just(Act::Abort), Just(Act::Look)],
+        1 => prop_oneof![
+            Just(Act::Close),
+            (work(), then()).prop_map(|(work, then)| Act::CloseWith(work, then)),
+            Just(Act::Abort),
+            Just(Act::Look),
+        ],
         2 => (0..SCALE).prop_map(Act::Pause),
     ]
 }
 
-/// Short calls that are dropped about when they end: the interrupt of one must not hit the next
-/// one.
+/// Short calls that are dropped or interrupted about when they end: the interrupt of one must not
+/// hit the next one.
 fn interruption() -> impl Strategy<Value = Act> {
     let work = || (0_u8..5, Just(Body::Ends)).prop_map(|(scale, body)| Work(scale, body));
     prop_oneof![
         6 => (work(), 0_u8..5).prop_map(|(work, scale)| Act::Call(work, Then::DropRunning(scale))),
+        3 => (work(), 0_u8..5).prop_map(|(work, scale)| Act::Armed(work, Then::DropRunning(scale))),
         2 => (work(), 0_u8..5).prop_map(|(work, scale)| Act::Call(work, Then::Drop(scale))),
+        2 => (work(), 0_u8..5).prop_map(|(work, scale)| Act::Armed(work, Then::Interrupt(scale))),
         3 => work().prop_map(|work| Act::Post(work, Then::Detach)),
         1 => Just(Act::Interrupt),
     ]

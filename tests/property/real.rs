@@ -1,17 +1,19 @@
 //! The same operations on a real lane.
 
-use crate::program::{Body, Id, Lane, Op};
+use crate::program::{Body, Id, Lane, Making, Op};
 use crate::stage::{Prop, Stage};
 use crate::support::{WakeCounter, poll_once};
 use crate::view::{Counts, Event, Saw, Thing, View};
 use futures::future::FusedFuture;
 use futures::stream::{FusedStream, Stream};
 use serial_executor::{
-    Call, CallError, CallStream, Ended, IntoInner, IntoInnerError, Panic, Post, SerialExecutor, Session,
-    Stats, TryCallError, WaitError, WeakSerialExecutor,
+    Call, CallError, CallStream, CancelToken, Ended, IntoInner, IntoInnerError, Panic, Post, SerialExecutor,
+    Session, Stats, TryCallError, WaitError, WeakSerialExecutor,
 };
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -22,6 +24,7 @@ struct Object(Prop);
 enum Future {
     Call(Call<Prop>),
     Unit(Call<()>),
+    Tried(Call<Result<(), Prop>>),
     Session(Call<Session<Object>>),
     Post(Post),
     Stream(CallStream<Prop>),
@@ -42,6 +45,7 @@ pub(crate) struct Real {
     weak: WeakSerialExecutor<Object>,
     end: Option<Ended>,
     session: Option<Session<Object>>,
+    is_aborted: bool,
     futures: BTreeMap<Id, Waiting>,
     next: Id,
 }
@@ -54,7 +58,7 @@ impl Drop for Real {
 
 impl Real {
     pub(crate) fn new(lane: Lane) -> Self {
-        let stage = Stage::default();
+        let stage = Stage::new();
         let mut builder = SerialExecutor::builder().on_panic(lane.on_panic).spin(false);
         if let Some(calls) = lane.capacity {
             builder = builder.capacity(calls);
@@ -74,6 +78,7 @@ impl Real {
             end: Some(handle.ended()),
             handles: vec![handle],
             session: None,
+            is_aborted: false,
             futures: BTreeMap::new(),
             next: 1,
         }
@@ -106,6 +111,7 @@ impl Real {
             Op::Poll(id) => self.poll(id),
             Op::Wait(id) => self.wait(id),
             Op::Drop(id) => {
+                self.stage.hold(Some(id));
                 self.futures.remove(&id);
                 Saw::Nothing
             }
@@ -113,12 +119,20 @@ impl Real {
                 match self.futures.remove(&id).expect("a future").future {
                     Future::Call(call) => call.detach(),
                     Future::Unit(call) => call.detach(),
+                    Future::Tried(call) => call.detach(),
                     Future::Session(call) => call.detach(),
                     _ => unreachable!("only calls are detached"),
                 }
                 Saw::Nothing
             }
             Op::Interrupt => Saw::Bool(self.handles[0].interrupt()),
+            Op::InterruptCall(id) => Saw::Bool(match &self.futures[&id].future {
+                Future::Call(call) => call.interrupt(),
+                Future::Unit(call) => call.interrupt(),
+                Future::Tried(call) => call.interrupt(),
+                Future::Session(call) => call.interrupt(),
+                _ => unreachable!("only calls are interrupted"),
+            }),
             Op::ClearPoison => {
                 self.handles[0].clear_poison();
                 Saw::Nothing
@@ -146,11 +160,29 @@ impl Real {
         let (id, stage) = (self.next, self.stage.clone());
         Some(match op {
             Op::Call(body) => Future::Call(self.handles[0].call(call(stage, id, body))),
+            Op::Armed(body) => {
+                let capture = stage.prop(Thing::Capture(id));
+                Future::Call(self.handles[0].call(move |_| {
+                    stage.starts(id);
+                    stage.gate(id);
+                    let token = CancelToken::current().expect("the token of a closure");
+                    stage.note(Event::Takes(id, token.is_cancelled()));
+                    let (held, on_cancel) = (stage.prop(Thing::OnCancel(id)), stage.clone());
+                    token.on_cancel(move || {
+                        let _held = held;
+                        on_cancel.cancel(id);
+                    });
+                    stage.gate(id);
+                    stage.note(Event::IsTold(id, token.is_cancelled()));
+                    stage.ends(id, Some(capture), body);
+                    stage.prop(Thing::Result(id))
+                }))
+            }
             Op::Post(body) => {
                 let part = stage.part(id, body);
                 Future::Post(self.handles[0].post(move |_| part()))
             }
-            Op::Stream(bound, items, body) => {
+            Op::Stream(bound, items, asks, body) => {
                 let capture = stage.prop(Thing::Capture(id));
                 let stream = self.handles[0].stream(bound, move |_, out| {
                     stage.starts(id);
@@ -166,7 +198,10 @@ impl Real {
                         }
                     }
                     stage.gate(id);
-                    stage.ends(id, capture, body);
+                    if asks {
+                        stage.note(Event::IsClosed(id, out.is_closed()));
+                    }
+                    stage.ends(id, Some(capture), body);
                 });
                 Future::Stream(stream)
             }
@@ -177,15 +212,24 @@ impl Real {
                     Object(stage.prop(Thing::Object(id)))
                 }))
             }
-            Op::OnInterrupt(body) => {
-                let part = stage.part(id, body);
-                Future::Unit(self.handles[0].on_interrupt(move |_| {
+            Op::TryReplace(making) => {
+                let part = stage.part(id, making.body());
+                Future::Tried(self.handles[0].try_replace(move || {
                     part();
-                    let held = stage.prop(Thing::Interrupter(id));
-                    move || {
-                        let _ = &held;
-                        stage.fire(id);
+                    match making {
+                        Making::Fails => Err(stage.prop(Thing::Result(id))),
+                        Making::Makes | Making::Panics => Ok(Object(stage.prop(Thing::Object(id)))),
                     }
+                }))
+            }
+            Op::OnInterrupt(body, again) => {
+                Future::Unit(self.handles[0].on_interrupt(maker(stage, id, body, again)))
+            }
+            Op::CloseWith(body) => {
+                let part = stage.part(id, body);
+                Future::Call(self.handles[0].close_with(move |_object| {
+                    part();
+                    stage.prop(Thing::Result(id))
                 }))
             }
             Op::Session => Future::Session(self.handles[0].session()),
@@ -195,7 +239,12 @@ impl Real {
                 Future::Call(made)
             }
             Op::Close => Future::Ended(self.handles[0].close()),
-            Op::Abort => Future::Ended(self.handles[0].abort()),
+            Op::Abort => {
+                if !mem::replace(&mut self.is_aborted, true) {
+                    self.stage.hold(None);
+                }
+                Future::Ended(self.handles[0].abort())
+            }
             Op::Ended => Future::Ended(self.handles[0].ended()),
             Op::IntoInner => Future::IntoInner(self.handles.remove(0).into_inner()),
             _ => return None,
@@ -220,6 +269,7 @@ impl Real {
         let saw = match &mut waiting.future {
             Future::Call(call) => show(poll_once(call, &waker), of_call),
             Future::Unit(call) => show(poll_once(call, &waker), of_unit),
+            Future::Tried(call) => show(poll_once(call, &waker), of_tried),
             Future::Session(call) => {
                 show(poll_once(call, &waker), |result| of_session(result, &mut self.session))
             }
@@ -254,6 +304,7 @@ impl Real {
         let saw = match &mut waiting.future {
             Future::Call(call) => waited(call.wait_timeout(Duration::ZERO), of_call),
             Future::Unit(call) => waited(call.wait_timeout(Duration::ZERO), of_unit),
+            Future::Tried(call) => waited(call.wait_timeout(Duration::ZERO), of_tried),
             Future::Post(post) => waited(post.wait_timeout(Duration::ZERO), of_unit),
             Future::IntoInner(object) => waited(object.wait_timeout(Duration::ZERO), of_object),
             Future::Ended(ended) => waited(ended.wait_timeout(Duration::ZERO), of_end),
@@ -321,6 +372,7 @@ impl Real {
             streams,
             on_lane: state.on_lane.clone(),
             on_caller: state.on_caller.clone(),
+            on_helper: state.on_helper.clone(),
         }
     }
 
@@ -335,6 +387,7 @@ impl Future {
         match self {
             Self::Call(call) => call.is_terminated(),
             Self::Unit(call) => call.is_terminated(),
+            Self::Tried(call) => call.is_terminated(),
             Self::Session(call) => call.is_terminated(),
             Self::Post(post) => post.is_terminated(),
             Self::Stream(stream) => FusedStream::is_terminated(stream),
@@ -351,6 +404,7 @@ impl Waiting {
         let says = match &self.future {
             Future::Call(call) => call.is_finished(),
             Future::Unit(call) => call.is_finished(),
+            Future::Tried(call) => call.is_finished(),
             Future::Session(call) => call.is_finished(),
             _ => expected,
         };
@@ -366,6 +420,35 @@ fn call(stage: Stage, id: Id, body: Body) -> impl FnOnce(&mut Object) -> Prop + 
     move |_| {
         part();
         stage.prop(Thing::Result(id))
+    }
+}
+
+/// Makes an interrupter: for the object that is there in one way, and for later ones in another.
+fn maker(
+    stage: Stage,
+    id: Id,
+    body: Body,
+    again: Body,
+) -> impl Fn(&mut Object) -> Box<dyn Fn() + Send + Sync> + Send + 'static {
+    let capture = stage.prop(Thing::Capture(id));
+    let is_first = Cell::new(true);
+    move |_| {
+        let _ = &capture;
+        if is_first.take() {
+            stage.starts(id);
+            stage.gate(id);
+            stage.ends(id, None, body);
+        } else {
+            stage.note(Event::Remakes(id));
+            stage.gate(id);
+            stage.note(Event::Remade(id));
+            stage.panics(id, again);
+        }
+        let (stage, held) = (stage.clone(), stage.prop(Thing::Interrupter(id)));
+        Box::new(move || {
+            let _ = &held;
+            stage.fire(id);
+        })
     }
 }
 
@@ -409,6 +492,15 @@ fn of_call(result: Result<Prop, CallError>) -> Saw {
 
 fn of_unit(result: Result<(), CallError>) -> Saw {
     result.map_or_else(of_error, |()| Saw::Done)
+}
+
+fn of_tried(result: Result<Result<(), Prop>, CallError>) -> Saw {
+    match result {
+        Ok(Err(Prop { thing: Thing::Result(id), .. })) => Saw::Failed(id),
+        Ok(Err(_)) => panic!("an error that is none of a factory's"),
+        Ok(Ok(())) => Saw::Done,
+        Err(error) => of_error(error),
+    }
 }
 
 fn of_end(end: Result<(), Panic>) -> Saw {

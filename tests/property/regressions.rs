@@ -43,7 +43,7 @@ fn the_result_of_a_call_that_a_drop_interrupts_is_dropped_on_the_lane() {
     for body in [Ends, Panics] {
         step_by_step(
             Lane { capacity: None, on_panic: Continue, factory: Ends },
-            [Op::OnInterrupt(Ends), Op::Let, Op::Call(body), Op::Drop(1)],
+            [Op::OnInterrupt(Ends, Ends), Op::Let, Op::Call(body), Op::Drop(1)],
         );
     }
 }

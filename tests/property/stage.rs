@@ -7,22 +7,26 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, ThreadId};
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Stage(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 pub(crate) struct State {
+    caller: Option<ThreadId>,
     lane: Option<ThreadId>,
     running: Option<Id>,
     at_gate: Option<Id>,
     may_pass: bool,
-    /// The closures that no gate holds any more.
+    /// The closure that no gate holds any more.
     interrupted: Option<Id>,
+    /// How many interrupters there are.
+    interrupters: usize,
     /// No gate holds any closure: the test is over.
     is_over: bool,
     pub(crate) alive: usize,
     pub(crate) on_lane: Vec<Event>,
     pub(crate) on_caller: Vec<Event>,
+    pub(crate) on_helper: Vec<Event>,
 }
 
 impl State {
@@ -35,13 +39,23 @@ impl State {
     }
 
     fn note(&mut self, event: Event) {
-        let log =
-            if self.lane == Some(thread::current().id()) { &mut self.on_lane } else { &mut self.on_caller };
+        let this = Some(thread::current().id());
+        let log = match () {
+            () if this == self.lane => &mut self.on_lane,
+            () if this == self.caller => &mut self.on_caller,
+            () => &mut self.on_helper,
+        };
         log.push(event);
     }
 }
 
 impl Stage {
+    /// This thread is that of the caller.
+    pub(crate) fn new() -> Self {
+        let state = State { caller: Some(thread::current().id()), ..State::default() };
+        Self(Arc::new((Mutex::new(state), Condvar::new())))
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.0.lock().unwrap()
     }
@@ -56,7 +70,10 @@ impl Stage {
     }
 
     pub(crate) fn prop(&self, thing: Thing) -> Prop {
-        self.lock().alive += 1;
+        let mut state = self.lock();
+        state.alive += 1;
+        state.interrupters += usize::from(matches!(thing, Thing::Interrupter(_)));
+        drop(state);
         Prop { thing, stage: self.clone() }
     }
 
@@ -66,13 +83,13 @@ impl Stage {
         move || {
             stage.starts(id);
             stage.gate(id);
-            stage.ends(id, capture, body);
+            stage.ends(id, Some(capture), body);
         }
     }
 
     pub(crate) fn starts(&self, id: Id) {
         let mut state = self.lock();
-        state.running = Some(id);
+        (state.running, state.interrupted) = (Some(id), None);
         state.note(Event::Starts(id));
     }
 
@@ -89,13 +106,18 @@ impl Stage {
     }
 
     /// The end of a closure: it drops what it has captured, and panics if the program says so.
-    pub(crate) fn ends(&self, id: Id, capture: Prop, body: Body) {
+    pub(crate) fn ends(&self, id: Id, capture: Option<Prop>, body: Body) {
         {
             let mut state = self.lock();
             state.running = None;
             state.note(Event::Ends(id));
         }
         drop(capture);
+        self.panics(id, body);
+    }
+
+    /// Panics, if the program says so.
+    pub(crate) fn panics(&self, id: Id, body: Body) {
         if body == Body::Panics {
             // The panic hook does not run.
             resume_unwind(Box::new(self.prop(Thing::Result(id))));
@@ -108,6 +130,28 @@ impl Stage {
         // It counts as gone from this gate, even if its thread has not woken yet.
         state.may_pass = state.at_gate.take().is_some();
         self.0.1.notify_all();
+    }
+
+    /// The caller is about to do something that interrupts this closure, or any, if it runs. Until it
+    /// is interrupted, its gates hold it. Otherwise it might end before that, or not.
+    pub(crate) fn hold(&self, closure: Option<Id>) {
+        let mut state = self.lock();
+        if state.interrupters > 0 && closure.is_none_or(|id| state.running == Some(id)) {
+            state.interrupted = None;
+        }
+    }
+
+    /// The function of this closure's token: what it does. If there is an interrupter, that comes
+    /// next, and opens the gate.
+    pub(crate) fn cancel(&self, id: Id) {
+        let mut state = self.lock();
+        let running = state.running;
+        state.note(Event::Cancels(id, running));
+        if state.interrupters == 0 {
+            state.interrupted = Some(id);
+            state.at_gate = None;
+            self.0.1.notify_all();
+        }
     }
 
     /// The interrupter that this call has set: what it does.
@@ -136,6 +180,7 @@ impl Drop for Prop {
     fn drop(&mut self) {
         let mut state = self.stage.lock();
         state.alive -= 1;
+        state.interrupters -= usize::from(matches!(self.thing, Thing::Interrupter(_)));
         state.note(Event::Dropped(self.thing));
     }
 }

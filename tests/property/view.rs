@@ -21,6 +21,8 @@ pub(crate) enum Saw {
     Closed,
     Poisoned,
     Panicked(Id),
+    /// The error of the factory with this number.
+    Failed(Id),
     Full,
     Bool(bool),
 }
@@ -29,11 +31,13 @@ pub(crate) enum Saw {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Thing {
     Capture(Id),
-    /// A result, or the payload of a panic.
+    /// A result, an error of a factory, or the payload of a panic.
     Result(Id),
     Item(Id, usize),
     Object(Id),
     Interrupter(Id),
+    /// The function of a token.
+    OnCancel(Id),
 }
 
 /// What happens on a thread.
@@ -44,8 +48,19 @@ pub(crate) enum Event {
     Emitted(Id, usize),
     /// The item came back.
     Unheard(Id, usize),
+    /// What a stream whose closure asks for it hears at its end.
+    IsClosed(Id, bool),
+    /// The closure takes its token, and whether that is cancelled.
+    Takes(Id, bool),
+    /// The same token at the end of the closure.
+    IsTold(Id, bool),
+    /// The function of the first one's token is called, while the second one runs.
+    Cancels(Id, Option<Id>),
     /// The interrupter that the first call has set, while the second one runs.
     Fires(Id, Option<Id>),
+    /// What makes this interrupter runs for a new object, and ends.
+    Remakes(Id),
+    Remade(Id),
     Dropped(Thing),
 }
 
@@ -74,7 +89,9 @@ pub(crate) struct View {
     pub(crate) futures: Vec<(Id, bool)>,
     /// The items that wait, and whether the closure has ended.
     pub(crate) streams: Vec<(Id, usize, bool)>,
-    /// What has happened, in order: on the thread of the lane, and on others.
+    /// What has happened, in order: on the thread of the lane, on that of the caller, and on those
+    /// that call interrupters and the functions of tokens.
     pub(crate) on_lane: Vec<Event>,
     pub(crate) on_caller: Vec<Event>,
+    pub(crate) on_helper: Vec<Event>,
 }

@@ -1,6 +1,6 @@
 //! Rules that a history must keep. Each judges only what is known for certain.
 
-use super::{Book, Kind, Notes, Outcome, Record, Span, Stamp};
+use super::{Book, Kind, Notes, Outcome, REMAKE, Record, Request, Span, Stamp};
 use crate::program::Body;
 use serial_executor::OnPanic;
 use std::fmt::Debug;
@@ -32,6 +32,7 @@ impl Book {
             sessions_are_alone(record, &notes)?;
         }
         runs_in_order(&notes)?;
+        ends_by_value_once(&notes)?;
         self.runs_on_sound_objects(&notes)?;
         interrupts_hit(&notes)?;
         reads_all(&notes)?;
@@ -51,8 +52,9 @@ impl Book {
             }
             Outcome::Poisoned => {
                 let is_reason = |other: &Record| {
-                    let poisons = other.body == Body::Panics && self.on_panic == OnPanic::Poison;
-                    let empties = other.kind == Kind::Replace;
+                    let panics = other.body == Body::Panics && other.kind != Kind::CloseWith;
+                    let poisons = panics && self.on_panic == OnPanic::Poison;
+                    let empties = matches!(other.kind, Kind::Replace { .. });
                     (poisons || empties) && other.starts.first().is_some_and(|start| *start < span.end)
                 };
                 demand(notes.records.iter().any(is_reason), "poisoned by nobody", record)
@@ -63,7 +65,7 @@ impl Book {
 
     fn is_refused_when_full(&self, record: &Record, notes: &Notes) -> Verdict {
         let tried = record.submit;
-        let others = || notes.records.iter().filter(|other| other.id != record.id && !other.is_in_session());
+        let others = || notes.records.iter().filter(|other| other.id != record.id && other.takes_room());
         if record.saw(Outcome::Full) {
             let may_be_queued = others()
                 .filter(|other| other.submit.start < tried.end && !other.has_left_before(tried.start));
@@ -88,7 +90,7 @@ impl Book {
         let Some((admitted, Outcome::Done)) = record.outcome else { return Ok(()) };
         let stands_before = |other: &&Record| {
             let is_queued = other.starts.first().is_some_and(|start| *start > admitted.end);
-            other.submit.is_before(record.submit) && is_queued && !other.is_in_session()
+            other.submit.is_before(record.submit) && is_queued && other.takes_room()
         };
         let before = notes.records.iter().filter(stands_before).count();
         demand(before <= self.capacity, "admitted too early", record)
@@ -105,13 +107,14 @@ impl Book {
             let is_vouched_for = |poisoned: Stamp| {
                 notes.clears.iter().any(|clear| clear.end > poisoned && clear.start < run.start)
             };
-            if record.kind != Kind::Replace {
+            if !matches!(record.kind, Kind::Replace { .. }) {
                 let is_sound = !is_missing && poisoned_at.is_none_or(is_vouched_for);
                 demand(is_sound, "it ran on a poisoned object", record)?;
             }
             match (record.body, record.kind) {
-                (Body::Ends, Kind::Replace) => (poisoned_at, is_missing) = (None, false),
-                (Body::Panics, Kind::Replace) => is_missing = true,
+                (Body::Ends, Kind::Replace { fails: false }) => (poisoned_at, is_missing) = (None, false),
+                (_, Kind::Replace { .. }) => is_missing = true,
+                (_, Kind::CloseWith) => {}
                 (Body::Panics, _) if self.on_panic == OnPanic::Poison => poisoned_at = Some(run.end),
                 _ => {}
             }
@@ -139,12 +142,18 @@ fn resolves_once(record: &Record) -> Verdict {
             let is_its_own = ran == 1 && id == record.id && record.body == Body::Panics;
             demand(is_its_own && record.kind != Kind::Post, "this is not its panic", record)
         }
+        Some(Outcome::Failed(id)) => {
+            let is_its_own = ran == 1 && id == record.id && record.body == Body::Ends;
+            let fails = record.kind == Kind::Replace { fails: true };
+            demand(is_its_own && fails, "this is not its error", record)
+        }
         Some(Outcome::Closed) if is_stream => Ok(()),
         Some(Outcome::Closed | Outcome::Poisoned | Outcome::Full) => {
             demand(ran == 0, "it ran, and says that it has not", record)
         }
         Some(Outcome::Done) => {
-            let is_over = ran == 1 && record.body == Body::Ends;
+            let fails = record.kind == Kind::Replace { fails: true };
+            let is_over = ran == 1 && record.body == Body::Ends && !fails;
             let is_admission = matches!(record.kind, Kind::Post | Kind::Session);
             demand(is_admission || is_stream || is_over, "done, and it did not run", record)
         }
@@ -158,7 +167,7 @@ fn runs_in_time(record: &Record, notes: &Notes) -> Verdict {
     let Some(&start) = record.starts.first() else {
         let is_refused = notes.endings.iter().any(|ending| ending.start < record.submit.end);
         let may_be_poisoned = notes.records.iter().any(|other| other.body == Body::Panics)
-            || notes.records.iter().any(|other| other.kind == Kind::Replace);
+            || notes.records.iter().any(|other| matches!(other.kind, Kind::Replace { .. }));
         let is_excused =
             (is_refused && !record.is_in_session()) || !notes.aborts.is_empty() || may_be_poisoned;
         demand(!record.is_let_go() || is_excused, "it was let go, and has not run", record)?;
@@ -179,7 +188,8 @@ fn runs_in_time(record: &Record, notes: &Notes) -> Verdict {
     let is_aborted = notes.aborts.iter().any(|abort| was_queued_at(abort.end));
     demand(!is_aborted, "it ran after an abort", record)?;
     let is_closed = notes.endings.iter().any(|ending| ending.end < record.submit.start);
-    demand(!is_closed || record.is_in_session(), "it was accepted after the end", record)
+    let is_exempt = record.is_in_session() || record.kind == Kind::CloseWith;
+    demand(!is_closed || is_exempt, "it was accepted after the end", record)
 }
 
 /// Every item comes once, in order (`took` has checked that), never too many are on their way, and
@@ -227,6 +237,7 @@ fn runs_in_order(notes: &Notes) -> Verdict {
         for second in &ran {
             let are_in_one_queue = match (first.kind, second.kind) {
                 (Kind::InSession(one), Kind::InSession(other)) => one == other,
+                (Kind::CloseWith, _) | (_, Kind::CloseWith) => false,
                 _ => !first.is_in_session() && !second.is_in_session(),
             };
             if are_in_one_queue && first.submit.is_before(second.submit) {
@@ -237,18 +248,50 @@ fn runs_in_order(notes: &Notes) -> Verdict {
     Ok(())
 }
 
-/// An interrupt hits the call that it was meant for, once.
+/// What takes the object runs last, and nothing else gets the object.
+fn ends_by_value_once(notes: &Notes) -> Verdict {
+    let last: Vec<_> = notes.records.iter().filter(|record| record.kind == Kind::CloseWith).collect();
+    let takers = last.iter().filter(|record| !record.starts.is_empty()).count() + notes.given;
+    demand(takers <= 1, "several have got the object", &last)?;
+    let Some(start) = last.iter().find_map(|record| record.starts.first()) else { return Ok(()) };
+    let is_late = |record: &&Record| record.starts.first().is_some_and(|other| other > start);
+    demand(!notes.records.iter().any(|record| is_late(&record)), "not the last", &last)
+}
+
+/// An interrupt hits the call that it was meant for, and each request leads to one at most.
 fn interrupts_hit(notes: &Notes) -> Verdict {
-    for (n, fire) in notes.fires.iter().enumerate() {
+    for fire in &notes.fires {
         // The history knows of no running call before the closure begins, and between its end and
         // the end of the call.
-        let seen = [fire.before, fire.after];
         let is_next = fire.before != 0 && fire.after != 0 && fire.before != fire.after;
         demand(!is_next, "the lane went on to the next call", fire)?;
-        let is_other = fire.cause.is_some_and(|cause| seen.iter().any(|id| ![0, cause].contains(id)));
-        demand(!is_other, "it hit another call", fire)?;
-        let is_second = notes.fires[..n].iter().any(|other| other.before == fire.before);
-        demand(fire.before == 0 || !is_second, "it hit a call twice", fire)?;
+        let is_gone = [fire.before, fire.after].contains(&REMAKE);
+        demand(!is_gone, "it fired while there was none", fire)?;
+    }
+    for record in &notes.records {
+        let Some(run) = record.run() else { continue };
+        // A request that comes before the end of the closure before is not for this one.
+        let runs = notes.records.iter().filter_map(Record::run);
+        let not_before = runs.map(|run| run.end).filter(|end| *end < run.start).max();
+        let requests = || {
+            let is_for_it = |request: &&Request| request.only.is_none_or(|only| only == record.id);
+            let is_in_time = move |request: &&Request| not_before.is_none_or(|end| request.span.end > end);
+            notes.requests.iter().filter(is_for_it).filter(is_in_time)
+        };
+        let until = |end: Stamp| requests().filter(|request| request.span.start < end).count();
+        let mut fires: Vec<_> =
+            notes.fires.iter().filter(|fire| [fire.before, fire.after].contains(&record.id)).collect();
+        fires.sort_by_key(|fire| fire.span.end);
+        for (n, fire) in fires.iter().enumerate() {
+            demand(until(fire.span.end) > n, "nobody has asked for it", &(fire, record))?;
+        }
+        let is_cancelled = record.cancelled.is_none_or(|end| until(end) > 0);
+        demand(is_cancelled, "nobody has cancelled its token", record)?;
+        demand(!record.is_told || until(run.end) > 0, "nobody has told it", record)?;
+        if let (Some((saw, _)), true) = (record.outcome, record.is_armed) {
+            let is_gone = record.function_gone.is_some_and(|gone| gone < saw.end);
+            demand(is_gone, "it has resolved, and its token has a function still", record)?;
+        }
     }
     Ok(())
 }
