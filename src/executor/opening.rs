@@ -106,8 +106,8 @@ impl<T: 'static, E> Opening<T, E> {
 
     /// The end of the lane, for models: they must wait for its thread.
     #[cfg(all(test, loom))]
-    pub(crate) fn ended(&self) -> crate::Ended {
-        crate::Ended::new(Arc::clone(self.lane.as_ref().unwrap().any_lane()))
+    pub(crate) fn ended(&self) -> crate::future::Ended {
+        crate::future::Ended::new(Arc::clone(self.lane.as_ref().unwrap().any_lane()))
     }
 
     /// Waits for the lane in synchronous code.

@@ -145,10 +145,13 @@ impl<'lane, T> Object<'lane, T> {
         make: impl Fn(&mut T) -> I + Send + 'static,
     ) -> Result<(), CallError> {
         let make: MakeInterrupter<T> = Box::new(move |value| Arc::new(make(value)));
-        self.arm(&make)?;
-        let replaced = self.owned.make_interrupter.replace(make);
-        drop_quietly(replaced);
-        Ok(())
+        let armed = self.arm(&make);
+        let unused = match armed {
+            Ok(()) => self.owned.make_interrupter.replace(make),
+            Err(_) => Some(make),
+        };
+        drop_quietly(unused);
+        armed
     }
 
     /// Makes the interrupter of the value, which must be callable.
