@@ -73,6 +73,7 @@
 //! | the bytes of a read whose future was dropped are kept | `lane`: read dropped |
 
 mod lane;
+mod lane_stop;
 mod queue;
 mod slot;
 mod stop;
