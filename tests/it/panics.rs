@@ -440,6 +440,29 @@ fn a_capture_that_panics_when_its_call_is_refused_changes_nothing_about_the_refu
     });
 }
 
+#[test]
+fn a_capture_of_what_makes_an_interrupter_may_panic_when_it_is_dropped_unused() {
+    guarded(|| {
+        let lane = SerialExecutor::new(());
+        let bomb = PanicOnDrop("capture of a maker that panics");
+        let set = lane.on_interrupt(move |()| -> fn() {
+            let _borrowed = &bomb;
+            panic!("the maker");
+        });
+        let Err(WaitError::Failed(error)) = set.wait() else { unreachable!() };
+        assert_eq!(panic_of::<()>(Err(error)).message(), "the maker");
+        let bomb = PanicOnDrop("capture of a maker that is refused");
+        let set = lane.on_interrupt(move |()| {
+            let _borrowed = &bomb;
+            || ()
+        });
+        assert!(matches!(set.wait(), Err(WaitError::Failed(CallError::Poisoned))));
+        lane.clear_poison();
+        assert_well(&lane);
+        lane.close().wait().unwrap();
+    });
+}
+
 // Destructors of results.
 
 #[test]
