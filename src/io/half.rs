@@ -123,8 +123,14 @@ impl<T> Half<T> {
             let again = completed.operation.take().filter(|_| again);
             let Some(operation) = again else { return Poll::Ready(Some(completed)) };
             match self.start(lane, operation) {
-                // The next turn of this loop registers the waker for the new try.
-                Ok(()) => drop_quietly(completed.result.err()),
+                // The next turn of this loop registers the waker for the new try. It does not spin:
+                // an object that never waits would keep this poll from returning.
+                Ok(()) => {
+                    if let Some(pending) = &mut self.pending {
+                        pending.spin_first = false;
+                    }
+                    drop_quietly(completed.result.err());
+                }
                 Err(refused) => {
                     drop_quietly(mem::replace(&mut completed.result, Err(refused)).err());
                     return Poll::Ready(Some(completed));
@@ -159,9 +165,10 @@ impl<T> Operation<T> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::lane::{Settings, Worker};
+    use crate::lane::{Job, Settings, Worker};
     use crate::queue::CallerSpin;
     use futures::task::noop_waker_ref;
+    use std::sync::mpsc;
     use std::thread;
 
     /// Polls a flush twice whose outcome does not come. Returns how often it spun.
@@ -174,6 +181,35 @@ mod tests {
             assert!(half.poll(lane, Side::Writer, cx).is_pending());
         }
         lane.caller_spin.misses() - before
+    }
+
+    #[test]
+    fn an_operation_that_is_tried_again_does_not_spin() {
+        let mut lane = Lane::<()>::new(Settings::default());
+        lane.caller_spin = CallerSpin::enabled();
+        let lane = Arc::new(lane);
+        let mut half = Half::new();
+        half.retries = true;
+        half.start(&lane, Operation::Flush { flush: |()| Err(ErrorKind::TimedOut.into()) }).unwrap();
+        thread::scope(|scope| {
+            let (job, served) = (Arc::clone(&half.job), Arc::clone(&lane));
+            let (has_run, runs) = mpsc::channel();
+            let (release, released) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                let mut worker = Worker::new(served);
+                worker.object().set(());
+                let _ = job.run(&mut worker.object());
+                has_run.send(()).unwrap();
+                let _ = released.recv();
+            });
+            runs.recv().unwrap();
+            let before = lane.caller_spin.misses();
+            let cx = &mut Context::from_waker(noop_waker_ref());
+            assert!(half.poll_to_end(&lane, Side::Writer, cx).is_pending());
+            assert_eq!(half.kind(), Some(Kind::Flush), "it is queued again");
+            assert_eq!(lane.caller_spin.misses(), before);
+            drop(release);
+        });
     }
 
     #[test]
