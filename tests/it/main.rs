@@ -11,6 +11,7 @@ mod dropping;
 mod nothing_blocks;
 mod panics;
 mod ending;
+mod close_with;
 mod waiting_on_yourself;
 mod any_runtime;
 mod capacity;
