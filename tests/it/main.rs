@@ -12,6 +12,7 @@ mod nothing_blocks;
 mod panics;
 mod ending;
 mod close_with;
+mod try_replace;
 mod waiting_on_yourself;
 mod any_runtime;
 mod capacity;
