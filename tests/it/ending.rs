@@ -7,7 +7,7 @@ use serial_executor::{
     CallError, Ended, IntoInner, IntoInnerError, OnPanic, SerialExecutor, TryCallError, WaitError,
     WeakSerialExecutor,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
@@ -768,20 +768,36 @@ fn whatever_is_tried_after_the_end_is_an_error_and_frees_its_closure() {
 }
 
 #[test]
-fn formatting_a_handle_tells_how_far_the_lane_is() {
-    guarded(|| {
-        let lane = SerialExecutor::builder().name("meter").spawn(()).unwrap();
-        let stuck = Stuck::new(&lane);
-        let queued = lane.call(|()| ());
-        let text = format!("{lane:?}");
-        for part in ["meter", "phase: open", "running: true", "pending: 1", "poisoned: false"] {
-            assert!(text.contains(part), "{part} is not in {text}");
-        }
-        let ended = lane.abort();
-        assert!(format!("{lane:?}").contains("phase: ending, running: true, pending: 0"), "{lane:?}");
-        stuck.release();
-        ended.wait().unwrap();
-        assert!(format!("{lane:?}").contains("phase: ended, running: false"), "{lane:?}");
-        drop(queued);
+fn the_reason_alone_is_an_error_for_everybody_whatever_the_object_is() {
+    type Anything = Box<dyn std::error::Error + Send + Sync>;
+    /// `Send`, but not `Sync`.
+    type Object = (Cell<u8>, Option<Tracked>);
+    async fn take(lane: Lane<Object>) -> Result<Object, Anything> {
+        Ok(lane.into_inner().await.map_err(IntoInnerError::without_object)?)
+    }
+    under_every_runtime(|| async {
+        let object = take(Lane::new((Cell::new(1), None))).await.unwrap();
+        assert_eq!(object.0.get(), 1);
+
+        let tracker = Tracker::new();
+        let lane = Lane::new((Cell::new(1), Some(tracker.track())));
+        lane.call(|_| std::panic::resume_unwind(Box::new("poison"))).detach();
+        let object = lane.into_inner().await;
+        let Err(error @ IntoInnerError::Poisoned(_)) = object else { unreachable!("it is poisoned") };
+        let said = error.to_string();
+        assert_eq!(tracker.alive(), 1);
+        let error = error.without_object();
+        assert_eq!(tracker.dropped_on(), [thread::current().id()]);
+        assert!(matches!(error, IntoInnerError::Poisoned(())));
+        assert_eq!(error.to_string(), said);
+
+        let lane = Lane::new((Cell::new(1), None));
+        lane.close().await.unwrap();
+        let error = take(lane).await.map(drop).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(IntoInnerError::Closed::<()>)), "{error:?}");
+        let lane = Lane::new((Cell::new(1), None));
+        assert!(lane.try_replace(|| Err(())).await.unwrap().is_err());
+        let error = take(lane).await.map(drop).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(IntoInnerError::Missing::<()>)), "{error:?}");
     });
 }

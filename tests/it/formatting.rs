@@ -1,12 +1,102 @@
 //! `Debug` of handles and futures says how far they are, and needs no bounds: neither the object
 //! nor a result nor a closure has to be `Debug`. (The tests of sessions and streams format those.)
 
-use crate::support::{Stuck, guarded, poll_once};
+use crate::support::{BlockOnDrop, Gate, Stuck, guarded, poll_once};
 use serial_executor::{CallError, IntoInnerError, OpenError, SerialExecutor, TryCallError, WaitError};
+use std::any::type_name_of_val;
 use std::task::Waker;
 
 /// Something that cannot be formatted.
 struct Opaque;
+
+#[track_caller]
+fn assert_says(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
+
+/// Queues a call that lasts until the gate is open. Returns the name of its closure.
+fn stick(lane: &SerialExecutor<Opaque>, started: &Gate, gate: &Gate) -> &'static str {
+    let (starts, passes) = (started.clone(), gate.clone());
+    let f = move |_: &mut Opaque| {
+        starts.open();
+        passes.pass();
+    };
+    let name = type_name_of_val(&f);
+    lane.call(f).detach();
+    started.pass();
+    name
+}
+
+#[test]
+fn a_handle_tells_what_holds_the_lane_for_how_long_and_how_many_wait() {
+    guarded(|| {
+        for timing in [true, false] {
+            let lane = SerialExecutor::builder().name("meter").timing(timing).spawn(Opaque).unwrap();
+            lane.call(|_| ()).wait().unwrap();
+            let idle = [r#"thread: "meter", phase: open, running: false, running_call: None, "#];
+            assert_says(&format!("{lane:?}"), &idle);
+            assert_says(&format!("{lane:?}"), &["running_for: None, pending: 0", "poisoned: false"]);
+
+            let (started, gate) = (Gate::new(), Gate::new());
+            let name = stick(&lane, &started, &gate);
+            let queued: Vec<_> = (0..3).map(|_| lane.call(|_| ())).collect();
+            let running_call = format!("phase: open, running: true, running_call: Some({name:?})");
+            let running_for = if timing { "running_for: Some(" } else { "running_for: None" };
+            let rest = "pending: 3, in_session: false, poisoned: false";
+            assert_says(&format!("{lane:?}"), &[&running_call, running_for, rest]);
+
+            let ended = lane.abort();
+            assert_says(&format!("{lane:?}"), &["phase: ending, running: true", "pending: 0", name]);
+            gate.open();
+            ended.wait().unwrap();
+            assert_says(&format!("{lane:?}"), &["phase: ended, running: false, running_call: None"]);
+            drop(queued);
+        }
+    });
+}
+
+#[test]
+fn a_handle_tells_of_a_factory_that_is_stuck() {
+    guarded(|| {
+        let (started, gate) = (Gate::new(), Gate::new());
+        let (starts, passes) = (started.clone(), gate.clone());
+        let make = move || {
+            starts.open();
+            passes.pass();
+            Opaque
+        };
+        let name = type_name_of_val(&make);
+        let lane = SerialExecutor::builder().timing(true).spawn_with(make).unwrap();
+        started.pass();
+        let running_call = format!("running: false, running_call: Some({name:?}), running_for: Some(");
+        assert_says(&format!("{lane:?}"), &["phase: open", &running_call]);
+        lane.close();
+        assert_says(&format!("{lane:?}"), &["phase: ending", &running_call]);
+        gate.open();
+    });
+}
+
+#[test]
+fn a_handle_tells_that_the_object_is_being_dropped_while_its_destructor_blocks() {
+    guarded(|| {
+        let (object, reached, gate) = BlockOnDrop::new();
+        let lane = SerialExecutor::new(object);
+        let stuck = Stuck::new(&lane);
+        let ended = lane.close();
+        assert_says(&format!("{lane:?}"), &["phase: ending, running: true"]);
+        stuck.release();
+        reached.pass();
+        assert_says(
+            &format!("{lane:?}"),
+            &["phase: dropping the object, running: false, running_call: None"],
+        );
+        gate.open();
+        ended.wait().unwrap();
+        assert_says(&format!("{lane:?}"), &["phase: ended"]);
+    });
+}
 
 #[test]
 fn futures_tell_whether_they_have_resolved() {
@@ -37,7 +127,7 @@ fn futures_tell_whether_they_have_resolved() {
 #[test]
 fn an_opening_and_an_end_tell_whether_they_are_over() {
     guarded(|| {
-        let gate = crate::support::Gate::new();
+        let gate = Gate::new();
         let passes = gate.clone();
         let mut opening = SerialExecutor::try_new_with(move || {
             passes.pass();

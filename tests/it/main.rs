@@ -26,6 +26,7 @@ mod together;
 mod auto_traits;
 mod formatting;
 mod builder;
+mod stats;
 mod storm;
 mod tidy;
 mod layers;
