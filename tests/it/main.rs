@@ -19,6 +19,7 @@ mod capacity;
 mod interrupt;
 mod session;
 mod stream;
+mod emitter;
 mod io;
 mod spawn;
 mod together;
