@@ -4,6 +4,7 @@
 mod device;
 mod errors;
 mod cancelling;
+mod retrying;
 mod property;
 
 use crate::support::{Stuck, guarded, under_every_runtime};
