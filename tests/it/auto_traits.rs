@@ -4,9 +4,9 @@
 use futures::future::FusedFuture;
 use futures::stream::FusedStream;
 use serial_executor::{
-    Builder, Call, CallError, CallStream, Emitter, Ended, Flatten, IntoInner, IntoInnerError, LaneIo,
-    OnPanic, OpenError, Opening, Panic, Post, SerialExecutor, Session, Stats, ThreadError, TryCallError,
-    WaitError, WeakSerialExecutor,
+    Builder, Call, CallError, CallStream, CancelToken, Emitter, Ended, Flatten, IntoInner, IntoInnerError,
+    LaneIo, OnPanic, OpenError, Opening, Panic, Post, SerialExecutor, Session, Stats, ThreadError,
+    TryCallError, WaitError, WeakSerialExecutor,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::cell::Cell;
@@ -74,6 +74,8 @@ assert_streams!(u8, Movable, Pinned);
 assert_not_impl_any!(CallStream<Local>: Send, Sync);
 assert_not_impl_any!(Emitter<Local>: Send, Sync);
 
+assert_impl_all!(CancelToken: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, Debug);
+
 assert_impl_all!(CallError: Error, Send, Sync, Unpin, Debug, Display);
 assert_impl_all!(TryCallError<()>: Error, Send, Sync, Unpin, Debug, Display);
 // No bound on the parameter of an error: `?` and `unwrap` work with every closure and object.
@@ -89,6 +91,9 @@ assert_impl_all!(OpenError<Local>: Debug, Unpin);
 assert_impl_all!(IntoInnerError<u8>: Error, Send, Sync, Unpin, Debug, Display);
 assert_impl_all!(IntoInnerError<Pinned>: Error, Send, Sync);
 assert_impl_all!(IntoInnerError<Local>: Error);
+// What `without_object` is for: this one does not turn into a `Box<dyn Error + Send + Sync>`.
+assert_not_impl_any!(IntoInnerError<Movable>: Sync);
+assert_impl_all!(IntoInnerError<()>: Error, Send, Sync, Unpin, Debug, Display);
 assert_impl_all!(ThreadError: Error, Send, Sync, Unpin, Debug, Display);
 assert_impl_all!(Panic: Error, Send, Sync, Unpin, Debug, Display);
 const _: fn() = || {
@@ -98,6 +103,7 @@ const _: fn() = || {
     lives_for_ever::<WaitError>();
     lives_for_ever::<OpenError<std::io::Error>>();
     lives_for_ever::<IntoInnerError<u8>>();
+    lives_for_ever::<IntoInnerError<()>>();
     lives_for_ever::<ThreadError>();
     lives_for_ever::<Panic>();
 };
