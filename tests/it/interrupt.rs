@@ -5,7 +5,7 @@ use crate::support::{
     BlockOnDrop, Dice, Gate, PanicOnDrop, RUNTIMES, Stuck, Tracker, WakeCounter, eventually, guarded,
     poll_once, race, under_every_runtime,
 };
-use serial_executor::{Call, CallError, CancelToken, OnPanic, SerialExecutor, WaitError};
+use serial_executor::{Call, CallError, CancelToken, Emitter, OnPanic, SerialExecutor, WaitError};
 use std::hint;
 use std::io::Read;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -277,7 +277,7 @@ fn nothing_fires_for_a_call_that_has_not_started_or_is_over() {
         // A request shows at once in the token, and later in the interrupter.
         let (stuck, token) = Stuck::with_token(&lane);
         drop(lane.call(|()| ()));
-        drop(lane.stream(1, |(), out| drop(out.emit(()))));
+        drop(lane.stream(1, |(), _: &mut Emitter<()>| ()));
         drop(lane.session());
         drop(lane.replace(|| ()));
         drop(lane.try_replace(|| Ok::<_, ()>(())));

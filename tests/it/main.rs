@@ -17,6 +17,7 @@ mod waiting_on_yourself;
 mod any_runtime;
 mod capacity;
 mod interrupt;
+mod cancel;
 mod session;
 mod stream;
 mod emitter;
