@@ -8,7 +8,7 @@ use crate::support::{Gate, PanicOnDrop, PanicOnWake, PanicOnWakerDrop, Stuck, ev
 use futures::StreamExt;
 use futures::io::AsyncReadExt;
 use futures::task::SpawnExt;
-use serial_executor::{Emitter, OnPanic, Panic, SerialExecutor};
+use serial_executor::{CancelToken, Emitter, OnPanic, Panic, SerialExecutor};
 use std::any::Any;
 use std::future::{Future, pending};
 use std::io::{self, Read};
@@ -34,7 +34,7 @@ type Make = fn(&Lane) -> Box<dyn Any>;
 
 /// Values whose drop runs foreign code that panics, in most of them more than once. The lane is
 /// stuck.
-const BOMBS: [(&str, Make); 16] = [
+const BOMBS: [(&str, Make); 17] = [
     ("a queued call", |lane| {
         let bomb = PanicOnDrop("capture");
         let mut call = lane.call(move |()| _ = &bomb);
@@ -160,6 +160,22 @@ const BOMBS: [(&str, Make); 16] = [
         let mut call = stuck.call.take().unwrap();
         poll(&mut call);
         Box::new((call, stuck))
+    }),
+    ("a running call with a function of its token", |_| {
+        let lane = SerialExecutor::new(());
+        let (gate, armed) = (Gate::new(), Gate::new());
+        let mut call = lane.call({
+            let (gate, armed) = (gate.clone(), armed.clone());
+            move |()| {
+                let bomb = PanicOnDrop("the function of a token");
+                CancelToken::current().unwrap().on_cancel(move || drop(bomb));
+                armed.open();
+                gate.pass();
+            }
+        });
+        armed.pass();
+        poll(&mut call);
+        Box::new((call, Open(gate)))
     }),
 ];
 
@@ -303,8 +319,13 @@ fn a_call_that_panics_with_bombs_of_its_own_lane_in_hand_does_not_abort() {
 fn everything_that_goes_with_a_lane_may_panic_and_the_end_tells_of_the_object_alone() {
     guarded(|| {
         let lane = SerialExecutor::new(PanicOnDrop("object"));
-        let bomb = PanicOnDrop("interrupter");
-        lane.on_interrupt(|_| move || _ = &bomb).wait().unwrap();
+        let maker = PanicOnDrop("what makes the interrupter");
+        let make = move |_: &mut _| {
+            let _ = &maker;
+            let bomb = PanicOnDrop("interrupter");
+            move || _ = &bomb
+        };
+        lane.on_interrupt(make).wait().unwrap();
         for _ in 0..3 {
             let bomb = PanicOnDrop("future");
             lane.spawn(async move {

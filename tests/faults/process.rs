@@ -4,7 +4,7 @@ use crate::child::{Part, is_child, is_played, play};
 use crate::support::{Gate, Stuck, guarded};
 use futures::future::FutureExt;
 use futures::task::SpawnExt;
-use serial_executor::{SerialExecutor, WaitError};
+use serial_executor::{CancelToken, SerialExecutor, WaitError};
 use std::mem;
 use std::process::{self, Command};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Wake for ExitOnWake {
     }
 }
 
-const EXITS: [Part; 9] = [
+const EXITS: [Part; 10] = [
     ("exit in main", exit),
     ("exit in main while a call waits", || {
         let lane = SerialExecutor::new(());
@@ -117,6 +117,23 @@ const EXITS: [Part; 9] = [
         lane.on_interrupt(|()| exit).wait().unwrap();
         let mut stuck = Stuck::new(&lane);
         drop(stuck.call.take());
+        // Another thread calls it.
+        Gate::new().pass();
+    }),
+    ("exit in the function of a token", || {
+        let lane = SerialExecutor::new(());
+        let armed = Gate::new();
+        let call = lane.call({
+            let armed = armed.clone();
+            move |()| {
+                CancelToken::current().unwrap().on_cancel(exit);
+                armed.open();
+                Gate::new().pass();
+            }
+        });
+        armed.pass();
+        drop(call);
+        Gate::new().pass();
     }),
     ("exit in the destructor of a thread-local", || {
         thread_local!(static LEFT: std::cell::RefCell<Option<ExitOnDrop>> = const { std::cell::RefCell::new(None) });

@@ -3,7 +3,8 @@
 use super::stage::{Lane, Object, Trap};
 use crate::support::Tracked;
 use futures::task::SpawnExt;
-use serial_executor::{CallError, TryCallError, WaitError};
+use serial_executor::{CallError, CancelToken, TryCallError, WaitError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -34,9 +35,12 @@ actions! {
     Io,
     Spawn,
     Replace,
+    TryReplace,
     ClearPoison,
     SetInterrupter,
     Interrupt,
+    InterruptACall,
+    ArmTheToken,
     Look,
     CloneAndDowngrade,
     WaitForACall,
@@ -46,6 +50,7 @@ actions! {
     Close,
     Abort,
     IntoInner,
+    CloseWith,
     DropTheLastHandle,
 }
 
@@ -54,7 +59,7 @@ use Action::*;
 impl Action {
     /// Whether it ends the lane. (To drop a handle does so only if it is the last one.)
     pub(super) fn ends(self) -> bool {
-        matches!(self, Close | Abort | IntoInner)
+        matches!(self, Close | Abort | IntoInner | CloseWith)
     }
 
     /// Whether it waits for the lane, where it can.
@@ -135,12 +140,35 @@ impl Action {
                 let replaced = lane.replace(move || object);
                 trap.keep(async move { replaced.await.or_else(refused) });
             }
+            TryReplace => {
+                let object = trap.another_object();
+                let replaced = lane.try_replace(move || Ok::<_, ()>(object));
+                trap.keep(async move { replaced.await.map(|made| made.unwrap()).or_else(refused) });
+            }
             ClearPoison => lane.clear_poison(),
             SetInterrupter => {
-                let set = lane.on_interrupt(move |_| move || _ = &tracked);
+                let tracked = Arc::new(tracked);
+                let set = lane.on_interrupt(move |_| {
+                    let tracked = Arc::clone(&tracked);
+                    move || _ = &tracked
+                });
                 trap.keep(async move { set.await.or_else(refused) });
             }
             Interrupt => _ = lane.interrupt(),
+            InterruptACall => {
+                let call = lane.call(move |object| object.count(&tracked));
+                call.interrupt();
+                trap.keep_call(call);
+            }
+            ArmTheToken => match CancelToken::current() {
+                Some(token) => {
+                    if !lane.is_current() {
+                        trap.fail("a token on another thread".to_owned());
+                    }
+                    token.on_cancel(move || _ = &tracked);
+                }
+                None => drop(tracked),
+            },
             Look => look(lane),
             CloneAndDowngrade => {
                 let weak = lane.clone().downgrade();
@@ -152,6 +180,7 @@ impl Action {
             AnotherThreadCalls => another_thread_calls(lane, trap, tracked),
             Close => drop(lane.close()),
             Abort => drop(lane.abort()),
+            CloseWith => trap.keep_call(lane.close_with(move |mut object| object.count(&tracked))),
             IntoInner => {
                 let object = lane.clone().into_inner();
                 trap.keep(async move {

@@ -65,6 +65,7 @@ every_action! {
     a_factory_may_do_anything: "factory",
     a_waker_may_do_anything: "waker",
     an_interrupter_may_do_anything: "interrupter",
+    a_function_of_a_token_may_do_anything: "on_cancel",
     a_stream_s_item_may_do_anything: "item",
     a_spawned_future_may_do_anything: "future",
     a_destructor_of_a_payload_may_do_anything: "payload",

@@ -6,9 +6,10 @@ use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::io::AsyncReadExt;
 use futures::task::SpawnExt;
-use serial_executor::{Call, Emitter};
+use serial_executor::{Call, CancelToken, Emitter};
 use std::cell::RefCell;
 use std::panic::{self, panic_any};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Once};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -74,10 +75,9 @@ fn queued(name: &str, queue: impl Fn(&Stage, &Lane, Trap) + 'static) -> Place {
 }
 
 pub(super) fn places() -> Vec<Place> {
-    [closures(), captures(), results(), objects(), wakers(), interrupters(), items(), futures(), payloads()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let told = [interrupters(), on_cancels()];
+    let others = [closures(), captures(), results(), objects(), wakers(), items(), futures(), payloads()];
+    told.into_iter().chain(others).flatten().collect()
 }
 
 fn closures() -> Vec<Place> {
@@ -232,10 +232,14 @@ fn captures() -> Vec<Place> {
     let mut places = Vec::new();
     for (what, queue) in WITH_CAPTURE {
         let is_future = what == "a future";
-        if !is_future {
+        // The lane keeps it. Its places are among the interrupters.
+        let is_kept = what == "a closure that makes an interrupter";
+        if !is_future && !is_kept {
             let name = format!("capture of {what} as it runs");
             places
                 .push(queued(&name, move |stage, lane, trap| queue(stage, lane, OnDrop(trap))).and(Is::Call));
+        }
+        if !is_future {
             let name = format!("capture of {what} that is discarded by an abort");
             places.push(
                 at(name, move |stage, trap| {
@@ -566,59 +570,134 @@ fn wakers() -> Vec<Place> {
     places
 }
 
-fn interrupters() -> Vec<Place> {
-    fn arm(lane: &Lane, trap: Trap) {
-        lane.on_interrupt(move |_| move || trap.spring()).wait().unwrap();
+/// What the caller does who tells a call to stop, on a lane that is busy with it. It must not wait for
+/// what that sets off, which goes on only after this has returned.
+type Tell = fn(&Stage, Call<()>);
+
+const TELL: [(&str, Tell); 4] = [
+    ("of a call that is dropped", |_, call| drop(call)),
+    ("by order", |stage, call| {
+        call.detach();
+        assert!(stage.with(Lane::interrupt));
+    }),
+    ("by order for this call", |stage, call| {
+        assert!(call.interrupt());
+        stage.keep_call(call);
+    }),
+    ("by an abort", |stage, call| {
+        call.detach();
+        stage.with(|lane| drop(lane.abort()));
+    }),
+];
+
+/// Where a function blocks that is called to stop a call.
+#[derive(Clone)]
+struct Block {
+    begun: Gate,
+    over: Gate,
+}
+
+impl Block {
+    fn new() -> Self {
+        Self { begun: Gate::new(), over: Gate::new() }
     }
-    fn arm_with_bomb(lane: &Lane, trap: Trap) {
-        let bomb = OnDrop(trap);
-        lane.on_interrupt(move |_| move || _ = &bomb).wait().unwrap();
+
+    /// What the function does.
+    fn pass(&self) {
+        self.begun.open();
+        self.over.pass();
     }
-    vec![
-        at("interrupter of a call that is dropped", |stage, trap| {
-            stage.with(|lane| arm(lane, trap));
-            let call = stage.stick();
+
+    /// Lets it go on. Until it has begun, its call must not end: it would not be called then.
+    fn lift(&self) {
+        self.begun.pass();
+        self.over.open();
+    }
+}
+
+/// The places of a function that is called to stop a call. `set` sets it and keeps the lane busy with
+/// the call. The function blocks, and then springs the trap.
+fn told(what: &'static str, set: fn(&Stage, Trap, Block) -> Call<()>) -> Vec<Place> {
+    let place = |(how, tell): (&str, Tell)| {
+        at(format!("{what} {how}"), move |stage, trap| {
+            let block = Block::new();
+            let call = set(stage, trap, block.clone());
+            tell(stage, call);
             stage.ready();
-            drop(call);
+            block.lift();
         })
-        .and(Is::HoldingTheLane),
+        .and(Is::HoldingTheLane)
+        .and_if(Is::Ended, how == "by an abort")
+    };
+    TELL.map(place).into()
+}
+
+fn interrupters() -> Vec<Place> {
+    /// The interrupter springs the trap once it is let go on.
+    fn arm(lane: &Lane, trap: Trap, block: Block) {
+        let make = move |_: &mut Object| {
+            let (trap, block) = (trap.clone(), block.clone());
+            move || {
+                block.pass();
+                trap.spring();
+            }
+        };
+        lane.on_interrupt(make).wait().unwrap();
+    }
+    /// The first interrupter springs the trap when it is dropped.
+    fn arm_with_bomb(lane: &Lane, trap: Trap) {
+        let bomb = Mutex::new(Some(OnDrop(trap)));
+        let make = move |_: &mut Object| {
+            let bomb = bomb.lock().unwrap().take();
+            move || _ = &bomb
+        };
+        lane.on_interrupt(make).wait().unwrap();
+    }
+    /// What makes the interrupters springs the trap when it is dropped.
+    fn arm_with_explosive_maker(lane: &Lane, trap: Trap) {
+        let bomb = OnDrop(trap);
+        let make = move |_: &mut Object| {
+            let _ = &bomb;
+            || ()
+        };
+        lane.on_interrupt(make).wait().unwrap();
+    }
+    let mut places = told("interrupter", |stage, trap, block| {
+        stage.with(|lane| arm(lane, trap, block));
+        stage.stick()
+    });
+    places.extend([
         at("interrupter of a stream that is dropped", |stage, trap| {
-            stage.with(|lane| arm(lane, trap));
-            let fired = stage.sprung();
+            let (block, fired) = (Block::new(), stage.sprung());
             let items = stage.with(|lane| {
+                arm(lane, trap, block.clone());
                 lane.stream(1, move |_, out| {
                     while out.emit(1).is_ok() {}
                     fired.pass();
                 })
             });
             eventually("it runs", || stage.with(|lane| lane.stats().running));
-            stage.ready();
             drop(items);
-        })
-        .and(Is::HoldingTheLane),
-        at("interrupter by order", |stage, trap| {
-            stage.with(|lane| arm(lane, trap));
-            stage.stick().detach();
-            assert!(stage.with(Lane::interrupt));
+            stage.ready();
+            block.lift();
         })
         .and(Is::HoldingTheLane),
         at("interrupter by order of its own call", |stage, trap| {
+            let block = Block::new();
             let own = stage.with(|lane| {
-                arm(lane, trap);
+                arm(lane, trap, block.clone());
                 lane.downgrade()
             });
-            stage.with(|lane| {
-                let call = lane.call(move |_| own.upgrade().is_some_and(|lane| lane.interrupt()));
-                assert!(call.wait().unwrap());
+            let call = stage.with(|lane| {
+                lane.call(move |_| {
+                    let is_heard = own.upgrade().is_some_and(|lane| lane.interrupt());
+                    block.lift();
+                    is_heard
+                })
             });
-        }),
-        at("interrupter by an abort", |stage, trap| {
-            stage.with(|lane| arm(lane, trap));
-            stage.stick().detach();
-            stage.with(|lane| drop(lane.abort()));
+            assert!(call.wait().unwrap());
         })
-        .and(Is::HoldingTheLane)
-        .and(Is::Ended),
+        .and(Is::HoldingTheLane),
         at("interrupter that gives way to another", |stage, trap| {
             stage.with(|lane| arm_with_bomb(lane, trap));
             stage.stick().detach();
@@ -642,7 +721,180 @@ fn interrupters() -> Vec<Place> {
             stage.release();
         })
         .and(Is::Ended),
-    ]
+        at("interrupter whose maker gives way to another", |stage, trap| {
+            stage.with(|lane| arm_with_explosive_maker(lane, trap));
+            stage.stick().detach();
+            stage.keep_call(stage.with(|lane| lane.on_interrupt(|_| || ())));
+            stage.ready();
+            stage.release();
+        }),
+        at("interrupter whose maker goes with its lane", |stage, trap| {
+            stage.with(|lane| arm_with_explosive_maker(lane, trap));
+            stage.stick().detach();
+            stage.with(|lane| drop(lane.close()));
+            stage.ready();
+            stage.release();
+        })
+        .and(Is::Ended),
+        queued("interrupter whose maker panics, and is dropped by that", |_, lane, trap| {
+            let bomb = OnDrop(trap);
+            let make = move |_: &mut Object| -> fn() {
+                let _ = &bomb;
+                panic!("no interrupter");
+            };
+            lane.on_interrupt(make).detach();
+        })
+        .and(Is::Poisoned),
+        at("interrupter that is made for the next object", |stage, trap| {
+            stage.with(|lane| {
+                let is_second = AtomicBool::new(false);
+                let make = move |_: &mut Object| {
+                    if is_second.swap(true, SeqCst) {
+                        trap.spring();
+                    }
+                    || ()
+                };
+                lane.on_interrupt(make).wait().unwrap();
+            });
+            stage.stick().detach();
+            let object = stage.another_object();
+            stage.keep_call(stage.with(|lane| lane.replace(move || object)));
+            stage.ready();
+            stage.release();
+        })
+        .and(Is::Call),
+    ]);
+    places
+}
+
+/// The token of the closure that this thread runs.
+fn token() -> CancelToken {
+    CancelToken::current().expect("a lane runs this")
+}
+
+/// The functions of tokens.
+fn on_cancels() -> Vec<Place> {
+    fn arm(trap: Trap, block: Block) {
+        token().on_cancel(move || {
+            block.pass();
+            trap.spring();
+        });
+    }
+    let mut places = told("on_cancel", |stage, trap, block| stage.stick_after(move |_| arm(trap, block)));
+    places.extend([
+        at("on_cancel of a stream that is dropped", |stage, trap| {
+            let (block, armed, fired) = (Block::new(), Gate::new(), stage.sprung());
+            let items = stage.with(|lane| {
+                let (block, armed) = (block.clone(), armed.clone());
+                lane.stream(1, move |_, out: &mut Emitter<u32>| {
+                    arm(trap, block);
+                    armed.open();
+                    fired.pass();
+                    assert!(out.is_closed());
+                })
+            });
+            armed.pass();
+            drop(items);
+            stage.ready();
+            block.lift();
+        })
+        .and(Is::HoldingTheLane),
+        at("on_cancel of a session's call that is dropped", |stage, trap| {
+            let mut session = stage.with(|lane| lane.session().wait().unwrap());
+            let (block, armed, fired) = (Block::new(), Gate::new(), stage.sprung());
+            let call = session.call({
+                let (block, armed) = (block.clone(), armed.clone());
+                move |_| {
+                    arm(trap, block);
+                    armed.open();
+                    fired.pass();
+                }
+            });
+            armed.pass();
+            drop(call);
+            stage.ready();
+            block.lift();
+        })
+        .and(Is::HoldingTheLane),
+        at("on_cancel of a replacement that is dropped", |stage, trap| {
+            let (block, armed, fired) = (Block::new(), Gate::new(), stage.sprung());
+            let object = stage.another_object();
+            let replaced = stage.with(|lane| {
+                let (block, armed) = (block.clone(), armed.clone());
+                lane.replace(move || {
+                    arm(trap, block);
+                    armed.open();
+                    fired.pass();
+                    object
+                })
+            });
+            armed.pass();
+            drop(replaced);
+            stage.ready();
+            block.lift();
+        })
+        .and(Is::HoldingTheLane),
+        at("on_cancel of what takes the object, which is dropped", |stage, trap| {
+            let (block, armed, fired) = (Block::new(), Gate::new(), stage.sprung());
+            let last = stage.with(|lane| {
+                let (block, armed) = (block.clone(), armed.clone());
+                lane.close_with(move |_object| {
+                    arm(trap, block);
+                    armed.open();
+                    fired.pass();
+                })
+            });
+            armed.pass();
+            drop(last);
+            stage.ready();
+            block.lift();
+        })
+        .and(Is::HoldingTheLane)
+        .and(Is::Ended),
+        at("on_cancel by order of its own call", |stage, trap| {
+            let (block, own) = (Block::new(), stage.with(Lane::downgrade));
+            let call = stage.with(|lane| {
+                lane.call(move |_| {
+                    arm(trap, block.clone());
+                    let is_heard = own.upgrade().is_some_and(|lane| lane.interrupt());
+                    block.lift();
+                    is_heard
+                })
+            });
+            assert!(call.wait().unwrap());
+        })
+        .and(Is::HoldingTheLane),
+        // At once, on the lane's thread.
+        queued("on_cancel of a token that is cancelled already", |stage, lane, trap| {
+            let own = lane.downgrade();
+            stage.keep_call(lane.call(move |_| {
+                let token = token();
+                let is_heard = own.upgrade().is_none_or(|lane| lane.interrupt());
+                token.on_cancel(move || trap.spring());
+                assert!(is_heard && token.is_cancelled());
+            }));
+        }),
+        queued("on_cancel that gives way to another", |stage, lane, trap| {
+            let bomb = OnDrop(trap);
+            stage.keep_call(lane.call(move |_| {
+                let token = token();
+                token.on_cancel(move || _ = &bomb);
+                token.on_cancel(|| ());
+            }));
+        }),
+        queued("on_cancel that is not called", |stage, lane, trap| {
+            let bomb = OnDrop(trap);
+            stage.keep_call(lane.call(move |_| token().on_cancel(move || _ = &bomb)));
+        }),
+        at("on_cancel of a closure that has ended", |stage, trap| {
+            let token = stage.with(|lane| lane.call(|_| token()).wait().unwrap());
+            let bomb = OnDrop(trap);
+            stage.stick().detach();
+            stage.ready();
+            token.on_cancel(move || _ = &bomb);
+        }),
+    ]);
+    places
 }
 
 fn items() -> Vec<Place> {

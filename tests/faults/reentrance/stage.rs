@@ -203,10 +203,16 @@ impl Stage {
 
     /// Keeps the lane busy until [`release`](Self::release). Returns the call once it runs.
     pub(super) fn stick(&self) -> Call<()> {
+        self.stick_after(|_| ())
+    }
+
+    /// The same. The call begins with `first`.
+    pub(super) fn stick_after(&self, first: impl FnOnce(&mut Object) + Send + 'static) -> Call<()> {
         let (started, gate) = (Gate::new(), self.trap.0.release.clone());
         let call = self.with(|lane| {
             let started = started.clone();
-            lane.call(move |_| {
+            lane.call(move |object| {
+                first(object);
                 started.open();
                 gate.pass();
             })
