@@ -9,12 +9,18 @@
 //! does not grow, and a ticket is 24 bytes without a reference count.
 
 use crate::object::{Object, me};
-use crate::ticket::note_fired;
 use crate::watch::fault;
 use parking_lot::{Condvar, Mutex};
-use serial_executor::WeakSerialExecutor;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use serial_executor::{CancelToken, WeakSerialExecutor};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::thread;
 use std::time::Duration;
+
+/// How long a call may take to notice that it was told to stop.
+const OBEDIENCE: Duration = Duration::from_secs(20);
 
 /// How many callers there may be.
 pub(crate) const CALLERS: usize = INSIDE as usize + 1;
@@ -38,7 +44,7 @@ pub(crate) struct Book {
     pub(crate) order: Mutex<Order>,
     /// For the report of the watchdog.
     pub(crate) lane: Mutex<Option<WeakSerialExecutor<Object>>>,
-    /// Whether the slow call that runs was interrupted.
+    /// Whether the slow call that runs was interrupted, or its token cancelled.
     interrupted: Mutex<bool>,
     bell: Condvar,
 }
@@ -51,6 +57,8 @@ struct ByLane {
     panicked: [AtomicU64; 2],
     /// Calls that the lane has made to itself.
     inside: AtomicU64,
+    /// Closures that were started.
+    started: AtomicU64,
     receipts: AtomicU64,
 }
 
@@ -59,7 +67,11 @@ struct ByAll {
     cancelled: [AtomicU64; 2],
     refused: [AtomicU64; 2],
     receipts_dropped: AtomicU64,
+    /// Requests to stop a call: drops, interrupts, aborts.
+    requests: AtomicU64,
+    /// Calls of interrupters, and of functions of tokens.
     fired: AtomicU64,
+    told: AtomicU64,
     objects: AtomicI64,
     fuses: AtomicI64,
     guests: AtomicI64,
@@ -91,7 +103,9 @@ pub(crate) struct Fates {
     pub(crate) cancelled: [u64; 2],
     pub(crate) refused: [u64; 2],
     pub(crate) inside: u64,
+    pub(crate) requests: u64,
     pub(crate) fired: u64,
+    pub(crate) told: u64,
 }
 
 impl Fates {
@@ -108,13 +122,16 @@ impl Book {
                 completed: [const { AtomicU64::new(0) }; 2],
                 panicked: [const { AtomicU64::new(0) }; 2],
                 inside: AtomicU64::new(0),
+                started: AtomicU64::new(0),
                 receipts: AtomicU64::new(0),
             },
             by_all: ByAll {
                 cancelled: [const { AtomicU64::new(0) }; 2],
                 refused: [const { AtomicU64::new(0) }; 2],
                 receipts_dropped: AtomicU64::new(0),
+                requests: AtomicU64::new(0),
                 fired: AtomicU64::new(0),
+                told: AtomicU64::new(0),
                 objects: AtomicI64::new(0),
                 fuses: AtomicI64::new(0),
                 guests: AtomicI64::new(0),
@@ -131,12 +148,12 @@ impl Book {
     pub(crate) fn open() -> &'static Self {
         let is_free = |book: &&Self| !book.taken.swap(true, Relaxed);
         let book = BOOKS.iter().find(is_free).expect("there are more books than lanes at once");
-        let ByLane { completed, panicked, inside, receipts } = &book.by_lane;
-        let ByAll { cancelled, refused, receipts_dropped, fired, claimed, .. } = &book.by_all;
+        let ByLane { completed, panicked, inside, started, receipts } = &book.by_lane;
+        let ByAll { cancelled, refused, receipts_dropped, requests, fired, told, claimed, .. } = &book.by_all;
         for counter in [completed, panicked, cancelled, refused].into_iter().flatten() {
             counter.store(0, Relaxed);
         }
-        for counter in [inside, receipts, receipts_dropped, fired] {
+        for counter in [inside, started, receipts, receipts_dropped, requests, fired, told] {
             counter.store(0, Relaxed);
         }
         claimed.store(false, Relaxed);
@@ -163,7 +180,9 @@ impl Book {
             cancelled: read(&self.by_all.cancelled),
             refused: read(&self.by_all.refused),
             inside: self.by_lane.inside.load(Relaxed),
+            requests: self.by_all.requests.load(Relaxed),
             fired: self.by_all.fired.load(Relaxed),
+            told: self.by_all.told.load(Relaxed),
         }
     }
 
@@ -214,18 +233,58 @@ impl Book {
         add_on_lane(&self.by_lane.inside)
     }
 
+    /// A closure starts.
+    pub(crate) fn start(&self) {
+        add_on_lane(&self.by_lane.started);
+    }
+
+    /// Somebody asks the running call, or one call, to stop.
+    pub(crate) fn request(&self) {
+        self.by_all.requests.fetch_add(1, Relaxed);
+    }
+
     /// What a slow call does: it waits until it is interrupted or the time is up.
     pub(crate) fn dawdle(&self, limit: Duration) {
         let mut interrupted = self.interrupted.lock();
         *interrupted = false;
         self.bell.wait_while_for(&mut interrupted, |interrupted| !*interrupted, limit);
     }
+
+    /// What a call does that will certainly be told to stop: it waits for that. Calls `armed` when the
+    /// function of its token is set.
+    pub(crate) fn obey(&'static self, armed: impl FnOnce()) {
+        let Some(token) = CancelToken::current() else { return fault("a closure without a token") };
+        *self.interrupted.lock() = false;
+        token.on_cancel(|| self.stop(&self.by_all.told));
+        armed();
+        let mut interrupted = self.interrupted.lock();
+        while !token.is_cancelled() {
+            if self.bell.wait_for(&mut interrupted, OBEDIENCE).timed_out() && !token.is_cancelled() {
+                return fault("a call was told to stop, and its token does not say so");
+            }
+        }
+    }
+
+    /// An interrupter or the function of a token: it stops the slow call that runs, and no other.
+    fn stop(&self, counter: &AtomicU64) {
+        let ByLane { started, completed, panicked, .. } = &self.by_lane;
+        let before = started.load(Acquire);
+        let ended: u64 = [completed, panicked].into_iter().flatten().map(|count| count.load(Acquire)).sum();
+        counter.fetch_add(1, Relaxed);
+        *self.interrupted.lock() = true;
+        self.bell.notify_all();
+        thread::yield_now();
+        // The call may have been asked to stop before its closure has started.
+        if started.load(Acquire) > before + u64::from(before == ended) {
+            fault("a lane has gone on to the next closure while the one before was being stopped");
+        }
+    }
 }
 
 /// Adds one to a counter of which the lane is the only writer. Returns the sum.
 fn add_on_lane(counter: &AtomicU64) -> u64 {
     let sum = counter.load(Relaxed) + 1;
-    counter.store(sum, Relaxed);
+    counter.store(sum, Release);
     sum
 }
 
@@ -258,10 +317,7 @@ impl Fuse {
     }
 
     pub(crate) fn fire(&self) {
-        self.book.by_all.fired.fetch_add(1, Relaxed);
-        note_fired();
-        *self.book.interrupted.lock() = true;
-        self.book.bell.notify_all();
+        self.book.stop(&self.book.by_all.fired);
     }
 }
 

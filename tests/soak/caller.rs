@@ -49,6 +49,7 @@ pub(crate) struct Hand {
 pub(crate) enum InFlight {
     Call(Call<u64>, u64),
     Cure(Call<()>),
+    Try(Call<Result<(), ()>>),
     Post(Post),
     Doomed(Call<Receipt>),
 }
@@ -182,7 +183,7 @@ impl Caller {
             46_000..=49_999 => self.try_call(hand),
             50_000..=52_999 => {
                 let call = self.doomed(hand);
-                cancel(call);
+                cancel(hand.life.book, call);
             }
             53_000..=55_999 => {
                 let call = self.doomed(hand);
@@ -191,7 +192,7 @@ impl Caller {
             56_000..=58_999 => {
                 let mut call = self.doomed(hand);
                 poll_once(&mut call).await;
-                cancel(call);
+                cancel(hand.life.book, call);
             }
             59_000..=61_999 => {
                 let ticket = self.ticket(hand, Watch::Awaited);
@@ -261,8 +262,12 @@ impl Caller {
                     Ok(()) => hand.ledger.ok += 1,
                     Err(why) => self.failed(hand, &why),
                 },
+                Some(InFlight::Try(call)) => match self.outcome(call).await {
+                    Ok(Ok(()) | Err(())) => hand.ledger.ok += 1,
+                    Err(why) => self.failed(hand, &why),
+                },
                 Some(InFlight::Post(post)) => self.admission(hand, post).await,
-                Some(InFlight::Doomed(call)) => cancel(call),
+                Some(InFlight::Doomed(call)) => cancel(hand.life.book, call),
             }
         }
     }
@@ -324,8 +329,12 @@ impl Caller {
 
     pub(crate) fn replace(&mut self, hand: &mut Hand) {
         let ticket = self.ticket(hand, Watch::Awaited);
-        let call = hand.lane.replace(move || ticket.make());
-        hand.in_flight.push_back(InFlight::Cure(call));
+        let next = match self.rng.u8(0..4) {
+            0 => InFlight::Try(hand.lane.try_replace(move || Err(ticket.fail()))),
+            1 => InFlight::Try(hand.lane.try_replace(move || Ok(ticket.make()))),
+            _ => InFlight::Cure(hand.lane.replace(move || ticket.make())),
+        };
+        hand.in_flight.push_back(next);
     }
 }
 

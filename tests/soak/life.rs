@@ -38,12 +38,14 @@ pub(crate) struct Ledger {
     pub(crate) streams: u64,
     pub(crate) spawned: u64,
     pub(crate) elsewhere: u64,
+    /// How often `close_with` has run.
+    pub(crate) ended: u64,
 }
 
 impl Ledger {
     fn add(&mut self, other: &Self) {
         let Self { submitted, ok, panicked, refused, granted, not_granted, unknown, .. } = other;
-        let Self { posts_refused, streams, spawned, elsewhere, .. } = other;
+        let Self { posts_refused, streams, spawned, elsewhere, ended, .. } = other;
         self.submitted += submitted;
         self.ok += ok;
         self.panicked += panicked;
@@ -55,6 +57,7 @@ impl Ledger {
         self.streams += streams;
         self.spawned += spawned;
         self.elsewhere += elsewhere;
+        self.ended += ended;
     }
 }
 
@@ -66,6 +69,7 @@ pub(crate) struct Totals {
     pub(crate) ledger: Ledger,
     pub(crate) inside: u64,
     pub(crate) fired: u64,
+    pub(crate) told: u64,
 }
 
 static TOTALS: Mutex<Option<Totals>> = Mutex::new(None);
@@ -166,6 +170,7 @@ impl Life {
         totals.ledger.add(&ledger);
         totals.inside += fates.inside;
         totals.fired += fates.fired;
+        totals.told += fates.told;
     }
 }
 
@@ -205,7 +210,8 @@ fn difference(stats: &Stats, fates: &Fates, ledger: &Ledger) -> Option<&'static 
         ),
         (fates.cancelled[0] == 0, "a call was cancelled that nobody dropped"),
         (ledger.posts_refused <= fates.refused[1], "a post has run, and its future says that it has not"),
-        (fates.fired <= stats.completed + stats.panicked, "more interrupts than calls"),
+        (fates.fired <= fates.requests, "more calls of interrupters than requests"),
+        (fates.told <= fates.requests, "more calls of functions of tokens than requests"),
     ];
     agreed.iter().find(|(agree, _)| !agree).map(|&(_, difference)| difference)
 }

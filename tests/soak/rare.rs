@@ -4,13 +4,14 @@
 use crate::book::{Fuse, Guest, INSIDE, Receipt, Watch};
 use crate::caller::{Caller, Hand, InFlight, poll_once};
 use crate::object::Object;
-use crate::ticket::{Space, Ticket, cancel, fired_by};
+use crate::ticket::{Space, Ticket, cancel};
 use crate::watch::fault;
 use crate::world::Parcel;
 use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::task::{Spawn, SpawnExt};
-use serial_executor::{IntoInnerError, Session};
+use serial_executor::{CallError, IntoInnerError, Session};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::{Arc, mpsc};
 use std::task::Poll;
@@ -23,12 +24,11 @@ impl Caller {
             2..=4 => self.stream(hand).await,
             5 => self.replace(hand),
             6 => self.on_interrupt(hand),
-            7 | 8 => {
-                let (fired, says) = fired_by(|| hand.lane.interrupt());
-                if fired != u64::from(says) {
-                    fault(format!("an interrupt has fired {fired} times, and says that it did: {says}"));
-                }
+            7 => {
+                hand.life.book.request();
+                hand.lane.interrupt();
             }
+            8 => self.interrupt_it(hand).await,
             9 => hand.lane.clear_poison(),
             10 => self.drop_while_it_runs(hand).await,
             11 => self.drop_while_it_waits(hand).await,
@@ -94,7 +94,7 @@ impl Caller {
                 6 => session.call(move |object| ticket.run_for_receipt(object)).detach(),
                 _ => {
                     let call = session.call(move |object| ticket.run_for_receipt(object));
-                    cancel(call);
+                    cancel(hand.life.book, call);
                 }
             }
         }
@@ -105,9 +105,11 @@ impl Caller {
     async fn stream(&mut self, hand: &mut Hand) {
         let (bound, items) = (self.rng.usize(0..16), self.rng.u64(0..64));
         let leave_after = self.rng.u64(0..128);
-        let ticket = self.ticket(hand, Watch::LetGo);
+        let (asks, ticket) = (self.rng.bool(), self.ticket(hand, Watch::LetGo));
         let mut stream = hand.lane.stream(bound, move |object, out| {
-            ticket.during(object, |_| (0..items).take_while(|&item| out.emit(item).is_ok()).count());
+            ticket.during(object, |_| {
+                (0..items).take_while(|&item| !(asks && out.is_closed()) && out.emit(item).is_ok()).count()
+            });
         });
         hand.ledger.streams += 1;
         let mut taken = 0;
@@ -125,7 +127,7 @@ impl Caller {
                 other => return fault(format!("after {taken} items and {error:?} a stream gave {other:?}")),
             }
         }
-        cancel(stream);
+        cancel(hand.life.book, stream);
         if let Some(why) = error {
             self.note(hand, &why);
         }
@@ -133,13 +135,34 @@ impl Caller {
 
     fn on_interrupt(&mut self, hand: &mut Hand) {
         let ticket = self.ticket(hand, Watch::Awaited);
+        let (book, first) = (ticket.book(), Cell::new(Some(ticket)));
         let call = hand.lane.on_interrupt(move |object| {
-            let book = ticket.book();
-            ticket.run(object);
+            // For a later object there is no call.
+            if let Some(ticket) = first.take() {
+                ticket.run(object);
+            }
             let fuse = Fuse::new(book);
             move || fuse.fire()
         });
         hand.keep(InFlight::Cure(call));
+    }
+
+    /// A call that runs until its own caller, or another one, tells it to stop. It gives its result.
+    async fn interrupt_it(&mut self, hand: &mut Hand) {
+        let ticket = self.ticket(hand, Watch::Awaited);
+        let number = ticket.number;
+        let (starts, has_started) = oneshot::channel();
+        let call = hand.lane.call(move |object| {
+            let book = ticket.book();
+            ticket.during(object, |_| book.obey(|| _ = starts.send(())));
+            number
+        });
+        // An error means that it will not run, or has panicked before this.
+        if has_started.await.is_ok() {
+            hand.life.book.request();
+            call.interrupt();
+        }
+        hand.keep(InFlight::Call(call, number));
     }
 
     /// A slow call that is certainly running when it is dropped. The drop may interrupt it, and the
@@ -147,18 +170,22 @@ impl Caller {
     async fn drop_while_it_runs(&mut self, hand: &mut Hand) {
         let ticket = self.ticket(hand, Watch::LetGo);
         let limit = Duration::from_micros(self.rng.u64(0..300));
-        let (starts, has_started) = oneshot::channel();
+        let (obeys, (starts, has_started)) = (self.rng.bool(), oneshot::channel());
         let call = hand.lane.call(move |object| {
             let book = ticket.book();
             ticket.during(object, |_| {
-                let _ = starts.send(());
-                book.dawdle(limit);
+                if obeys {
+                    book.obey(|| _ = starts.send(()));
+                } else {
+                    let _ = starts.send(());
+                    book.dawdle(limit);
+                }
                 Receipt::new(book)
             })
         });
         // An error means that it will not run, or has panicked before this.
         let _ = has_started.await;
-        cancel(call);
+        cancel(hand.life.book, call);
     }
 
     /// A call that cannot have started when it is dropped, because another one is running. Its
@@ -186,7 +213,7 @@ impl Caller {
             drop(held);
             ticket.run(object)
         });
-        cancel(waiting);
+        cancel(hand.life.book, waiting);
         if is_held.try_recv().is_ok() {
             fault("a call was dropped while it was queued, and its closure is still there");
         }
@@ -244,12 +271,17 @@ impl Caller {
     pub(crate) async fn end(&mut self, hand: &mut Hand) {
         match self.rng.u8(0..8) {
             0 | 1 => drop(hand.lane.close()),
-            2 => drop(hand.lane.abort()),
-            3 => {
-                hand.lane.close();
+            2 => {
+                hand.life.book.request();
                 hand.lane.abort();
             }
-            4 | 5 => {
+            3 => {
+                hand.lane.close();
+                hand.life.book.request();
+                hand.lane.abort();
+            }
+            4 => self.end_by_value(hand).await,
+            5 => {
                 hand.life.book.claim();
                 let object = hand.lane.clone().into_inner();
                 let second = hand.lane.clone().into_inner();
@@ -262,6 +294,36 @@ impl Caller {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Two closures ask for the object. Only the first one can get it.
+    async fn end_by_value(&mut self, hand: &mut Hand) {
+        hand.life.book.claim();
+        let mut last = || {
+            let ticket = self.ticket(hand, Watch::Awaited);
+            hand.lane.close_with(move |mut object| ticket.run(&mut object))
+        };
+        let (first, second) = (last(), last());
+        let object = hand.lane.clone().into_inner();
+        let mut is_taken = false;
+        for last in [first, second] {
+            match self.outcome(last).await {
+                Ok(_) if is_taken => fault("a second closure got the object, too"),
+                Ok(_) => {
+                    hand.ledger.ok += 1;
+                    hand.ledger.ended += 1;
+                    is_taken = true;
+                }
+                Err(why) => {
+                    is_taken |= matches!(why, CallError::Panicked(_));
+                    self.failed(hand, &why);
+                }
+            }
+        }
+        let is_left = matches!(object.await, Ok(_) | Err(IntoInnerError::Poisoned(_)));
+        if is_left && is_taken {
+            fault("the object is there still, and a closure has taken it");
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn round(round: u64, calls: u64, took: Duration, rest: &Sample) -> St
 
 /// What became of the calls.
 pub(crate) fn calls(totals: &Totals) -> Table {
-    let Totals { lanes, stats, ledger, inside, fired } = totals;
+    let Totals { lanes, stats, ledger, inside, fired, told } = totals;
     table(
         ["calls", ""],
         &[
@@ -36,7 +36,9 @@ pub(crate) fn calls(totals: &Totals) -> Table {
             ("streams", ledger.streams),
             ("awaited by another caller than made them", ledger.elsewhere),
             ("made by the lane itself", *inside),
-            ("interrupts that fired", *fired),
+            ("interrupters called", *fired),
+            ("functions of tokens called", *told),
+            ("closures that took the object", ledger.ended),
             ("futures spawned", ledger.spawned),
             ("lanes", *lanes),
             ("lanes that never came up", STILLBORN.load(Relaxed)),

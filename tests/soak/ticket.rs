@@ -3,7 +3,6 @@
 
 use crate::book::{Book, Fate, Receipt, Watch};
 use crate::object::Object;
-use crate::watch::fault;
 use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::thread;
@@ -63,7 +62,7 @@ impl Ticket {
 
     /// The same, and then `f`.
     pub(crate) fn during<R>(mut self, object: &mut Object, f: impl FnOnce(&mut Object) -> R) -> R {
-        self.stage = Stage::Running;
+        self.start();
         object.serve(&self);
         self.do_its_deed();
         let value = f(object);
@@ -73,11 +72,23 @@ impl Ticket {
 
     /// The closure of a `replace`.
     pub(crate) fn make(mut self) -> Object {
-        self.stage = Stage::Running;
+        self.start();
         self.do_its_deed();
         let object = Object::new(self.book);
         self.stage = Stage::Over;
         object
+    }
+
+    /// The closure of a `try_replace` that fails.
+    pub(crate) fn fail(mut self) {
+        self.start();
+        self.do_its_deed();
+        self.stage = Stage::Over;
+    }
+
+    fn start(&mut self) {
+        self.stage = Stage::Running;
+        self.book.start();
     }
 
     /// The closure of a call whose result may go unread.
@@ -104,30 +115,14 @@ thread_local! {
     /// Whether this thread is dropping a call. A closure that it drops then was cancelled, not
     /// refused.
     static CANCELLING: Cell<bool> = const { Cell::new(false) };
-    /// How many interrupters this thread has run.
-    static FIRED: Cell<u64> = const { Cell::new(0) };
-}
-
-/// This thread has run an interrupter.
-pub(crate) fn note_fired() {
-    FIRED.set(FIRED.get() + 1);
-}
-
-/// How many interrupters run on this thread during `f`, and what `f` returns.
-pub(crate) fn fired_by<R>(f: impl FnOnce() -> R) -> (u64, R) {
-    let before = FIRED.get();
-    let value = f();
-    (FIRED.get() - before, value)
 }
 
 /// Drops a call, or a stream.
-pub(crate) fn cancel(call: impl Sized) {
+pub(crate) fn cancel(book: &Book, call: impl Sized) {
+    book.request();
     CANCELLING.set(true);
-    let (fired, ()) = fired_by(|| drop(call));
+    drop(call);
     CANCELLING.set(false);
-    if fired > 1 {
-        fault("a call that was dropped was interrupted more than once");
-    }
 }
 
 impl Drop for Ticket {
