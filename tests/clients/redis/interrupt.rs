@@ -7,13 +7,13 @@ use super::{Lane, connect, figure, request, second_connection, server};
 use crate::redis_server::RedisServer;
 use crate::support::{Dice, eventually, under_every_runtime};
 use redis::{Commands, Connection, RedisResult};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 /// A lane with an interrupter by which the server ends a blocking request, as if its time were up.
 async fn unblocked(server: &RedisServer) -> Lane {
-    let (lane, outside) = (connect(server).await, second_connection(server));
+    let (lane, outside) = (connect(server).await, Arc::new(second_connection(server)));
     let interrupter = move |redis: &mut Connection| {
-        let id: u64 = redis.client_id().unwrap();
+        let (id, outside): (u64, _) = (redis.client_id().unwrap(), Arc::clone(&outside));
         move || {
             let mut unblock = redis::cmd("CLIENT");
             let _: u64 = unblock.arg("UNBLOCK").arg(id).query(&mut *outside.lock().unwrap()).unwrap();

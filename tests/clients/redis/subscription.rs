@@ -39,10 +39,11 @@ fn a_stream_has_every_message_in_order_and_its_connection_is_usable_after_it() {
     under_every_runtime(|| async {
         let server = server();
         let (lane, other, outside) =
-            (connect(&server).await, connect(&server).await, second_connection(&server));
+            (connect(&server).await, connect(&server).await, Arc::new(second_connection(&server)));
         // One more message wakes the closure that waits for messages. It then finds that the stream
         // is gone.
         let interrupter = move |_: &mut Connection| {
+            let outside = Arc::clone(&outside);
             move || outside.lock().unwrap().publish::<_, _, ()>("news", "goodbye").unwrap()
         };
         lane.on_interrupt(interrupter).await.unwrap();
@@ -74,11 +75,11 @@ fn a_stream_whose_connection_the_interrupt_kills_ends_at_whatever_moment_it_is_d
         let server = server();
         let (other, mut dice) = (connect(&server).await, Dice::new(0));
         for round in 0..30 {
-            let (lane, outside) = (connect(&server).await, second_connection(&server));
+            let (lane, outside) = (connect(&server).await, Arc::new(second_connection(&server)));
             // Unlike a message this cannot come too early: a connection that is killed stays
             // killed.
             let interrupter = move |redis: &mut Connection| {
-                let id: u64 = redis.client_id().unwrap();
+                let (id, outside): (u64, _) = (redis.client_id().unwrap(), Arc::clone(&outside));
                 move || {
                     let mut kill = redis::cmd("CLIENT");
                     let _: u64 =
