@@ -87,10 +87,14 @@ fn the_object_need_not_be_send_and_the_error_comes_out_as_it_is() {
         assert_eq!(errors.alive(), 1);
         drop(failed);
         // An error that nobody takes is dropped on the lane, like any result.
-        let error = errors.track();
-        let stuck = Stuck::new(&lane);
-        lane.try_replace(|| Err(error)).detach();
-        stuck.release();
+        let (error, gate) = (errors.track(), Gate::new());
+        let detached = gate.clone();
+        let failing = lane.try_replace(move || {
+            detached.pass();
+            Err(error)
+        });
+        failing.detach();
+        gate.open();
         lane.close().wait().unwrap();
         assert_eq!(errors.dropped_on(), [thread::current().id(), lane.thread().unwrap().id()]);
     });
