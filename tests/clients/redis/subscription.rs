@@ -6,6 +6,7 @@ use crate::support::{Dice, eventually, under_every_runtime};
 use futures::StreamExt;
 use redis::{Commands, Connection, RedisResult};
 use serial_executor::Emitter;
+use std::sync::Arc;
 
 /// Emits the messages of a channel until the stream is dropped. An error is the last item.
 fn emit(redis: &mut Connection, out: &mut Emitter<RedisResult<String>>) {
