@@ -60,6 +60,7 @@ pub(crate) enum Outcome {
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent facts, not states of one machine
 struct Record {
     id: Id,
     kind: Kind,

@@ -47,6 +47,7 @@ struct Job {
 }
 
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)] // independent facts, not states of one machine
 struct Running {
     job: Job,
     stop: Stop,
