@@ -78,6 +78,7 @@ impl Action {
         self.perform_on(&lane, trap);
     }
 
+    #[allow(clippy::too_many_lines)] // one arm for each action
     fn perform_on(self, lane: &Lane, trap: &Trap) {
         let tracked = trap.track();
         match self {

@@ -632,6 +632,7 @@ fn told(what: &'static str, set: fn(&Stage, Trap, Block) -> Call<()>) -> Vec<Pla
     TELL.map(place).into()
 }
 
+#[allow(clippy::too_many_lines)] // one entry for each place
 fn interrupters() -> Vec<Place> {
     /// The interrupter springs the trap once it is let go on.
     fn arm(lane: &Lane, trap: Trap, block: Block) {
@@ -773,6 +774,7 @@ fn token() -> CancelToken {
 }
 
 /// The functions of tokens.
+#[allow(clippy::too_many_lines)] // one entry for each place
 fn on_cancels() -> Vec<Place> {
     fn arm(trap: Trap, block: Block) {
         token().on_cancel(move || {
