@@ -146,7 +146,7 @@ type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 fn one_lane_reads_and_writes_in_both_directions_at_once() {
     under_every_runtime(|| async {
         let lane = SerialExecutor::new(Loopback::default());
-        let text: String = (0..50).map(|n| format!("line {n}\n")).collect();
+        let text = (0..50).fold(String::new(), |text, n| text + &format!("line {n}\n"));
         for same_io in [true, false] {
             let (reader, mut writer): (Reader, Writer) = if same_io {
                 let (reader, writer) = lane.io().retry_timeouts().split();
