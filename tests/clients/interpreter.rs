@@ -1,17 +1,21 @@
 //! A script engine with `Rc`s in it. No other thread may own or share it. A lane can.
 
-use crate::support::{Tracker, under_every_runtime};
+use crate::support::{Dice, Tracker, eventually, under_every_runtime};
 use futures::future::try_join_all;
-use rhai::{Engine, EvalAltResult, Scope};
-use serial_executor::{CallError, SerialExecutor};
+use rhai::{Dynamic, Engine, EvalAltResult, Scope};
+use serial_executor::{Call, CallError, CancelToken, SerialExecutor};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::thread;
 use thiserror::Error;
 
 struct Interpreter {
     engine: Engine,
     scope: Scope<'static>,
+    /// Of the script that runs. The engine asks it between two operations.
+    token: Rc<RefCell<Option<CancelToken>>>,
 }
 
 assert_not_impl_any!(Engine: Send, Sync);
@@ -26,6 +30,8 @@ assert_not_impl_any!(EvalAltResult: Send);
 enum Error {
     #[error("{0}")]
     Script(String),
+    #[error("the script was told to stop")]
+    Terminated,
     #[error(transparent)]
     Lane(#[from] CallError),
 }
@@ -39,14 +45,22 @@ impl Interpreter {
             Rc::strong_count(&tracked) > 0 && thread::current().id() == made_on
         });
         engine.register_fn("fail", |message: &str| -> i64 { panic!("{message}") });
+        let token = Rc::new(RefCell::new(None::<CancelToken>));
+        let asked = Rc::clone(&token);
+        // A value terminates the script.
+        engine.on_progress(move |_| asked.borrow().as_ref()?.is_cancelled().then_some(Dynamic::UNIT));
         let mut scope = Scope::new();
         scope.push("list", rhai::Array::new());
-        Self { engine, scope }
+        Self { engine, scope, token }
     }
 
     fn eval<V: Clone + 'static>(&mut self, script: &str) -> Result<V, Error> {
+        self.token.replace(CancelToken::current());
         let result = self.engine.eval_with_scope(&mut self.scope, script);
-        result.map_err(|error| Error::Script(error.to_string()))
+        result.map_err(|error| match *error {
+            EvalAltResult::ErrorTerminated(..) => Error::Terminated,
+            error => Error::Script(error.to_string()),
+        })
     }
 }
 
@@ -133,5 +147,69 @@ fn a_panic_in_a_native_function_poisons_and_replace_cures() {
         assert_eq!(tracker.dropped_on(), [home]);
         lane.close().await.unwrap();
         assert_eq!(tracker.dropped_on(), [home, home]);
+    });
+}
+
+type Ended = Result<(), Error>;
+
+/// An endless script, at whatever moment, and a channel that tells how it ended, even if its future
+/// was dropped.
+fn endless(lane: &Lane, dice: &mut Dice) -> (Call<Ended>, mpsc::Receiver<Ended>) {
+    let (end, ended) = mpsc::channel();
+    let call = lane.call(move |interpreter| {
+        let result = interpreter.eval("let n = 0; loop { n += 1; }");
+        let is_terminated = matches!(result, Err(Error::Terminated));
+        end.send(result).unwrap();
+        if is_terminated { Err(Error::Terminated) } else { Ok(()) }
+    });
+    eventually("it has started", || lane.pending() == 0);
+    dice.pause();
+    (call, ended)
+}
+
+#[apply(test)]
+fn an_endless_script_ends_when_its_call_is_dropped_and_the_next_one_runs_to_its_end() {
+    under_every_runtime(|| async {
+        let (lane, mut dice) = (lane(&Tracker::new()), Dice::new(0));
+        for _ in 0..30 {
+            let (call, ended) = endless(&lane, &mut dice);
+            let next = lane.call(|it| it.eval::<i64>("let sum = 0; for n in 0..100 { sum += n; } sum"));
+            drop(call);
+            assert_eq!(next.flatten().await.unwrap(), 4950);
+            assert!(matches!(ended.try_recv(), Ok(Err(Error::Terminated))));
+        }
+        lane.close().await.unwrap();
+    });
+}
+
+#[apply(test)]
+fn an_endless_script_is_interrupted_for_its_caller_alone() {
+    under_every_runtime(|| async {
+        let (lane, mut dice) = (lane(&Tracker::new()), Dice::new(0));
+        for _ in 0..30 {
+            let (call, ended) = endless(&lane, &mut dice);
+            let next = lane.call(|it| it.eval::<i64>("1 + 1"));
+            assert!(!next.interrupt(), "it is queued");
+            assert!(matches!(ended.try_recv(), Err(mpsc::TryRecvError::Empty)));
+            // It may not have taken its token yet. It then finds that cancelled.
+            call.interrupt();
+            assert!(matches!(call.flatten().await, Err(Error::Terminated)));
+            assert_eq!(next.flatten().await.unwrap(), 2);
+        }
+        lane.close().await.unwrap();
+    });
+}
+
+#[apply(test)]
+fn an_endless_script_ends_when_its_lane_is_aborted() {
+    under_every_runtime(|| async {
+        let (tracker, mut dice) = (Tracker::new(), Dice::new(0));
+        for _ in 0..10 {
+            let lane = lane(&tracker);
+            let (call, _ended) = endless(&lane, &mut dice);
+            lane.abort().await.unwrap();
+            assert!(matches!(call.flatten().await, Err(Error::Terminated)));
+        }
+        assert_eq!(tracker.alive(), 0);
     });
 }

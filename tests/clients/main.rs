@@ -50,7 +50,10 @@ mod http;
 mod interpreter;
 mod pool;
 mod redis;
+#[cfg(unix)]
+mod serial;
 mod sqlite;
+mod tcp;
 
 fn main() -> ExitCode {
     harness::main(inventory::iter::<Test>)

@@ -3,10 +3,13 @@
 
 use super::{Lane, connect, request, second_connection, server};
 use crate::support::{Dice, eventually, under_every_runtime};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use redis::{Commands, Connection, RedisResult};
-use serial_executor::Emitter;
+use serial_executor::{CallError, Emitter};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const A_SECOND: Duration = Duration::from_secs(1);
 
 /// Emits the messages of a channel until the stream is dropped. An error is the last item.
 fn emit(redis: &mut Connection, out: &mut Emitter<RedisResult<String>>) {
@@ -101,6 +104,59 @@ fn a_stream_whose_connection_the_interrupt_kills_ends_at_whatever_moment_it_is_d
             assert!(lost.is_err_and(|error| error.is_unrecoverable_error()), "in round {round}");
             lane.close().await.unwrap();
         }
+        other.close().await.unwrap();
+    });
+}
+
+/// Emits the messages of a channel. Between two of them it asks now and then whether somebody still
+/// listens, so it needs no interrupter.
+fn poll(redis: &mut Connection, out: &mut Emitter<RedisResult<String>>) {
+    let mut listen = || {
+        let mut subscription = redis.as_pubsub();
+        subscription.set_read_timeout(Some(POLL_INTERVAL))?;
+        subscription.subscribe("news")?;
+        while !out.is_closed() {
+            match subscription.get_message() {
+                Ok(message) => _ = out.emit(message.get_payload()),
+                Err(error) if error.is_timeout() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        subscription.set_read_timeout(None)
+    };
+    if let Err(error) = listen() {
+        let _ = out.emit(Err(error));
+    }
+}
+
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+#[apply(redis_test)]
+fn a_stream_that_polls_ends_within_its_interval_when_it_is_dropped_or_its_lane_aborted() {
+    under_every_runtime(|| async {
+        let server = server();
+        let (lane, other) = (connect(&server).await, connect(&server).await);
+        for round in 0..3 {
+            let mut news = lane.stream(4, poll);
+            publish_to_one(&other, "hello").await;
+            assert_eq!(news.next().await.unwrap().unwrap().unwrap(), "hello");
+            assert!(news.next().now_or_never().is_none(), "nothing else has come");
+            let start = Instant::now();
+            drop(news);
+            let count = request(&lane, |redis| redis.incr::<_, _, u64>("counter", 1)).await.unwrap();
+            assert_eq!(count, round + 1);
+            let took = start.elapsed();
+            // The machine may be busy. Without the question, the stream would be there for ever.
+            assert!(took < POLL_INTERVAL + A_SECOND, "{took:?}");
+            assert_eq!(publish(&other, "unheard".to_owned()).await, 0);
+        }
+        let mut news = lane.stream(4, poll);
+        publish_to_one(&other, "hello").await;
+        assert_eq!(news.next().await.unwrap().unwrap().unwrap(), "hello");
+        let start = Instant::now();
+        lane.abort().await.unwrap();
+        assert!(start.elapsed() < POLL_INTERVAL + A_SECOND);
+        assert!(matches!(news.next().await, Some(Err(CallError::Closed))), "the messages may go on");
         other.close().await.unwrap();
     });
 }

@@ -4,18 +4,21 @@
 use super::session::Transaction;
 use super::stream::rows;
 use super::{Error, Lane, balances, two_accounts};
-use crate::support::{Dice, Gate, under_every_runtime};
-use futures::StreamExt;
+use crate::support::{Dice, Gate, eventually, under_every_runtime};
 use futures::channel::oneshot;
 use futures::future::{Either, select};
+use futures::{FutureExt, StreamExt};
 use rusqlite::{Connection, ErrorCode};
-use serial_executor::{Call, CallError};
+use serial_executor::{Call, CallError, CancelToken};
 use std::sync::mpsc;
 use std::thread;
 
 /// A query that gives one row, and then runs for ever.
 const ENDLESS: &str =
     "with recursive n(i) as (values(1) union all select i + 1 from n) select i from n where i = 1";
+
+const FINITE: &str =
+    "with recursive n(i) as (values(1) union all select i + 1 from n limit 100) select i from n";
 
 /// A query that ends by itself, sooner or later: an interrupt may come in time or not.
 fn short(dice: &mut Dice) -> String {
@@ -89,6 +92,49 @@ fn an_endless_query_is_interrupted_by_a_handle_and_its_caller_has_the_error() {
             assert!(lane.interrupt());
             assert_eq!(call.await.unwrap(), Err(ErrorCode::OperationInterrupted));
             assert_eq!(next.flatten().await.unwrap(), (100, 0));
+        }
+        lane.close().await.unwrap();
+    });
+}
+
+#[apply(test)]
+fn an_endless_query_is_interrupted_for_its_own_caller_who_reads_its_error() {
+    under_every_runtime(|| async {
+        let lane = interruptible().await;
+        for _ in 0..10 {
+            let (call, ended) = endless(&lane).await;
+            let mut next = lane.call(balances);
+            // A caller that loses its patience with a queued call leaves the stranger's call alone.
+            assert!(!next.interrupt());
+            assert_eq!(ended.try_recv(), Err(mpsc::TryRecvError::Empty));
+            assert!((&mut next).now_or_never().is_none());
+            assert!(call.interrupt());
+            assert_eq!(call.await.unwrap(), Err(ErrorCode::OperationInterrupted));
+            assert_eq!(next.flatten().await.unwrap(), (100, 0));
+        }
+        let (_, over) = (lane.close().await, lane.call(balances));
+        assert!(!over.interrupt());
+    });
+}
+
+/// A query arms its own token, from when its statement runs. So no interrupt comes too early.
+#[apply(test)]
+fn a_query_that_arms_itself_is_interrupted_at_whatever_moment_its_call_is_dropped() {
+    under_every_runtime(|| async {
+        let (lane, mut dice) = (two_accounts().await, Dice::new(0));
+        for round in 0..50 {
+            let (end, ended) = mpsc::channel();
+            let call = lane.call(move |connection| {
+                let handle = connection.get_interrupt_handle();
+                let arm = || CancelToken::current().unwrap().on_cancel(move || handle.interrupt());
+                end.send(run_to_its_end(connection, ENDLESS, arm)).unwrap();
+            });
+            let next = lane.call(|connection| run_to_its_end(connection, FINITE, || ()));
+            eventually("it has started", || lane.pending() < 2);
+            dice.pause();
+            drop(call);
+            assert_eq!(next.await.unwrap(), Ok(()), "in round {round}");
+            assert_eq!(ended.try_recv(), Ok(Err(ErrorCode::OperationInterrupted)), "in round {round}");
         }
         lane.close().await.unwrap();
     });
