@@ -1,17 +1,21 @@
 //! A script interpreter that is neither `Send` nor `Sync`: made on its lane, shared by async tasks,
-//! replaced after a panic.
+//! told to end a script that does not end, replaced after a panic.
 //!
 //! `cargo run --example interpreter` (it also prints the messages of two panics)
 
 use futures::future::try_join_all;
-use rhai::{Engine, Scope};
-use serial_executor::{CallError, SerialExecutor};
+use rhai::{Dynamic, Engine, Scope};
+use serial_executor::{CallError, CancelToken, SerialExecutor};
+use std::cell::RefCell;
+use std::rc::Rc;
 use thiserror::Error;
 
 /// An engine, and the variables that it keeps from one script to the next.
 struct Interpreter {
     engine: Engine,
     scope: Scope<'static>,
+    /// Says whether the script that runs is told to stop.
+    token: Rc<RefCell<Option<CancelToken>>>,
 }
 
 /// The engine's own error is not `Send`; its text is.
@@ -30,12 +34,17 @@ impl Interpreter {
             assert!(n >= 0, "{n} has no root");
             n.isqrt()
         });
+        let token = Rc::new(RefCell::new(None::<CancelToken>));
+        let asked = Rc::clone(&token);
+        // The engine calls this between two operations. A value terminates the script.
+        engine.on_progress(move |_| asked.borrow().as_ref()?.is_cancelled().then_some(Dynamic::UNIT));
         let mut scope = Scope::new();
         scope.push("total", 0_i64);
-        Self { engine, scope }
+        Self { engine, scope, token }
     }
 
     fn eval(&mut self, script: &str) -> Result<i64, Error> {
+        self.token.replace(CancelToken::current());
         let result = self.engine.eval_with_scope(&mut self.scope, script);
         result.map_err(|error| Error::Script(error.to_string()))
     }
@@ -56,6 +65,13 @@ async fn show() -> Result<(), Box<dyn std::error::Error>> {
     let error = eval(&lane, "total +").await;
     println!("  a script with an error: {error:?}");
     assert!(matches!(error, Err(Error::Script(_))));
+    assert_eq!(eval(&lane, "root(total)").await?, 7);
+
+    let endless = lane.call(|interpreter| interpreter.eval("loop { total += 0; }"));
+    while !endless.interrupt() {
+        std::thread::yield_now(); // it has not started
+    }
+    println!("  an endless script, interrupted: {:?}", endless.flatten().await);
     assert_eq!(eval(&lane, "root(total)").await?, 7);
 
     let panicked = eval(&lane, "total = -total; root(total)").await;

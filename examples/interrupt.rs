@@ -1,36 +1,34 @@
-//! A server that does not answer: a timeout drops the call, the interrupter makes its blocking read
-//! return, and the next call connects anew. Without an interrupter the lane would be stuck for as
-//! long as the server is silent.
+//! A server that does not answer: a timeout drops the call, which makes its blocking read return. The
+//! next call connects anew, and the new connection arms itself.
 //!
 //! `cargo run --example interrupt`
 
 use futures::future::{Either, FutureExt, select};
-use serial_executor::SerialExecutor;
+use serial_executor::{CancelToken, SerialExecutor};
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A blocking client that connects when it has no connection.
 struct Client {
     server: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
-    /// The last connection once more, for the interrupter, which runs outside the lane.
-    outside: Arc<Mutex<Option<TcpStream>>>,
 }
 
 impl Client {
-    fn connect(&self) -> io::Result<BufReader<TcpStream>> {
-        // The interrupter cannot end a connect, so the connect has a time limit of its own.
-        let stream = TcpStream::connect_timeout(&self.server, Duration::from_secs(5))?;
-        *self.outside.lock().unwrap() = Some(stream.try_clone()?);
-        Ok(BufReader::new(stream))
-    }
-
     fn ask(&mut self, question: &str) -> io::Result<String> {
-        let mut connection = self.connection.take().map_or_else(|| self.connect(), Ok)?;
-        connection.get_mut().write_all(format!("{question}\n").as_bytes())?;
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            // There is nothing to shut down before it is connected: so that has its own time limit.
+            None => BufReader::new(TcpStream::connect_timeout(&self.server, Duration::from_secs(5))?),
+        };
+        // From here on, the drop of the call shuts the connection down. If it came before: here and now.
+        let outside = connection.get_ref().try_clone()?;
+        if let Some(token) = CancelToken::current() {
+            token.on_cancel(move || drop(outside.shutdown(Shutdown::Both)));
+        }
+        writeln!(connection.get_mut(), "{question}")?;
         let mut answer = String::new();
         if connection.read_line(&mut answer)? == 0 {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -54,22 +52,14 @@ fn serve(listener: &TcpListener) -> io::Result<()> {
 }
 
 async fn show(server: SocketAddr, timeout: impl Future<Output = ()> + Unpin) -> Result<(), Box<dyn Error>> {
-    let lane = SerialExecutor::new(Client { server, connection: None, outside: Arc::default() });
-    let interrupter = |client: &mut Client| {
-        let outside = Arc::clone(&client.outside);
-        move || {
-            if let Some(stream) = &*outside.lock().unwrap() {
-                let _ = stream.shutdown(Shutdown::Both); // an error means that it is closed already
-            }
-        }
-    };
-    lane.on_interrupt(interrupter).await?;
+    let lane = SerialExecutor::new(Client { server, connection: None });
     println!("  {}", lane.call(|client| client.ask("hello")).flatten().await?);
 
     let (start, unanswered) = (Instant::now(), lane.call(|client| client.ask("silence")));
     match select(unanswered, timeout).await {
         Either::Left((answer, _)) => return Err(format!("an answer: {answer:?}").into()),
-        Either::Right(((), unanswered)) => drop(unanswered), // here the interrupter fires
+        // Here the call is told to stop. To read its error, `interrupt` it instead, and await it.
+        Either::Right(((), unanswered)) => drop(unanswered),
     }
     println!("  {}", lane.call(|client| client.ask("still there?")).flatten().await?);
     println!("  the silence took {:.1?}", start.elapsed());
