@@ -120,6 +120,49 @@ impl Caller {
                 self.post(at, id, post, then);
             }
             Act::Stream(bound, items, takes, work) => self.stream(at, bound, items, takes, work),
+            Act::Replace(..) | Act::TryReplace(..) | Act::OnInterrupt(..) | Act::CloseWith(..) => {
+                self.act_on_object(at, act);
+            }
+            Act::Session(calls, work, then) => self.session(at, calls, work, then),
+            Act::NoSession(scale) => {
+                let id = book.enter(Kind::Session, Body::Ends);
+                let request = lane.session();
+                book.submitted(id);
+                pause(scale);
+                book.give_up(id, || drop(request));
+            }
+            Act::Read(times, scale) => {
+                let mut io = lane.io();
+                let mut read = Vec::new();
+                book.reads();
+                for _ in 0..times {
+                    let mut buffer = [0; 2];
+                    let mut future = io.read(&mut buffer);
+                    if let Poll::Ready(count) = poll_once(&mut future, Waker::noop()) {
+                        read.extend_from_slice(&buffer[..count.unwrap_or(0)]);
+                    }
+                    pause(scale);
+                }
+                let mut buffer = [0; 2];
+                let last = within(self.patience, |cx| Pin::new(&mut io).poll_read(cx, &mut buffer));
+                match last {
+                    Some(count) => read.extend_from_slice(&buffer[..count.unwrap_or(0)]),
+                    None => book.is_wrong("a read is pending for ever"),
+                }
+                book.has_read(read);
+            }
+            Act::Interrupt => _ = book.interrupts(None, || lane.interrupt()),
+            Act::ClearPoison => book.clear(|| lane.clear_poison()),
+            Act::Close => book.close(|| drop(lane.close())),
+            Act::Abort => book.abort(|| drop(lane.abort())),
+            Act::Look => book.check_stats(&lane.stats(), lane.downgrade().upgrade().is_some()),
+            Act::Pause(scale) => pause(scale),
+        }
+    }
+
+    fn act_on_object(&mut self, at: usize, act: Act) {
+        let Stage { lane, book } = self.stages[at].clone();
+        match act {
             Act::Replace(work, then) => {
                 let id = book.enter(Kind::Replace { fails: false }, work.1);
                 let (f, of_object) = (unit(id, work, &book), Arc::clone(&book));
@@ -158,40 +201,7 @@ impl Caller {
                 book.submitted(id);
                 self.call(at, id, call, then, Outcome::of_call);
             }
-            Act::Session(calls, work, then) => self.session(at, calls, work, then),
-            Act::NoSession(scale) => {
-                let id = book.enter(Kind::Session, Body::Ends);
-                let request = lane.session();
-                book.submitted(id);
-                pause(scale);
-                book.give_up(id, || drop(request));
-            }
-            Act::Read(times, scale) => {
-                let mut io = lane.io();
-                let mut read = Vec::new();
-                book.reads();
-                for _ in 0..times {
-                    let mut buffer = [0; 2];
-                    let mut future = io.read(&mut buffer);
-                    if let Poll::Ready(count) = poll_once(&mut future, Waker::noop()) {
-                        read.extend_from_slice(&buffer[..count.unwrap_or(0)]);
-                    }
-                    pause(scale);
-                }
-                let mut buffer = [0; 2];
-                let last = within(self.patience, |cx| Pin::new(&mut io).poll_read(cx, &mut buffer));
-                match last {
-                    Some(count) => read.extend_from_slice(&buffer[..count.unwrap_or(0)]),
-                    None => book.is_wrong("a read is pending for ever"),
-                }
-                book.has_read(read);
-            }
-            Act::Interrupt => _ = book.interrupts(None, || lane.interrupt()),
-            Act::ClearPoison => book.clear(|| lane.clear_poison()),
-            Act::Close => book.close(|| drop(lane.close())),
-            Act::Abort => book.abort(|| drop(lane.abort())),
-            Act::Look => book.check_stats(&lane.stats(), lane.downgrade().upgrade().is_some()),
-            Act::Pause(scale) => pause(scale),
+            _ => unreachable!("it is done elsewhere"),
         }
     }
 

@@ -72,11 +72,11 @@ struct Record {
     given_up: Option<Span>,
     is_detached: bool,
     capture_gone: Option<Stamp>,
-    /// Of a call that has taken its token: whether that was cancelled at its end, when the function of
-    /// the token was called, and when that was dropped.
+    /// Of a call that has taken its token: whether that was cancelled at its end; when the token got a
+    /// function, when that was called, and when it was dropped.
     is_told: bool,
+    armed: Option<Stamp>,
     cancelled: Option<Stamp>,
-    is_armed: bool,
     function_gone: Option<Stamp>,
     /// Of a stream: when each item was emitted, whether one came back, when the consumer asked for
     /// each, whether it has seen the end.
@@ -209,8 +209,8 @@ impl Book {
             is_detached: false,
             capture_gone: None,
             is_told: false,
+            armed: None,
             cancelled: None,
-            is_armed: false,
             function_gone: None,
             emitted: Vec::new(),
             taken: Vec::new(),
@@ -340,7 +340,8 @@ impl Book {
 
     /// The token of this closure gets a function.
     pub(crate) fn arms(&self, id: Id) {
-        self.note(id, |record| record.is_armed = true);
+        let now = self.now();
+        self.note(id, |record| record.armed = Some(now));
     }
 
     /// The function of a token is called, and takes its time.

@@ -55,11 +55,17 @@ struct Running {
     fired: bool,
     /// Told to stop, whether or not it could hear that.
     is_told: bool,
-    has_token: bool,
-    /// Its token has a function that was not called.
-    is_armed: bool,
+    token: Token,
     /// The object that it has taken.
     object: Option<Id>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Token {
+    NotTaken,
+    Taken,
+    /// It has a function that was not called.
+    Armed,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -330,13 +330,7 @@ impl Caller {
     pub(crate) fn replace(&mut self, hand: &mut Hand) {
         let ticket = self.ticket(hand, Watch::Awaited);
         let next = match self.rng.u8(0..4) {
-            0 => {
-                let fail = move || {
-                    ticket.fail();
-                    Err(())
-                };
-                InFlight::Try(hand.lane.try_replace(fail))
-            }
+            0 => InFlight::Try(hand.lane.try_replace(move || ticket.fail())),
             1 => InFlight::Try(hand.lane.try_replace(move || Ok(ticket.make()))),
             _ => InFlight::Cure(hand.lane.replace(move || ticket.make())),
         };

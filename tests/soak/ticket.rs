@@ -80,10 +80,11 @@ impl Ticket {
     }
 
     /// The closure of a `try_replace` that fails.
-    pub(crate) fn fail(mut self) {
+    pub(crate) fn fail(mut self) -> Result<Object, ()> {
         self.start();
         self.do_its_deed();
         self.stage = Stage::Over;
+        Err(())
     }
 
     fn start(&mut self) {

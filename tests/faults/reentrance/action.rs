@@ -147,6 +147,31 @@ impl Action {
                 trap.keep(async move { replaced.await.map(|made| made.unwrap()).or_else(refused) });
             }
             ClearPoison => lane.clear_poison(),
+            SetInterrupter | Interrupt | InterruptACall | ArmTheToken => self.stop(lane, trap, tracked),
+            Look => look(lane),
+            CloneAndDowngrade => {
+                let weak = lane.clone().downgrade();
+                if weak.upgrade().is_none() {
+                    trap.fail("a handle lives, and another cannot be made".to_owned());
+                }
+            }
+            WaitForACall | WaitForALittleWhile | WaitForTheEnd => self.wait(lane, trap, tracked),
+            AnotherThreadCalls => another_thread_calls(lane, trap, tracked),
+            Close => drop(lane.close()),
+            Abort => drop(lane.abort()),
+            CloseWith => trap.keep_call(lane.close_with(move |mut object| object.count(&tracked))),
+            IntoInner => {
+                let object = lane.clone().into_inner();
+                trap.keep(async move {
+                    drop(object.await);
+                    Ok(())
+                });
+            }
+        }
+    }
+
+    fn stop(self, lane: &Lane, trap: &Trap, tracked: Tracked) {
+        match self {
             SetInterrupter => {
                 let tracked = Arc::new(tracked);
                 let set = lane.on_interrupt(move |_| {
@@ -170,25 +195,7 @@ impl Action {
                 }
                 None => drop(tracked),
             },
-            Look => look(lane),
-            CloneAndDowngrade => {
-                let weak = lane.clone().downgrade();
-                if weak.upgrade().is_none() {
-                    trap.fail("a handle lives, and another cannot be made".to_owned());
-                }
-            }
-            WaitForACall | WaitForALittleWhile | WaitForTheEnd => self.wait(lane, trap, tracked),
-            AnotherThreadCalls => another_thread_calls(lane, trap, tracked),
-            Close => drop(lane.close()),
-            Abort => drop(lane.abort()),
-            CloseWith => trap.keep_call(lane.close_with(move |mut object| object.count(&tracked))),
-            IntoInner => {
-                let object = lane.clone().into_inner();
-                trap.keep(async move {
-                    drop(object.await);
-                    Ok(())
-                });
-            }
+            _ => unreachable!("{self:?} does not stop a call"),
         }
     }
 

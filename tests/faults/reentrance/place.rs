@@ -75,7 +75,7 @@ fn queued(name: &str, queue: impl Fn(&Stage, &Lane, Trap) + 'static) -> Place {
 }
 
 pub(super) fn places() -> Vec<Place> {
-    let told = [interrupters(), on_cancels()];
+    let told = [interrupters(), makers(), on_cancels(), on_cancels_at_once()];
     let others = [closures(), captures(), results(), objects(), wakers(), items(), futures(), payloads()];
     told.into_iter().chain(others).flatten().collect()
 }
@@ -645,24 +645,6 @@ fn interrupters() -> Vec<Place> {
         };
         lane.on_interrupt(make).wait().unwrap();
     }
-    /// The first interrupter springs the trap when it is dropped.
-    fn arm_with_bomb(lane: &Lane, trap: Trap) {
-        let bomb = Mutex::new(Some(OnDrop(trap)));
-        let make = move |_: &mut Object| {
-            let bomb = bomb.lock().unwrap().take();
-            move || _ = &bomb
-        };
-        lane.on_interrupt(make).wait().unwrap();
-    }
-    /// What makes the interrupters springs the trap when it is dropped.
-    fn arm_with_explosive_maker(lane: &Lane, trap: Trap) {
-        let bomb = OnDrop(trap);
-        let make = move |_: &mut Object| {
-            let _ = &bomb;
-            || ()
-        };
-        lane.on_interrupt(make).wait().unwrap();
-    }
     let mut places = told("interrupter", |stage, trap, block| {
         stage.with(|lane| arm(lane, trap, block));
         stage.stick()
@@ -699,6 +681,31 @@ fn interrupters() -> Vec<Place> {
             assert!(call.wait().unwrap());
         })
         .and(Is::HoldingTheLane),
+    ]);
+    places
+}
+
+/// Where interrupters, and what makes them, are made and dropped.
+fn makers() -> Vec<Place> {
+    /// The first interrupter springs the trap when it is dropped.
+    fn arm_with_bomb(lane: &Lane, trap: Trap) {
+        let bomb = Mutex::new(Some(OnDrop(trap)));
+        let make = move |_: &mut Object| {
+            let bomb = bomb.lock().unwrap().take();
+            move || _ = &bomb
+        };
+        lane.on_interrupt(make).wait().unwrap();
+    }
+    /// What makes the interrupters springs the trap when it is dropped.
+    fn arm_with_explosive_maker(lane: &Lane, trap: Trap) {
+        let bomb = OnDrop(trap);
+        let make = move |_: &mut Object| {
+            let _ = &bomb;
+            || ()
+        };
+        lane.on_interrupt(make).wait().unwrap();
+    }
+    vec![
         at("interrupter that gives way to another", |stage, trap| {
             stage.with(|lane| arm_with_bomb(lane, trap));
             stage.stick().detach();
@@ -764,8 +771,7 @@ fn interrupters() -> Vec<Place> {
             stage.release();
         })
         .and(Is::Call),
-    ]);
-    places
+    ]
 }
 
 /// The token of the closure that this thread runs.
@@ -866,7 +872,13 @@ fn on_cancels() -> Vec<Place> {
             assert!(call.wait().unwrap());
         })
         .and(Is::HoldingTheLane),
-        // At once, on the lane's thread.
+    ]);
+    places
+}
+
+/// Where functions of tokens are not called, or on the lane's thread.
+fn on_cancels_at_once() -> Vec<Place> {
+    vec![
         queued("on_cancel of a token that is cancelled already", |stage, lane, trap| {
             let own = lane.downgrade();
             stage.keep_call(lane.call(move |_| {
@@ -895,8 +907,7 @@ fn on_cancels() -> Vec<Place> {
             stage.ready();
             token.on_cancel(move || _ = &bomb);
         }),
-    ]);
-    places
+    ]
 }
 
 fn items() -> Vec<Place> {

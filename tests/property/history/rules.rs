@@ -288,7 +288,7 @@ fn interrupts_hit(notes: &Notes) -> Verdict {
         let is_cancelled = record.cancelled.is_none_or(|end| until(end) > 0);
         demand(is_cancelled, "nobody has cancelled its token", record)?;
         demand(!record.is_told || until(run.end) > 0, "nobody has told it", record)?;
-        if let (Some((saw, _)), true) = (record.outcome, record.is_armed) {
+        if let (Some((saw, _)), true) = (record.outcome, record.armed.is_some()) {
             let is_gone = record.function_gone.is_some_and(|gone| gone < saw.end);
             demand(is_gone, "it has resolved, and its token has a function still", record)?;
         }

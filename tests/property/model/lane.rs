@@ -1,6 +1,6 @@
 //! What the lane does by itself: it takes the jobs one after another, runs them, and ends.
 
-use super::{Future, Health, Job, Kind, Model, Phase, Running, Session, Side, Stop};
+use super::{Future, Health, Job, Kind, Model, Phase, Running, Session, Side, Stop, Token};
 use crate::program::{Body, Id};
 use crate::view::{Event, Saw, Thing};
 use serial_executor::OnPanic;
@@ -98,8 +98,7 @@ impl Model {
             stop: Stop::FirstGate,
             fired: false,
             is_told: false,
-            has_token: false,
-            is_armed: false,
+            token: Token::NotTaken,
             object,
         });
     }
@@ -121,14 +120,14 @@ impl Model {
             }
             (Stop::FirstGate, Kind::Armed) => {
                 let id = running.job.id;
-                (running.stop, running.has_token) = (Stop::LastGate, true);
+                (running.stop, running.token) = (Stop::LastGate, Token::Taken);
                 self.on_lane.push(Event::Takes(id, running.is_told));
                 if running.is_told {
                     self.on_lane.push(Event::Cancels(id, Some(id)));
                     self.dropped(Thing::OnCancel(id), Side::Lane);
                     self.finish();
                 } else {
-                    running.is_armed = true;
+                    running.token = Token::Armed;
                 }
             }
             (Stop::FirstGate | Stop::LastGate, _) => self.finish(),
@@ -176,7 +175,7 @@ impl Model {
     /// The running closure returns, or panics.
     fn finish(&mut self) {
         let Some(running) = self.running.take() else { return };
-        let Running { job, is_told, is_armed, object, .. } = running;
+        let Running { job, is_told, token, object, .. } = running;
         let id = job.id;
         match job.kind {
             Kind::Armed => self.on_lane.push(Event::IsTold(id, is_told)),
@@ -198,7 +197,7 @@ impl Model {
         if let Some(object) = object {
             self.dropped(Thing::Object(object), Side::Lane);
         }
-        if is_armed {
+        if token == Token::Armed {
             self.dropped(Thing::OnCancel(id), Side::Lane);
         }
         if job.body == Body::Panics {
@@ -273,7 +272,10 @@ impl Model {
             return false;
         }
         running.is_told = true;
-        let (is_armed, has_token) = (mem::take(&mut running.is_armed), running.has_token);
+        let (is_armed, has_token) = (running.token == Token::Armed, running.token != Token::NotTaken);
+        if is_armed {
+            running.token = Token::Taken;
+        }
         running.fired |= is_armed || self.interrupter.is_some();
         if is_armed {
             self.on_helper.push(Event::Cancels(id, Some(id)));
