@@ -4,11 +4,16 @@
 
 mod support;
 
-use serial_executor::{OpenError, SerialExecutor, ThreadError, WaitError};
+use serial_executor::{CancelToken, OpenError, SerialExecutor, ThreadError, WaitError};
 use std::env;
 use std::error::Error;
+use std::io::Read;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use support::{Gate, PanicOnDrop, Stuck, Tracker, eventually, guarded};
 
 /// Set in the child process, which has little address space.
@@ -32,6 +37,8 @@ fn threads_end_with_their_lanes_and_a_refused_thread_is_an_error() {
         a_failed_opening_leaves_no_thread();
         a_panic_in_whatever_runs_last_leaves_no_thread();
         a_handle_that_is_kept_does_not_keep_the_thread();
+        no_helper_that_interrupts_is_left();
+        a_factory_that_has_armed_its_socket_leaves_no_thread_when_its_opening_is_dropped();
     });
     let status = Command::new("sh")
         .args(["-c", "ulimit -v $1 && exec \"$0\""])
@@ -195,6 +202,69 @@ fn a_handle_that_is_kept_does_not_keep_the_thread() {
     assert_eq!(call.wait().unwrap(), 1);
 }
 
+fn no_helper_that_interrupts_is_left() {
+    leaves_no_thread("interrupters", || {
+        let lane = SerialExecutor::new(());
+        let fired = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&fired);
+        let set = lane.on_interrupt(move |()| {
+            let count = Arc::clone(&count);
+            move || _ = count.fetch_add(1, SeqCst)
+        });
+        set.wait().unwrap();
+        let with_the_lane = threads();
+        let stuck = Stuck::new(&lane);
+        for times in 1..=20 {
+            assert!(lane.interrupt());
+            eventually("it fires", || fired.load(SeqCst) == times);
+        }
+        eventually("the helpers are gone while the call runs", || threads() == with_the_lane);
+        assert!(lane.interrupt());
+        stuck.finish();
+        lane.close().wait().unwrap();
+    });
+    leaves_no_thread("functions of tokens, of lanes for which nobody waits", || {
+        for _ in 0..50 {
+            let lane = SerialExecutor::new(());
+            let (stuck, token) = Stuck::with_token(&lane);
+            let release = Gate::new();
+            let opens = release.clone();
+            token.on_cancel(move || opens.open());
+            drop(lane.abort());
+            release.pass();
+            stuck.release();
+        }
+    });
+    leaves_no_thread("an interrupter that panics", || {
+        let lane = SerialExecutor::new(());
+        let set = lane.on_interrupt(|()| || std::panic::panic_any(PanicOnDrop("the payload, too")));
+        set.wait().unwrap();
+        let stuck = Stuck::new(&lane);
+        assert!(lane.interrupt());
+        stuck.finish();
+        lane.close().wait().unwrap();
+    });
+}
+
+fn a_factory_that_has_armed_its_socket_leaves_no_thread_when_its_opening_is_dropped() {
+    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = peer.local_addr().unwrap();
+    leaves_no_thread("dropped while the factory waits for a greeting", || {
+        let armed = Gate::new();
+        let arms = armed.clone();
+        let opening = SerialExecutor::try_new_with(move || {
+            let mut stream = TcpStream::connect(address)?;
+            let outside = stream.try_clone()?;
+            let token = CancelToken::current().unwrap();
+            token.on_cancel(move || drop(outside.shutdown(Shutdown::Both)));
+            arms.open();
+            stream.read_exact(&mut [0; 8]).map(|()| stream)
+        });
+        armed.pass();
+        drop(opening);
+    });
+}
+
 /// Runs in a child process with little address space.
 fn a_refused_thread_is_an_error_and_the_lanes_that_are_there_go_on() {
     let builder = SerialExecutor::builder();
@@ -219,7 +289,10 @@ fn a_refused_thread_is_an_error_and_the_lanes_that_are_there_go_on() {
     assert!(catch_unwind(AssertUnwindSafe(|| SerialExecutor::new_with(move || tracked))).is_err());
 
     assert_eq!(objects.alive(), 0, "objects and factories were dropped");
-    assert_eq!(objects.dropped_on(), [std::thread::current().id(); 5]);
+    assert_eq!(objects.dropped_on(), [thread::current().id(); 5]);
+    assert_eq!(threads(), before);
+
+    what_interrupts_is_called_where_the_request_is_made(&lanes[0]);
     assert_eq!(threads(), before);
 
     for (n, lane) in lanes.iter().enumerate() {
@@ -228,4 +301,28 @@ fn a_refused_thread_is_an_error_and_the_lanes_that_are_there_go_on() {
     lanes.pop().unwrap().close().wait().unwrap();
     let lane = builder.spawn(100).expect("there is room again");
     assert_eq!(lane.call(|n| *n).wait().unwrap(), 100);
+}
+
+/// There is no room for a helper thread.
+fn what_interrupts_is_called_where_the_request_is_made(lane: &SerialExecutor<usize>) {
+    let (here, on_lane) = (thread::current().id(), lane.thread().unwrap().id());
+    let (note, called_on) = mpsc::channel();
+    let of_token = note.clone();
+    let set = lane.on_interrupt(move |_| {
+        let note = note.clone();
+        move || note.send(("interrupter", thread::current().id())).unwrap()
+    });
+    set.wait().unwrap();
+    let (mut stuck, token) = Stuck::with_token(lane);
+    token.on_cancel(move || of_token.send(("token", thread::current().id())).unwrap());
+    assert!(lane.interrupt());
+    let called: Vec<_> = called_on.try_iter().collect();
+    assert_eq!(called, [("token", here), ("interrupter", here)]);
+    drop(stuck.call.take());
+    assert_eq!(called_on.try_recv().unwrap(), ("interrupter", here));
+    stuck.finish();
+    let own = lane.downgrade();
+    let is_heard = lane.call(move |_| own.upgrade().unwrap().interrupt());
+    assert!(is_heard.wait().unwrap());
+    assert_eq!(called_on.try_recv().unwrap(), ("interrupter", on_lane));
 }
