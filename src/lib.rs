@@ -141,11 +141,11 @@
 //! lane's *inbox*. When the lane has run its list of calls, it exchanges the empty list for the
 //! inbox. A call that has not started stays in one of the two lists, where a cancel or an abort can
 //! take it out. Only one thread can take a call out of a list, and only that thread runs or drops
-//! it; that is all there is to exactly-once. The lane stores the result in the allocation, releases the lock, and wakes the
-//! waker. A lane without calls spins, then parks.
+//! it; that is all there is to exactly-once. The lane stores the result in the allocation, releases
+//! the lock, and wakes the waker. A lane without calls spins, then parks.
 //!
-//! A [`Session`] has a list of its own. While the session is open, the lane takes calls only from it.
-//! The lane keeps the number of the running call where a cancel looks for calls, so a call is
+//! A [`Session`] has a list of its own. While the session is open, the lane takes calls only from
+//! it. The lane keeps the number of the running call where a cancel looks for calls, so a call is
 //! either found in a list or told to stop. A closure that asks for its token, and an interrupter,
 //! are found in the same step. Spawned futures live on the lane's stack. Spawning and waking them
 //! queues events, which the lane takes in turn with the calls.
