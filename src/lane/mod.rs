@@ -5,10 +5,10 @@
 //! thread the lane's thread, takes jobs from the queue and runs them on the object.
 
 mod id;
+mod thread;
 mod poison;
 mod stop;
 mod active_stream;
-mod counters;
 mod timing;
 mod object;
 mod job;

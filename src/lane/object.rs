@@ -5,19 +5,19 @@
 //! object that is neither `Send` nor `Sync` can serve the whole program.
 
 use super::active_stream::ActiveStream;
-use super::counters::Counters;
 use super::poison::{OnPanic, Poison};
 use super::stop::{Interrupter, Stop};
+use super::thread;
 use super::timing::Timing;
 use crate::error::CallError;
 use crate::panic::{Panic, drop_quietly};
+use crate::queue::Counters;
 use crate::sync::Arc;
 
 /// What handles, futures and the lane's thread share about the object.
 pub(crate) struct ObjectState {
     pub(crate) poison: Poison,
     pub(crate) stop: Stop,
-    pub(super) counters: Counters,
     /// `None` unless the builder asked for it.
     pub(super) timing: Option<Box<Timing>>,
     pub(crate) active_stream: ActiveStream,
@@ -29,7 +29,6 @@ impl ObjectState {
         Self {
             poison: Poison::default(),
             stop: Stop::new(),
-            counters: Counters::default(),
             timing: timing.then(|| Box::new(Timing::new())),
             active_stream: ActiveStream::new(),
             on_panic,
@@ -56,11 +55,16 @@ impl<T> Owned<T> {
 pub(crate) struct Object<'lane, T> {
     owned: &'lane mut Owned<T>,
     state: &'lane ObjectState,
+    counters: &'lane Counters,
 }
 
 impl<'lane, T> Object<'lane, T> {
-    pub(super) fn new(owned: &'lane mut Owned<T>, state: &'lane ObjectState) -> Self {
-        Self { owned, state }
+    pub(super) fn new(
+        owned: &'lane mut Owned<T>,
+        state: &'lane ObjectState,
+        counters: &'lane Counters,
+    ) -> Self {
+        Self { owned, state, counters }
     }
 
     pub(crate) fn state(&self) -> &ObjectState {
@@ -78,7 +82,7 @@ impl<'lane, T> Object<'lane, T> {
         if let Some(timing) = &self.state.timing {
             timing.start();
         }
-        let made = self.state.stop.run(make);
+        let made = thread::run(make);
         self.state.stop.finish();
         if let Some(timing) = &self.state.timing {
             timing.finish(|| ());
@@ -95,7 +99,7 @@ impl<'lane, T> Object<'lane, T> {
         self.state.poison.set_empty();
         self.state.stop.disarm();
         let old = self.owned.value.take();
-        let made = self.state.stop.run(|| {
+        let made = thread::run(|| {
             drop_quietly(old);
             make()
         });
@@ -115,7 +119,7 @@ impl<'lane, T> Object<'lane, T> {
     pub(crate) fn call<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
         match &mut self.owned.value {
             Some(value) if self.state.poison.is_callable() => {
-                let called = self.state.stop.run(|| f(value));
+                let called = thread::run(|| f(value));
                 called.map_err(|panic| self.panicked(panic))
             }
             _ => {
@@ -130,7 +134,7 @@ impl<'lane, T> Object<'lane, T> {
         let why = match self.owned.value.take_if(|_| self.state.poison.is_callable()) {
             Some(value) => {
                 self.owned.is_given = true;
-                return self.state.stop.run(|| f(value)).map_err(CallError::Panicked);
+                return thread::run(|| f(value)).map_err(CallError::Panicked);
             }
             None if self.owned.is_given => CallError::Closed,
             None => CallError::Poisoned,
@@ -173,7 +177,7 @@ impl<'lane, T> Object<'lane, T> {
     /// and it counts.
     pub(crate) fn finish<R>(&self, result: &Result<R, CallError>) {
         self.state.stop.finish();
-        let count = || self.state.counters.count(result);
+        let count = || self.counters.count(result);
         match &self.state.timing {
             Some(timing) => timing.finish(count),
             None => count(),

@@ -8,6 +8,7 @@ use super::object_waiters::ObjectWaiters;
 use super::poison::OnPanic;
 use super::stop::Heard;
 use super::tasks::Schedule;
+use super::thread::is_in_closure;
 use super::timing::Times;
 use crate::error::CallError;
 use crate::queue::{CallerSpin, Queue, Running, TaskEvent};
@@ -57,10 +58,12 @@ impl<T> Lane<T> {
     /// be counted. The difference between the jobs that were taken and the jobs that were counted
     /// is that one job.
     pub(crate) fn stats(&self) -> Stats {
-        let (counts, (times, finished)) = self.queue.counts_and(|| match &self.object.timing {
-            Some(timing) => timing.read(|| self.object.counters.read()),
-            None => (Times::default(), self.object.counters.read()),
+        let mut times = Times::default();
+        let counts = self.queue.counts(|counters| match &self.object.timing {
+            Some(timing) => timing.read(&mut times, || counters.read()),
+            None => counters.read(),
         });
+        let finished = counts.finished;
         let taken = counts.accepted - counts.pending as u64 - counts.cancelled - counts.discarded;
         let running = taken > finished.completed + finished.panicked + finished.refused;
         let in_factory = counts.running.sequence == Running::FACTORY;
@@ -176,9 +179,9 @@ impl<T> AnyLane for Lane<T> {
     }
 
     fn token(&self) -> Option<(u64, Arc<AtomicBool>)> {
-        let stop = &self.object.stop;
-        let take = |running: &Running| (running.sequence, stop.token(running.sequence, running.is_told));
-        stop.is_in_closure().then(|| self.queue.with_running(take))
+        let take =
+            |running: &Running| (running.sequence, self.object.stop.token(running.sequence, running.is_told));
+        is_in_closure().then(|| self.queue.with_running(take))
     }
 
     fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {

@@ -24,7 +24,7 @@
 //! share its next turn. The lane does not go on from a job while a function is being called for it
 //! (`finish`), so no function hits the next job.
 
-use crate::panic::{Panic, catch, drop_quietly, quietly};
+use crate::panic::{drop_quietly, quietly};
 #[cfg(doc)]
 use crate::queue::Running;
 use crate::sync::process::OnceLock;
@@ -39,8 +39,6 @@ pub(crate) type Interrupter = Arc<dyn Fn() + Send + Sync>;
 type OnCancel = Box<dyn FnOnce() + Send>;
 
 pub(crate) struct Stop {
-    /// Whether the lane runs a closure or factory. Only the lane writes and reads it.
-    in_closure: AtomicBool,
     /// Whether there is an interrupter. Only the lane writes and reads it.
     has_interrupter: AtomicBool,
     /// Whether the running closure has taken its token. Only the lane writes and reads it.
@@ -84,23 +82,10 @@ pub(crate) enum Heard {
 impl Stop {
     pub(crate) fn new() -> Self {
         Self {
-            in_closure: AtomicBool::new(false),
             has_interrupter: AtomicBool::new(false),
             has_token: AtomicBool::new(false),
             state: OnceLock::new(),
         }
-    }
-
-    /// Runs a closure or factory, which may take a token, and catches its panic.
-    pub(super) fn run<V>(&self, closure: impl FnOnce() -> V) -> Result<V, Panic> {
-        self.in_closure.store(true, Ordering::Relaxed);
-        let value = catch(closure);
-        self.in_closure.store(false, Ordering::Relaxed);
-        value
-    }
-
-    pub(crate) fn is_in_closure(&self) -> bool {
-        self.in_closure.load(Ordering::Relaxed)
     }
 
     /// The lane has taken this job. Called under the lock of `ready`.

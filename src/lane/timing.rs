@@ -41,12 +41,12 @@ impl Timing {
         count();
     }
 
-    /// The times, and what `read` returns at the same moment.
-    pub(super) fn read<V>(&self, read: impl FnOnce() -> V) -> (Times, V) {
+    /// Reads the times, and returns what `read` returns at the same moment.
+    pub(super) fn read<V>(&self, times: &mut Times, read: impl FnOnce() -> V) -> V {
         let clock = self.0.lock();
         // The clock is read under the lock. Otherwise `busy` could run backwards.
         let running_for = clock.started.map(|started| started.elapsed());
-        let times = Times { running_for, busy: clock.busy + running_for.unwrap_or_default() };
-        (times, read())
+        *times = Times { running_for, busy: clock.busy + running_for.unwrap_or_default() };
+        read()
     }
 }

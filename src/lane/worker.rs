@@ -34,7 +34,7 @@ impl<T> Worker<T> {
     }
 
     pub(crate) fn object(&mut self) -> Object<'_, T> {
-        Object::new(&mut self.owned, &self.lane.object)
+        Object::new(&mut self.owned, &self.lane.object, self.lane.queue.counters())
     }
 
     /// Makes the object. If the factory fails or panics, there is none.

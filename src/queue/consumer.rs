@@ -100,7 +100,7 @@ impl<J: ?Sized> Queue<J> {
 
     /// Takes the first job that is ready.
     fn pop(&self, start: &impl Fn(u64, &J) -> &'static str) -> Option<Arc<J>> {
-        let mut ready = self.ready.lock();
+        let mut ready = self.ready();
         let (sequence, job) = ready.list.pop()?;
         let name = start(sequence, &job);
         ready.running = Running { sequence, is_told: false, name };
@@ -118,7 +118,7 @@ impl<J: ?Sized> Queue<J> {
     /// Takes the next of the jobs that wait until there is nothing else, after [`next`](Self::next)
     /// has returned `None`.
     pub(crate) fn pop_last(&self, start: impl Fn(u64, &J) -> &'static str) -> Option<(u64, Arc<J>)> {
-        let mut ready = self.ready.lock();
+        let mut ready = self.ready();
         let mut inbox = self.inbox.lock();
         let (sequence, job) = inbox.extras.as_mut()?.last.pop()?;
         let name = start(sequence, &job);
@@ -129,7 +129,7 @@ impl<J: ?Sized> Queue<J> {
 
     /// Exchanges the ready list, which is empty, for what comes next.
     fn refill(&self, consumer: &mut Consumer<J>) -> Refill {
-        let mut ready = self.ready.lock();
+        let mut ready = self.ready();
         let mut inbox = self.inbox.lock();
         self.has_work.store(false, Ordering::Relaxed);
         if let Some(session) = &mut inbox.session {
@@ -161,7 +161,7 @@ impl<J: ?Sized> Queue<J> {
 
     /// Sleeps until there is something to do.
     fn sleep(&self, consumer: &mut Consumer<J>) {
-        self.ready.lock().list.give_back(KEPT_ASLEEP);
+        self.ready().list.give_back(KEPT_ASLEEP);
         consumer.free_retired();
         loop {
             let mut inbox = self.inbox.lock();
@@ -181,6 +181,7 @@ impl<J: ?Sized> Queue<J> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::counters::Counters;
     use super::*;
     use crate::error::CallError;
     use std::task::{Context, Poll, Waker};
@@ -203,9 +204,9 @@ mod tests {
         queue.close_session();
         assert!(matches!(queue.refill(&mut consumer), Refill::Jobs(1)));
         assert_eq!(queue.pop(&start).as_deref(), Some(&2));
-        assert!(queue.counts_and(|| ()).0.in_session);
+        assert!(queue.counts(Counters::read).in_session);
         assert!(matches!(queue.refill(&mut consumer), Refill::Jobs(1)));
-        assert!(!queue.counts_and(|| ()).0.in_session);
+        assert!(!queue.counts(Counters::read).in_session);
         assert_eq!(queue.pop(&start).as_deref(), Some(&1));
     }
 
@@ -243,7 +244,7 @@ mod tests {
         let discarded = std::cell::RefCell::new(Vec::new());
         aborted.abort(|| (), |job| discarded.borrow_mut().push(*job));
         assert_eq!(discarded.into_inner(), [10, 11, 12, 13, 2, 3, 20, 21]);
-        assert_eq!(aborted.counts_and(|| ()).0.discarded, 8);
+        assert_eq!(aborted.counts(Counters::read).discarded, 8);
         // What waited behind the session was discarded, although its calls, which come later, were begun.
         let polled = |job| aborted.poll_admission(job, &mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled(0), Poll::Ready(Ok(()))));

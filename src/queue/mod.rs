@@ -14,9 +14,10 @@
 //! | `Closed`  | `close` | refuses | accepts, if a session is open | ends the lane                    |
 //! | `Aborted` | `abort` | refuses | refuses                       | ends the lane                    |
 //!
-//! The files: [`state`] has what is behind the two locks; [`producer`] is the callers' side and
-//! [`consumer`] the lane's; the others add what only some lanes use: a capacity ([`admission`],
-//! [`posts`]), sessions ([`sessions`]), spawned futures ([`tasks`]).
+//! The files: [`state`] has what is behind the two locks, and [`counters`] what became of the jobs
+//! that the lane took; [`producer`] is the callers' side and [`consumer`] the lane's; the others add
+//! what only some lanes use: a capacity ([`admission`], [`posts`]), sessions ([`sessions`]), spawned
+//! futures ([`tasks`]).
 //!
 //! Lock order: `ready`, then `inbox`. No foreign code runs under either lock: a method hands a job
 //! or a waker to its caller, which runs, drops or wakes it after the locks are free.
@@ -31,6 +32,7 @@
 
 mod spin;
 mod list;
+mod counters;
 mod admission;
 mod state;
 mod producer;
@@ -40,5 +42,6 @@ mod tasks;
 mod consumer;
 
 pub(crate) use consumer::{Consumer, Next};
+pub(crate) use counters::Counters;
 pub(crate) use spin::{CallerSpin, LaneSpin};
 pub(crate) use state::{Phase, Place, Queue, Running, TaskEvent};

@@ -1,7 +1,7 @@
 //! The callers' side of the queue: pushing a job, cancelling it, and the two endings.
 
 use super::list::List;
-use super::state::{Extras, Inbox, Phase, Place, Queue};
+use super::state::{Inbox, Phase, Place, Queue};
 use crate::error::{CallError, TryCallError};
 use crate::sync::{Arc, MutexGuard};
 use crate::waker::wake;
@@ -47,7 +47,7 @@ impl<J: ?Sized> Queue<J> {
         }
         inbox.phase = Phase::Closed;
         let sequence = inbox.accept();
-        inbox.extras.get_or_insert_with(|| Box::new(Extras::new())).last.push(sequence, job);
+        inbox.extras().last.push(sequence, job);
         self.notify(inbox);
         Ok(Place { sequence, lane_awake: false })
     }
@@ -76,7 +76,7 @@ impl<J: ?Sized> Queue<J> {
     /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any
     /// more.
     pub(crate) fn remove(&self, sequence: u64) -> Option<Arc<J>> {
-        let mut ready = self.ready.lock();
+        let mut ready = self.ready();
         // A job moves from one list to another only under the lock of `ready`, so none is
         // overlooked.
         let found = ready.list.remove(sequence);
@@ -110,7 +110,7 @@ impl<J: ?Sized> Queue<J> {
     /// Refuses new jobs, ends a session, and takes out what is queued, in order. Then calls
     /// `taken`, and after that `discard` with each job, which resolves it.
     pub(crate) fn abort(&self, taken: impl FnOnce(), discard: impl Fn(Arc<J>)) {
-        let mut ready = self.ready.lock();
+        let mut ready = self.ready();
         let mut inbox = self.inbox.lock();
         inbox.phase = Phase::Aborted;
         let (mut begun, mut session) = match inbox.session.take().map(|session| *session) {

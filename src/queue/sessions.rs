@@ -26,7 +26,7 @@ impl<J: ?Sized> Queue<J> {
 
     /// Begins a session. Called by the lane.
     pub(crate) fn open_session(&self) -> Result<(), CallError> {
-        let mut ready = self.ready.lock();
+        let mut ready = self.ready();
         let mut inbox = self.inbox.lock();
         if inbox.phase == Phase::Aborted {
             return Err(CallError::Closed);

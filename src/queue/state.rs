@@ -1,6 +1,7 @@
 //! What is behind the locks of a [`Queue`].
 
 use super::admission::Admission;
+use super::counters::{Counters, Finished};
 use super::list::List;
 use crate::sync::thread::Thread;
 use crate::sync::{Arc, AtomicBool, CachePadded, Mutex, MutexGuard, Ordering};
@@ -11,15 +12,23 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 pub(crate) struct Queue<J: ?Sized> {
-    pub(super) ready: CachePadded<Mutex<Ready<J>>>,
+    lane_side: CachePadded<LaneSide<J>>,
     pub(super) inbox: CachePadded<Mutex<Inbox<J>>>,
     /// Set when there is something new for the lane. A hint for a lane that spins, which reads it
     /// without a lock; what it announces is read under the locks.
     pub(super) has_work: AtomicBool,
-    /// Whether there are task events. Written under both locks.
+    /// Whether there are task events. Written under the lock of `inbox`.
     pub(super) has_events: AtomicBool,
     /// Whether `extras` must hear of each job that leaves.
     pub(super) tracks_jobs: bool,
+}
+
+/// What the lane writes for each job. The lines of the cache stay with the CPU that it runs on:
+/// callers read other ones. Beside what a post reads, the counters made a post cost 100 ns instead
+/// of 65.
+struct LaneSide<J: ?Sized> {
+    ready: Mutex<Ready<J>>,
+    counters: Counters,
 }
 
 /// What the lane takes from.
@@ -31,9 +40,6 @@ pub(super) struct Ready<J: ?Sized> {
     pub(super) discarded: u64,
     /// The job that the lane has taken last.
     pub(super) running: Running,
-    /// What happened to spawned futures: the lane polls them between the jobs. `None` once the lane
-    /// polls no more.
-    pub(super) events: Option<VecDeque<TaskEvent>>,
 }
 
 /// What callers push to.
@@ -46,6 +52,8 @@ pub(super) struct Inbox<J: ?Sized> {
     /// The session that the lane is in.
     pub(super) session: Option<Box<Session<J>>>,
     pub(super) phase: Phase,
+    /// Whether the lane still polls spawned futures.
+    pub(super) polls_tasks: bool,
     /// The lane's thread while it sleeps, or is about to.
     pub(super) parked: Option<Thread>,
     /// The sequence number of the next job: how many jobs were accepted.
@@ -67,11 +75,13 @@ pub(super) struct Extras<J: ?Sized> {
     pub(super) queued_at: Option<List<Instant>>,
     /// Jobs that end the lane: each waits until there is nothing else.
     pub(super) last: List<Arc<J>>,
+    /// What happened to spawned futures: the lane polls them between the jobs.
+    pub(super) events: VecDeque<TaskEvent>,
 }
 
 impl<J: ?Sized> Extras<J> {
-    pub(super) fn new() -> Self {
-        Self { admission: None, queued_at: None, last: List::new() }
+    fn new() -> Self {
+        Self { admission: None, queued_at: None, last: List::new(), events: VecDeque::new() }
     }
 }
 
@@ -134,6 +144,7 @@ pub(crate) struct Counts {
     pub(crate) pending: usize,
     pub(crate) cancelled: u64,
     pub(crate) discarded: u64,
+    pub(crate) finished: Finished,
     pub(crate) in_session: bool,
     pub(crate) running: Running,
     pub(crate) oldest_pending_for: Option<Duration>,
@@ -152,18 +163,16 @@ impl<J: ?Sized> Queue<J> {
             Box::new(Extras { admission, queued_at: timing.then(List::new), ..Extras::new() })
         });
         Self {
-            ready: CachePadded::new(Mutex::new(Ready {
-                list: List::new(),
-                cancelled: 0,
-                discarded: 0,
-                running,
-                events: Some(VecDeque::new()),
-            })),
+            lane_side: CachePadded::new(LaneSide {
+                ready: Mutex::new(Ready { list: List::new(), cancelled: 0, discarded: 0, running }),
+                counters: Counters::default(),
+            }),
             inbox: CachePadded::new(Mutex::new(Inbox {
                 list: List::new(),
                 retired: Vec::new(),
                 session: None,
                 phase: Phase::Open,
+                polls_tasks: true,
                 parked: None,
                 next: 0,
                 refused: 0,
@@ -176,6 +185,15 @@ impl<J: ?Sized> Queue<J> {
         }
     }
 
+    pub(super) fn ready(&self) -> MutexGuard<'_, Ready<J>> {
+        self.lane_side.ready.lock()
+    }
+
+    /// What became of the jobs that the lane has taken.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.lane_side.counters
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.inbox.lock().phase
     }
@@ -185,36 +203,37 @@ impl<J: ?Sized> Queue<J> {
         self.inbox.lock().next
     }
 
-    /// The counts, and what `read` returns at the same moment: the lane takes no job meanwhile.
-    pub(crate) fn counts_and<V>(&self, read: impl FnOnce() -> V) -> (Counts, V) {
-        let ready = self.ready.lock();
+    /// The counts, those of the finished jobs as `read` finds them at the same moment: the lane
+    /// takes no job meanwhile.
+    pub(crate) fn counts(&self, read: impl FnOnce(&Counters) -> Finished) -> Counts {
+        let ready = self.ready();
         let inbox = self.inbox.lock();
         let in_session =
             inbox.session.as_ref().map_or(0, |session| session.list.len() + session.waiting.len());
         let last = inbox.extras.as_ref().map_or(0, |extras| extras.last.len());
         let queued_at = inbox.extras.as_ref().and_then(|extras| extras.queued_at.as_ref());
-        let counts = Counts {
+        Counts {
             accepted: inbox.next,
             refused: inbox.refused,
             pending: ready.list.len() + inbox.list.len() + in_session + last,
             cancelled: ready.cancelled,
             discarded: ready.discarded,
+            finished: read(self.counters()),
             in_session: inbox.session.is_some(),
             running: ready.running,
             oldest_pending_for: queued_at.and_then(List::front).map(Instant::elapsed),
-        };
-        (counts, read())
+        }
     }
 
     /// How many jobs are queued.
     pub(crate) fn pending(&self) -> usize {
-        self.counts_and(|| ()).0.pending
+        self.counts(Counters::read).pending
     }
 
     /// Tells the running job to stop, or (with a number) that job if it is the one. Then calls
     /// `then` under the lock.
     pub(crate) fn tell<V>(&self, job: Option<u64>, then: impl FnOnce() -> V) -> Option<V> {
-        let mut ready = self.ready.lock();
+        let mut ready = self.ready();
         if job.is_some_and(|job| job != ready.running.sequence) {
             return None;
         }
@@ -224,12 +243,12 @@ impl<J: ?Sized> Queue<J> {
 
     /// Calls `read` with the running job, under the lock under which it is told to stop.
     pub(crate) fn with_running<V>(&self, read: impl FnOnce(&Running) -> V) -> V {
-        read(&self.ready.lock().running)
+        read(&self.ready().running)
     }
 
     /// The factory is over.
     pub(crate) fn factory_ended(&self) {
-        self.ready.lock().running = Running::NOTHING;
+        self.ready().running = Running::NOTHING;
     }
 
     /// Announces work to the lane: sets the hint, and wakes the lane if it sleeps. The lock ends
@@ -300,6 +319,10 @@ impl<J: ?Sized> Inbox<J> {
         }
         let posts = extras.admission.as_mut().map(Admission::clear);
         (mem::replace(&mut extras.last, List::new()), posts.into_iter().flatten())
+    }
+
+    pub(super) fn extras(&mut self) -> &mut Extras<J> {
+        self.extras.get_or_insert_with(|| Box::new(Extras::new()))
     }
 
     /// `None` without a capacity.

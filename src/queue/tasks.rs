@@ -3,18 +3,18 @@
 use super::list::KEPT_ASLEEP;
 use super::state::{Phase, Queue, TaskEvent};
 use crate::sync::Ordering;
+use std::mem;
 
 impl<J: ?Sized> Queue<J> {
     /// Queues an event. A new future is accepted while new jobs are; a future that was `accepted`
-    /// before, as long as the lane works. The event comes back if it is refused.
+    /// before, as long as the lane polls. The event comes back if it is refused.
     pub(crate) fn schedule(&self, event: TaskEvent, accepted: bool) -> Result<(), TaskEvent> {
-        let mut ready = self.ready.lock();
-        let inbox = self.inbox.lock();
-        let is_open = accepted || inbox.phase == Phase::Open;
-        let Some(events) = ready.events.as_mut().filter(|_| is_open) else { return Err(event) };
-        events.push_back(event);
+        let mut inbox = self.inbox.lock();
+        if !inbox.polls_tasks || !accepted && inbox.phase != Phase::Open {
+            return Err(event);
+        }
+        inbox.extras().events.push_back(event);
         self.has_events.store(true, Ordering::Relaxed);
-        drop(ready);
         // In a session the lane polls nothing. It will see the event when the session ends.
         if inbox.session.is_none() {
             self.notify(inbox);
@@ -24,9 +24,11 @@ impl<J: ?Sized> Queue<J> {
 
     /// The next event, unless the lane is in a session.
     pub(super) fn pop_event(&self) -> Option<TaskEvent> {
-        let mut ready = self.ready.lock();
-        let inbox = self.inbox.lock();
-        let events = ready.events.as_mut().filter(|_| inbox.session.is_none())?;
+        let mut inbox = self.inbox.lock();
+        if inbox.session.is_some() {
+            return None;
+        }
+        let events = &mut inbox.extras.as_mut()?.events;
         let event = events.pop_front();
         if events.is_empty() {
             events.shrink_to(KEPT_ASLEEP);
@@ -37,7 +39,9 @@ impl<J: ?Sized> Queue<J> {
 
     /// Takes out all events, and refuses those to come. Called by the lane, which drops them.
     pub(crate) fn end_events(&self) -> impl Iterator<Item = TaskEvent> + use<J> {
-        let events = self.ready.lock().events.take();
+        let mut inbox = self.inbox.lock();
+        inbox.polls_tasks = false;
+        let events = inbox.extras.as_mut().map(|extras| mem::take(&mut extras.events));
         events.into_iter().flatten()
     }
 }

@@ -15,15 +15,16 @@ pub(crate) struct Counters {
 }
 
 /// The [`Counters`] at one moment.
-pub(super) struct Finished {
-    pub(super) completed: u64,
-    pub(super) panicked: u64,
-    pub(super) refused: u64,
+#[derive(Clone, Copy)]
+pub(crate) struct Finished {
+    pub(crate) completed: u64,
+    pub(crate) panicked: u64,
+    pub(crate) refused: u64,
 }
 
 impl Counters {
     /// Counts a job by its result.
-    pub(super) fn count<R>(&self, result: &Result<R, CallError>) {
+    pub(crate) fn count<R>(&self, result: &Result<R, CallError>) {
         let counter = match result {
             Ok(_) => &self.completed,
             Err(CallError::Panicked(_)) => &self.panicked,
@@ -33,7 +34,7 @@ impl Counters {
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    pub(super) fn read(&self) -> Finished {
+    pub(crate) fn read(&self) -> Finished {
         let [completed, panicked, refused] =
             [&self.completed, &self.panicked, &self.refused].map(|counter| counter.load(Ordering::Relaxed));
         Finished { completed, panicked, refused }
