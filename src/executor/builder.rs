@@ -185,7 +185,7 @@ impl Builder {
     /// [`ThreadError`] if the operating system refuses a thread, or refuses this name or stack
     /// size. The object is then dropped on the calling thread.
     pub fn spawn<T: Send + 'static>(&self, object: T) -> Result<SerialExecutor<T>, ThreadError> {
-        self.start(None, move |mut worker, spin| {
+        self.start(false, move |mut worker, spin| {
             worker.object().set(object);
             worker.run(spin);
         })
@@ -215,9 +215,9 @@ impl Builder {
         &self,
         make: impl FnOnce() -> T + Send + 'static,
     ) -> Result<SerialExecutor<T>, ThreadError> {
-        self.start(Some(type_name_of_val(&make)), move |mut worker, spin| {
+        self.start(true, move |mut worker, spin| {
             // The panic hook has reported a panic. The calls will find that there is no object.
-            let _ = worker.make(|| Ok::<T, Infallible>(make()));
+            let _ = worker.make(type_name_of_val(&make), || Ok::<T, Infallible>(make()));
             worker.run(spin);
         })
     }
@@ -252,15 +252,14 @@ impl Builder {
         &self,
         make: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> Opening<T, E> {
-        let name = type_name_of_val(&make);
         let (outcome, main) = Opening::prepare(make);
-        Opening::new(outcome, self.start(Some(name), main))
+        Opening::new(outcome, self.start(true, main))
     }
 
     /// Starts a thread that runs `main`.
     fn start<T: 'static>(
         &self,
-        factory: Option<&'static str>,
+        has_factory: bool,
         main: impl FnOnce(Worker<T>, LaneSpin) + Send + 'static,
     ) -> Result<SerialExecutor<T>, ThreadError> {
         // If no thread starts, the object or factory inside `main` is dropped here, or by the
@@ -272,7 +271,7 @@ impl Builder {
             on_panic: self.on_panic,
             spin: self.spin,
             timing: self.timing,
-            factory,
+            has_factory,
         }));
         let spin = LaneSpin::new(self.spin);
         let served = Arc::clone(&lane);

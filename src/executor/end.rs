@@ -39,8 +39,8 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// - The running call, or the lane's factory, is told to stop: its
     ///   [`CancelToken`](crate::CancelToken) is cancelled, and the
-    ///   [interrupter](Self::on_interrupt), if one is set, is called. It runs to its end. `abort`
-    ///   may be repeated, and tells it again.
+    ///   [interrupter](Self::on_interrupt), if one is set, is called. It runs to its end. Of several
+    ///   `abort`s the first one tells it; to tell it again, [interrupt](Self::interrupt) it.
     /// - A running [`stream`](Self::stream) emits no more items, and no longer waits for room.
     /// - An open [`Session`](crate::Session) is over.
     ///

@@ -9,6 +9,7 @@ use crate::queue::{LaneSpin, Running};
 use crate::slot::{Slot, SlotReceiver};
 use crate::sync::Arc;
 use futures::future::FusedFuture;
+use std::any::type_name_of_val;
 use std::fmt;
 use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -74,7 +75,7 @@ impl<T: 'static, E> Opening<T, E> {
                 drop_quietly(Some(make));
                 return;
             }
-            let error = match worker.make(make) {
+            let error = match worker.make(type_name_of_val(&make), make) {
                 Ok(Ok(())) => {
                     // If the future was dropped, the lane is closed and ends at once.
                     let unread = outcome.fill(Ok(()));

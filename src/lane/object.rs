@@ -79,15 +79,13 @@ impl<'lane, T> Object<'lane, T> {
 
     /// Makes the first value. If the factory fails or panics, there is none.
     pub(crate) fn make<E>(&mut self, make: impl FnOnce() -> Result<T, E>) -> Result<Result<(), E>, Panic> {
-        if let Some(timing) = &self.state.timing {
-            timing.start();
-        }
         let made = thread::run(make);
         self.state.stop.finish();
-        if let Some(timing) = &self.state.timing {
-            timing.finish(|| ());
+        let made = self.put(made);
+        if matches!(made, Ok(Ok(()))) {
+            self.state.poison.set_callable();
         }
-        self.put(made)
+        made
     }
 
     /// Drops the value, makes another, and makes its interrupter. A token of the job covers all of
@@ -106,13 +104,19 @@ impl<'lane, T> Object<'lane, T> {
         if let Err(error) = self.put(made).map_err(CallError::Panicked)? {
             return Ok(Err(error));
         }
-        let Some(make) = self.owned.make_interrupter.take() else { return Ok(Ok(())) };
-        let armed = self.arm(&make);
-        self.owned.make_interrupter = Some(make);
-        if armed.is_err() {
-            self.state.poison.set_poisoned();
+        let armed = match (self.owned.make_interrupter.take(), &mut self.owned.value) {
+            (Some(make), Some(value)) => {
+                let interrupter = thread::run(|| make(value));
+                self.owned.make_interrupter = Some(make);
+                interrupter.map(|interrupter| self.arm(interrupter))
+            }
+            _ => Ok(()),
+        };
+        match armed {
+            Ok(()) => self.state.poison.set_callable(),
+            Err(_) => self.state.poison.set_poisoned(),
         }
-        armed.map(Ok)
+        armed.map(Ok).map_err(CallError::Panicked)
     }
 
     /// Runs a closure on the value, if the value is callable.
@@ -149,7 +153,7 @@ impl<'lane, T> Object<'lane, T> {
         make: impl Fn(&mut T) -> I + Send + 'static,
     ) -> Result<(), CallError> {
         let make: MakeInterrupter<T> = Box::new(move |value| Arc::new(make(value)));
-        let armed = self.arm(&make);
+        let armed = self.call(&make).map(|interrupter| self.arm(interrupter));
         let unused = match armed {
             Ok(()) => self.owned.make_interrupter.replace(make),
             Err(_) => Some(make),
@@ -158,13 +162,10 @@ impl<'lane, T> Object<'lane, T> {
         armed
     }
 
-    /// Makes the interrupter of the value, which must be callable.
-    fn arm(&mut self, make: &MakeInterrupter<T>) -> Result<(), CallError> {
-        let interrupter = self.call(make)?;
+    fn arm(&self, interrupter: Interrupter) {
         // The function is not for the job that brings it.
         self.state.stop.finish();
         self.state.stop.arm(interrupter);
-        Ok(())
     }
 
     /// Drops what interrupts calls, before the value.
@@ -184,10 +185,11 @@ impl<'lane, T> Object<'lane, T> {
         }
     }
 
+    /// Stores what a factory has made. It is not callable yet.
     fn put<E>(&mut self, made: Result<Result<T, E>, Panic>) -> Result<Result<(), E>, Panic> {
         match made {
             Ok(Ok(value)) => {
-                self.set(value);
+                self.owned.value = Some(value);
                 Ok(Ok(()))
             }
             Ok(Err(error)) => {

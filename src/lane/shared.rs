@@ -35,16 +35,16 @@ pub(crate) struct Settings {
     pub(crate) on_panic: OnPanic,
     pub(crate) spin: bool,
     pub(crate) timing: bool,
-    /// The name of the factory that the lane's thread runs first, if there is one.
-    pub(crate) factory: Option<&'static str>,
+    /// Whether the lane's thread runs a factory first.
+    pub(crate) has_factory: bool,
 }
 
 impl<T> Lane<T> {
     pub(crate) fn new(settings: Settings) -> Self {
-        let Settings { capacity, on_panic, spin, timing, factory } = settings;
+        let Settings { capacity, on_panic, spin, timing, has_factory } = settings;
         Self {
             id: LaneId::new(),
-            queue: Queue::new(capacity, timing, factory),
+            queue: Queue::new(capacity, timing, has_factory),
             object: ObjectState::new(on_panic, timing),
             object_waiters: ObjectWaiters::new(),
             end: End::new(),
@@ -66,7 +66,6 @@ impl<T> Lane<T> {
         let finished = counts.finished;
         let taken = counts.accepted - counts.pending as u64 - counts.cancelled - counts.discarded;
         let running = taken > finished.completed + finished.panicked + finished.refused;
-        let in_factory = counts.running.sequence == Running::FACTORY;
         Stats {
             submitted: counts.accepted + counts.refused,
             completed: finished.completed,
@@ -76,7 +75,7 @@ impl<T> Lane<T> {
             pending: counts.pending,
             running,
             in_session: counts.in_session,
-            running_call: (running || in_factory).then_some(counts.running.name),
+            running_call: (running || counts.running.is_factory()).then_some(counts.running.name),
             running_for: times.running_for,
             oldest_pending_for: counts.oldest_pending_for,
             busy: times.busy,

@@ -5,6 +5,7 @@ use super::job::AfterRun;
 use super::object::{Object, Owned};
 use super::shared::{AnyLane, Lane};
 use super::tasks::{Schedule, Tasks};
+use super::timing::Timing;
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::queue::{Consumer, LaneSpin, Next};
 use crate::sync::Arc;
@@ -37,10 +38,18 @@ impl<T> Worker<T> {
         Object::new(&mut self.owned, &self.lane.object, self.lane.queue.counters())
     }
 
-    /// Makes the object. If the factory fails or panics, there is none.
-    pub(crate) fn make<E>(&mut self, make: impl FnOnce() -> Result<T, E>) -> Result<Result<(), E>, Panic> {
+    /// Makes the object, with a factory of this name. If the factory fails or panics, there is no
+    /// object.
+    pub(crate) fn make<E>(
+        &mut self,
+        name: &'static str,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Result<(), E>, Panic> {
+        let lane = Arc::clone(&self.lane);
+        let timing = lane.object.timing.as_deref();
+        lane.queue.start_factory(name, || timing.into_iter().for_each(Timing::start));
         let made = self.object().make(make);
-        self.lane.queue.factory_ended();
+        lane.queue.finish_factory(|| timing.into_iter().for_each(|timing| timing.finish(|| ())));
         made
     }
 

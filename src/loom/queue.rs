@@ -12,7 +12,7 @@ use std::task::Poll;
 type Jobs = Arc<Queue<u64>>;
 
 fn queue() -> Jobs {
-    Arc::new(Queue::new(None, false, None))
+    Arc::new(Queue::new(None, false, false))
 }
 
 const EVENT: u64 = 100;
@@ -165,7 +165,7 @@ fn a_job_is_cancelled_or_discarded() {
 /// call.
 fn a_post_waits(name: &str, act: fn(&Jobs, u64), is_right: fn(&Poll<Result<(), CallError>>) -> bool) {
     explore_all(name, move || {
-        let queue: Jobs = Arc::new(Queue::new(Some(1), false, None));
+        let queue: Jobs = Arc::new(Queue::new(Some(1), false, false));
         let call = queue.push(Arc::new(1)).unwrap();
         let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
         let other = beside(&queue, move |queue| act(queue, call.sequence));

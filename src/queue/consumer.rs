@@ -194,7 +194,7 @@ mod tests {
     /// a last call and ends.
     #[test]
     fn a_last_call_that_comes_as_the_lane_turns_to_the_inbox_runs_before_the_session_ends() {
-        let queue = Queue::<u64>::new(None, false, None);
+        let queue = Queue::<u64>::new(None, false, false);
         let mut consumer = consumer();
         let start = |_: u64, _: &u64| "";
         queue.open_session().unwrap();
@@ -217,7 +217,7 @@ mod tests {
         let start = |_: u64, _: &u64| "";
         // A queue in a session, with two calls in each of the four lists.
         let queue = || {
-            let queue = Queue::<u64>::new(Some(100), false, None);
+            let queue = Queue::<u64>::new(Some(100), false, false);
             for job in 1..=3 {
                 queue.push(Arc::new(job)).unwrap();
             }
@@ -264,10 +264,20 @@ mod tests {
     /// aborts.
     #[test]
     fn no_session_opens_after_an_abort() {
-        let queue = Queue::<u64>::new(None, false, None);
+        let queue = Queue::<u64>::new(None, false, false);
         queue.abort(|| (), |_| ());
         assert!(matches!(queue.open_session(), Err(CallError::Closed)));
         assert!(matches!(queue.refill(&mut consumer()), Refill::Closed));
+    }
+
+    #[test]
+    fn of_several_aborts_the_first_one_tells_what_runs() {
+        let queue = Queue::<u64>::new(None, false, false);
+        let told = std::cell::Cell::new(0);
+        for _ in 0..3 {
+            queue.abort(|| told.set(told.get() + 1), |_| ());
+        }
+        assert_eq!(told.get(), 1);
     }
 
     #[test]
@@ -284,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_job_knows_whether_the_lane_was_awake_when_it_was_queued() {
-        let queue = Queue::<u64>::new(None, false, None);
+        let queue = Queue::<u64>::new(None, false, false);
         let fall_asleep = || queue.inbox.lock().parked = Some(thread::current());
         assert!(queue.push(Arc::new(1)).unwrap().lane_awake);
         fall_asleep();

@@ -107,12 +107,12 @@ impl<J: ?Sized> Queue<J> {
         self.notify(inbox);
     }
 
-    /// Refuses new jobs, ends a session, and takes out what is queued, in order. Then calls
-    /// `taken`, and after that `discard` with each job, which resolves it.
+    /// Refuses new jobs, ends a session, and takes out what is queued, in order. The first time then
+    /// calls `taken`. After that calls `discard` with each job, which resolves it.
     pub(crate) fn abort(&self, taken: impl FnOnce(), discard: impl Fn(Arc<J>)) {
         let mut ready = self.ready();
         let mut inbox = self.inbox.lock();
-        inbox.phase = Phase::Aborted;
+        let is_first = mem::replace(&mut inbox.phase, Phase::Aborted) != Phase::Aborted;
         let (mut begun, mut session) = match inbox.session.take().map(|session| *session) {
             // In a session the ready list has its calls. They come first.
             Some(session) => (mem::replace(&mut ready.list, session.waiting), session.list),
@@ -127,7 +127,9 @@ impl<J: ?Sized> Queue<J> {
         let jobs = jobs.chain(last.take());
         drop(ready);
         self.notify(inbox);
-        taken();
+        if is_first {
+            taken();
+        }
         jobs.for_each(discard);
         posts.for_each(|waker| wake(Some(waker)));
     }

@@ -109,15 +109,21 @@ pub(crate) struct Running {
     pub(crate) sequence: u64,
     /// Whether it was told to stop.
     pub(crate) is_told: bool,
-    /// What it runs, for people: the name of the closure's type.
+    /// What it runs, for people: the name of the closure's type. Empty before the factory starts.
     pub(crate) name: &'static str,
 }
 
 impl Running {
-    /// The number of a lane's factory, which is no job.
+    /// The number of a lane's factory, which is no job. Reserved from the beginning, so that the
+    /// factory can be told to stop before it starts.
     pub(crate) const FACTORY: u64 = u64::MAX - 1;
     /// No job, and no factory.
     const NOTHING: Self = Self { sequence: u64::MAX, is_told: false, name: "" };
+
+    /// Whether the lane runs its factory.
+    pub(crate) fn is_factory(&self) -> bool {
+        self.sequence == Self::FACTORY && !self.name.is_empty()
+    }
 }
 
 /// Whether new jobs are accepted.
@@ -151,13 +157,10 @@ pub(crate) struct Counts {
 }
 
 impl<J: ?Sized> Queue<J> {
-    /// A queue of a lane that runs its factory first, if there is one, which has this name.
-    pub(crate) fn new(capacity: Option<usize>, timing: bool, factory: Option<&'static str>) -> Self {
-        let running = factory.map_or(Running::NOTHING, |name| Running {
-            sequence: Running::FACTORY,
-            name,
-            ..Running::NOTHING
-        });
+    /// A queue of a lane, which has a factory to run before it takes a job, or has not.
+    pub(crate) fn new(capacity: Option<usize>, timing: bool, has_factory: bool) -> Self {
+        let sequence = if has_factory { Running::FACTORY } else { Running::NOTHING.sequence };
+        let running = Running { sequence, ..Running::NOTHING };
         let extras = (capacity.is_some() || timing).then(|| {
             let admission = capacity.map(Admission::new);
             Box::new(Extras { admission, queued_at: timing.then(List::new), ..Extras::new() })
@@ -246,9 +249,19 @@ impl<J: ?Sized> Queue<J> {
         read(&self.ready().running)
     }
 
-    /// The factory is over.
-    pub(crate) fn factory_ended(&self) {
-        self.ready().running = Running::NOTHING;
+    /// The lane begins to run its factory. Calls `start` under the lock under which
+    /// [`counts`](Self::counts) finds it running.
+    pub(crate) fn start_factory(&self, name: &'static str, start: impl FnOnce()) {
+        let mut ready = self.ready();
+        ready.running.name = name;
+        start();
+    }
+
+    /// The factory is over. Calls `finish` under the lock.
+    pub(crate) fn finish_factory(&self, finish: impl FnOnce()) {
+        let mut ready = self.ready();
+        ready.running = Running::NOTHING;
+        finish();
     }
 
     /// Announces work to the lane: sets the hint, and wakes the lane if it sleeps. The lock ends

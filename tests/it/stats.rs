@@ -184,6 +184,21 @@ fn a_factory_that_has_failed_or_panicked_is_not_shown_any_more() {
     });
 }
 
+/// At whatever moment one reads them: before the factory starts, while it runs, and after it.
+#[test]
+fn what_a_factory_runs_and_for_how_long_are_there_together_at_every_moment() {
+    guarded(|| {
+        for _ in 0..2_000 {
+            let lane = Builder::new().timing(true).spawn_with(|| 7).unwrap();
+            let call = lane.call(|n| *n);
+            while !call.is_finished() {
+                let s = stats(&lane);
+                assert_eq!(s.running_call.is_some(), s.running_for.is_some(), "{s:?}");
+            }
+        }
+    });
+}
+
 #[test]
 fn nothing_runs_while_the_lane_drops_the_object() {
     guarded(|| {

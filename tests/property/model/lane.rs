@@ -213,12 +213,12 @@ impl Model {
             Kind::Replace { fails: true } => Saw::Failed(id),
             Kind::Replace { fails: false } => {
                 self.object = Some(id);
-                self.health = Health::Sound;
                 if let Some((maker, _)) = self.maker {
                     self.on_lane.push(Event::Remakes(maker));
                     self.running = Some(Running { stop: Stop::Remake, ..running });
                     return;
                 }
+                self.health = Health::Sound;
                 Saw::Done
             }
             Kind::OnInterrupt { again } => {
@@ -245,6 +245,7 @@ impl Model {
             return self.resolve_job(job, Saw::Panicked(maker));
         }
         self.interrupter = Some(maker);
+        self.health = Health::Sound;
         self.counts.completed += 1;
         self.resolve_job(job, Saw::Done);
     }
