@@ -195,7 +195,7 @@ mod executor;
 mod loom;
 
 pub use error::{CallError, IntoInnerError, OpenError, ThreadError, TryCallError, WaitError};
-pub use executor::{Builder, Opening, SerialExecutor, WeakSerialExecutor};
+pub use executor::{Builder, Opening, Runner, SerialExecutor, WeakSerialExecutor, Worker};
 pub use future::{Call, Ended, Flatten, IntoInner, Post, Session};
 pub use io::LaneIo;
 pub use lane::{CancelToken, OnPanic};

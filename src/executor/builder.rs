@@ -3,10 +3,10 @@
 
 use super::handle::SerialExecutor;
 use super::opening::Opening;
+use super::runner::Runner;
 use crate::error::ThreadError;
-use crate::lane::{Lane, OnPanic, Settings, Worker};
+use crate::lane::{Core, Lane, OnPanic, Served, Settings};
 use crate::panic::Quiet;
-use crate::queue::LaneSpin;
 use crate::sync::{Arc, thread};
 use std::any::type_name_of_val;
 use std::convert::Infallible;
@@ -185,9 +185,9 @@ impl Builder {
     /// [`ThreadError`] if the operating system refuses a thread, or refuses this name or stack
     /// size. The object is then dropped on the calling thread.
     pub fn spawn<T: Send + 'static>(&self, object: T) -> Result<SerialExecutor<T>, ThreadError> {
-        self.start(false, move |mut worker, spin| {
-            worker.object().set(object);
-            worker.run(spin);
+        self.start(false, move |mut core| {
+            core.object().set(object);
+            core.run();
         })
     }
 
@@ -215,10 +215,10 @@ impl Builder {
         &self,
         make: impl FnOnce() -> T + Send + 'static,
     ) -> Result<SerialExecutor<T>, ThreadError> {
-        self.start(true, move |mut worker, spin| {
+        self.start(true, move |mut core| {
             // The panic hook has reported a panic. The calls will find that there is no object.
-            let _ = worker.make(type_name_of_val(&make), || Ok::<T, Infallible>(make()));
-            worker.run(spin);
+            let _ = core.make(type_name_of_val(&make), || Ok::<T, Infallible>(make()));
+            core.run();
         })
     }
 
@@ -256,35 +256,67 @@ impl Builder {
         Opening::new(outcome, self.start(true, main))
     }
 
+    /// Makes a lane that runs on a thread of yours: the one that [starts](Runner::start) or
+    /// [runs](Runner::run) the [`Runner`], which makes the object there, by calling `make`.
+    ///
+    /// It is for an object that belongs to a certain thread (the main thread of a window system, a
+    /// COM apartment), for a thread with a priority, an affinity or a scope of its own, for a
+    /// platform that has only one thread, and for tests that step by hand. Neither the object nor
+    /// `make` need be `Send`, if the runner stays on this thread; and `make` may borrow.
+    ///
+    /// Calls may be made at once. They wait until the lane is served. A factory that can fail is not
+    /// needed here: make the object first, and hand over `move || object`. The
+    /// [name](Self::name) and the [stack size](Self::stack_size) have no effect, because the thread
+    /// is there already.
+    ///
+    /// ```
+    /// use serial_executor::SerialExecutor;
+    /// use std::rc::Rc;
+    ///
+    /// let (lane, runner) = SerialExecutor::builder().runner(|| Rc::new(5));
+    /// let call = lane.call(|rc| **rc);
+    /// drop(lane); // the last handle: the lane ends when the call has run
+    /// runner.run().unwrap();
+    /// assert_eq!(call.wait().unwrap(), 5);
+    /// ```
+    pub fn runner<T: 'static, F: FnOnce() -> T>(&self, make: F) -> (SerialExecutor<T>, Runner<T, F>) {
+        let lane = self.lane(true);
+        let runner = Runner::new(Served::new(Arc::clone(&lane), true), make);
+        (SerialExecutor::new_handle(lane), runner)
+    }
+
     /// Starts a thread that runs `main`.
     fn start<T: 'static>(
         &self,
         has_factory: bool,
-        main: impl FnOnce(Worker<T>, LaneSpin) + Send + 'static,
+        main: impl FnOnce(Core<T>) + Send + 'static,
     ) -> Result<SerialExecutor<T>, ThreadError> {
         // If no thread starts, the object or factory inside `main` is dropped here, or by the
         // standard library.
         let mut main = Quiet::new(main);
         let thread = self.thread()?;
-        let lane = Arc::new(Lane::new(Settings {
+        let lane = self.lane(has_factory);
+        let served = Served::new(Arc::clone(&lane), false);
+        let run = move || {
+            let core = Core::new(served);
+            if let Some(main) = main.take() {
+                main(core);
+            }
+        };
+        let handle = thread.spawn(run).map_err(ThreadError::new)?;
+        lane.thread.set(handle.thread().clone());
+        lane.end.set_thread(handle);
+        Ok(SerialExecutor::new_handle(lane))
+    }
+
+    fn lane<T>(&self, has_factory: bool) -> Arc<Lane<T>> {
+        Arc::new(Lane::new(Settings {
             capacity: self.capacity,
             on_panic: self.on_panic,
             spin: self.spin,
             timing: self.timing,
             has_factory,
-        }));
-        let spin = LaneSpin::new(self.spin);
-        let served = Arc::clone(&lane);
-        let run = move || {
-            let worker = Worker::new(served);
-            if let Some(main) = main.take() {
-                main(worker, spin);
-            }
-        };
-        let handle = thread.spawn(run).map_err(ThreadError::new)?;
-        let thread = handle.thread().clone();
-        lane.end.set_thread(handle);
-        Ok(SerialExecutor::from_parts(lane, thread))
+        }))
     }
 
     /// The standard library's builder. Refuses the values that would make it panic.

@@ -132,7 +132,7 @@ impl<T: 'static> SerialExecutor<T> {
         // Before the close: a closed lane may hand its object over at once.
         let object = self.lane().object_waiters.add(self.lane().queue.next_sequence());
         self.lane().queue.close();
-        IntoInner::new(object, self.lane().id)
+        IntoInner::new(object, Arc::clone(self.any_lane()))
     }
 
     /// Closes the lane, for every handle, and hands the object by value to a last closure.

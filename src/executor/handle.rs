@@ -2,7 +2,6 @@
 
 use crate::lane::{AnyLane, Handle, Lane};
 use crate::sync::Arc;
-use crate::sync::thread::Thread;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
@@ -32,12 +31,12 @@ pub struct SerialExecutor<T> {
 }
 
 impl<T> SerialExecutor<T> {
-    pub(super) fn from_parts(lane: Arc<Lane<T>>, thread: Thread) -> Self
+    pub(super) fn new_handle(lane: Arc<Lane<T>>) -> Self
     where
         T: 'static,
     {
         let any_lane = Arc::clone(&lane) as Arc<dyn AnyLane>;
-        Self { handle: Arc::new(Handle { lane, any_lane, thread }) }
+        Self { handle: Arc::new(Handle { lane, any_lane }) }
     }
 
     pub(super) fn lane(&self) -> &Arc<Lane<T>> {

@@ -48,7 +48,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// ```
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.lane().id.is_current()
+        self.lane().thread.is_current()
     }
 
     /// Returns the lane's thread, for its id and its name.
@@ -69,7 +69,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// ```
     #[must_use]
     pub fn thread(&self) -> Option<Thread> {
-        Some(self.handle.thread.clone())
+        self.lane().thread.get().cloned()
     }
 
     /// Returns a handle that does not keep the lane open.

@@ -3,9 +3,9 @@
 use super::handle::SerialExecutor;
 use crate::error::{OpenError, ThreadError, WaitError};
 use crate::future::wait;
-use crate::lane::Worker;
+use crate::lane::Core;
 use crate::panic::{drop_quietly, quietly};
-use crate::queue::{LaneSpin, Running};
+use crate::queue::Running;
 use crate::slot::{Slot, SlotReceiver};
 use crate::sync::Arc;
 use futures::future::FusedFuture;
@@ -63,29 +63,29 @@ impl<T: 'static, E> Opening<T, E> {
     /// The slot for the outcome, and what the lane's thread has to do to fill it.
     pub(crate) fn prepare(
         make: impl FnOnce() -> Result<T, E> + Send,
-    ) -> (Outcome<E>, impl FnOnce(Worker<T>, LaneSpin) + Send)
+    ) -> (Outcome<E>, impl FnOnce(Core<T>) + Send)
     where
         E: Send,
     {
         let slot = Arc::new(Slot::new());
         let outcome = Arc::clone(&slot);
-        let main = move |mut worker: Worker<T>, spin: LaneSpin| {
+        let main = move |mut core: Core<T>| {
             if outcome.is_closed() {
                 // The future was dropped before the factory began.
                 drop_quietly(Some(make));
                 return;
             }
-            let error = match worker.make(type_name_of_val(&make), make) {
+            let error = match core.make(type_name_of_val(&make), make) {
                 Ok(Ok(())) => {
                     // If the future was dropped, the lane is closed and ends at once.
                     let unread = outcome.fill(Ok(()));
                     quietly(|| drop((unread, outcome)));
-                    return worker.run(spin);
+                    return core.run();
                 }
                 Ok(Err(error)) => OpenError::Make(error),
                 Err(panic) => OpenError::Panicked(panic),
             };
-            drop(worker);
+            drop(core);
             let unread = outcome.fill(Err(error));
             quietly(|| drop((unread, outcome)));
         };
@@ -137,7 +137,7 @@ impl<T: 'static, E> Opening<T, E> {
         let lane = self.lane.as_ref().map(|lane| Arc::clone(lane.lane()));
         let opened = self.wait_within(None);
         if let (Some(lane), Err(WaitError::Failed(_))) = (lane, &opened) {
-            lane.end.join(lane.id);
+            lane.end.join(&lane.thread);
         }
         opened
     }
@@ -174,8 +174,9 @@ impl<T: 'static, E> Opening<T, E> {
     }
 
     fn wait_within(&mut self, limit: Option<Duration>) -> Result<SerialExecutor<T>, WaitError<OpenError<E>>> {
-        let lane = self.lane.as_ref().map(|lane| lane.lane().id);
-        wait(self, lane, limit)
+        let would_deadlock =
+            |opening: &Self| opening.lane.as_ref().is_some_and(|lane| lane.lane().thread.is_current());
+        wait(self, would_deadlock, limit)
     }
 }
 

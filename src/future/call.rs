@@ -224,8 +224,7 @@ impl<R> Call<R> {
     }
 
     fn wait_within(&mut self, limit: Option<Duration>) -> Result<R, WaitError> {
-        let lane = self.lane.id();
-        wait(self, Some(lane), limit)
+        wait(self, |call| call.lane.thread().is_current(), limit)
     }
 }
 
@@ -235,7 +234,7 @@ impl<R> Future for Call<R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         // On the lane's own thread no result can come while this thread spins.
-        if mem::take(&mut this.spin_first) && !this.lane.id().is_current() {
+        if mem::take(&mut this.spin_first) && !this.lane.thread().is_current() {
             this.lane.caller_spin().spin(|| this.receiver.is_finished());
         }
         let polled = this.receiver.poll(cx);
@@ -277,7 +276,7 @@ impl<R> RefUnwindSafe for Call<R> {}
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::lane::{Lane, Settings, Worker};
+    use crate::lane::{Core, Lane, Served, Settings};
     use crate::queue::CallerSpin;
     use crate::slot::Slot;
     use futures::task::noop_waker_ref;
@@ -301,7 +300,7 @@ mod tests {
         let lane = Arc::new(lane);
         assert_eq!((spins(&lane, true), spins(&lane, false)), (1, 0));
         thread::spawn(move || {
-            let _worker = Worker::new(Arc::clone(&lane));
+            let _core = Core::new(Served::new(Arc::clone(&lane), false));
             assert_eq!((spins(&lane, true), spins(&lane, false)), (0, 0));
         })
         .join()

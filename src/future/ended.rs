@@ -80,7 +80,7 @@ impl Ended {
         let lane = self.lane.clone();
         let outcome = self.wait_within(None);
         if let (Some(lane), Ok(()) | Err(WaitError::Failed(_))) = (lane, &outcome) {
-            lane.end().join(lane.id());
+            lane.end().join(lane.thread());
             lane.object().stop.join();
         }
         outcome
@@ -119,8 +119,7 @@ impl Ended {
     }
 
     fn wait_within(&mut self, limit: Option<Duration>) -> Result<(), WaitError<Panic>> {
-        let lane = self.lane.as_ref().map(|lane| lane.id());
-        wait(self, lane, limit)
+        wait(self, |ended| ended.lane.as_ref().is_some_and(|lane| lane.thread().is_current()), limit)
     }
 }
 

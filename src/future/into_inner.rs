@@ -2,8 +2,9 @@
 
 use super::wait::wait;
 use crate::error::{IntoInnerError, WaitError};
-use crate::lane::LaneId;
+use crate::lane::AnyLane;
 use crate::slot::SlotReceiver;
+use crate::sync::Arc;
 use futures::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
@@ -41,11 +42,11 @@ use std::time::Duration;
 #[must_use = "the object is dropped when nobody takes it; to end the lane, use `close`"]
 pub struct IntoInner<T> {
     receiver: SlotReceiver<Result<T, IntoInnerError<T>>>,
-    lane: LaneId,
+    lane: Arc<dyn AnyLane>,
 }
 
 impl<T> IntoInner<T> {
-    pub(crate) fn new(receiver: SlotReceiver<Result<T, IntoInnerError<T>>>, lane: LaneId) -> Self {
+    pub(crate) fn new(receiver: SlotReceiver<Result<T, IntoInnerError<T>>>, lane: Arc<dyn AnyLane>) -> Self {
         Self { receiver, lane }
     }
 
@@ -71,8 +72,7 @@ impl<T> IntoInner<T> {
     ///
     /// Until the accepted calls have run.
     pub fn wait(mut self) -> Result<T, WaitError<IntoInnerError<T>>> {
-        let lane = self.lane;
-        wait(&mut self, Some(lane), None)
+        wait(&mut self, Self::would_deadlock, None)
     }
 
     /// Waits for the object in synchronous code, but no longer than `limit`. `Duration::MAX` means
@@ -99,8 +99,11 @@ impl<T> IntoInner<T> {
     ///
     /// Until the object comes or `limit` has passed, whichever is first.
     pub fn wait_timeout(&mut self, limit: Duration) -> Result<T, WaitError<IntoInnerError<T>>> {
-        let lane = self.lane;
-        wait(self, Some(lane), Some(limit))
+        wait(self, Self::would_deadlock, Some(limit))
+    }
+
+    fn would_deadlock(&self) -> bool {
+        self.lane.thread().is_current()
     }
 }
 

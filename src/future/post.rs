@@ -127,11 +127,11 @@ impl Post {
     }
 
     fn wait_within(&mut self, limit: Option<Duration>) -> Result<(), WaitError> {
-        let lane = match &self.state {
-            Posted::Accepted { lane, .. } => Some(lane.id()),
-            Posted::Refused(_) | Posted::Over => None,
+        let would_deadlock = |post: &Self| match &post.state {
+            Posted::Accepted { lane, .. } => lane.thread().is_current(),
+            Posted::Refused(_) | Posted::Over => false,
         };
-        wait(self, lane, limit)
+        wait(self, would_deadlock, limit)
     }
 }
 

@@ -2,7 +2,6 @@
 //! [`Ended::wait`](super::Ended::wait), nothing else in the crate blocks a caller's thread.
 
 use crate::error::WaitError;
-use crate::lane::LaneId;
 use crate::sync::thread::{self, Thread};
 use crate::sync::{Arc, AtomicBool, Ordering, per_thread};
 use std::cell::Cell;
@@ -13,12 +12,12 @@ use std::time::{Duration, Instant};
 
 /// Polls the future until it resolves or `limit` has passed (`None`: no limit).
 ///
-/// If the future is pending and this thread serves the `lane` that would resolve it, the wait would
-/// never end, so it fails at once. Only the wait can judge that, because a future may be sent to
-/// another thread before.
+/// If the future is pending and this thread serves the lane that would resolve it
+/// (`would_deadlock`), the wait would never end, so it fails at once. Only the wait can judge that,
+/// because a future may be sent to another thread before.
 pub(crate) fn wait<F, V, E>(
     future: &mut F,
-    lane: Option<LaneId>,
+    would_deadlock: impl Fn(&F) -> bool,
     limit: Option<Duration>,
 ) -> Result<V, WaitError<E>>
 where
@@ -32,7 +31,7 @@ where
         if let Poll::Ready(output) = Pin::new(&mut *future).poll(&mut Context::from_waker(&parker.waker)) {
             break output.map_err(WaitError::Failed);
         }
-        if lane.is_some_and(LaneId::is_current) {
+        if would_deadlock(future) {
             break Err(WaitError::WouldDeadlock);
         }
         if !parker.signal.park_until(deadline) {

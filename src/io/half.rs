@@ -96,7 +96,7 @@ impl<T> Half<T> {
     ) -> Poll<Option<Completed<T>>> {
         let Some(pending) = &mut self.pending else { return Poll::Ready(None) };
         // On the lane's own thread no outcome can come while this thread spins.
-        if mem::take(&mut pending.spin_first) && !lane.id.is_current() {
+        if mem::take(&mut pending.spin_first) && !lane.thread.is_current() {
             lane.caller_spin.spin(|| self.job.is_done());
         }
         let kind = pending.kind;
@@ -165,7 +165,7 @@ impl<T> Operation<T> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::lane::{Job, Settings, Worker};
+    use crate::lane::{Core, Job, Served, Settings};
     use crate::queue::CallerSpin;
     use futures::task::noop_waker_ref;
     use std::sync::mpsc;
@@ -196,9 +196,9 @@ mod tests {
             let (has_run, runs) = mpsc::channel();
             let (release, released) = mpsc::channel::<()>();
             scope.spawn(move || {
-                let mut worker = Worker::new(served);
-                worker.object().set(());
-                let _ = job.run(&mut worker.object());
+                let mut core = Core::new(Served::new(served, false));
+                core.object().set(());
+                let _ = job.run(&mut core.object());
                 has_run.send(()).unwrap();
                 let _ = released.recv();
             });
@@ -219,7 +219,7 @@ mod tests {
         let lane = Arc::new(lane);
         assert_eq!(spins(&lane), 1);
         thread::spawn(move || {
-            let _worker = Worker::new(Arc::clone(&lane));
+            let _core = Core::new(Served::new(Arc::clone(&lane), false));
             assert_eq!(spins(&lane), 0);
         })
         .join()

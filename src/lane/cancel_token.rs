@@ -1,6 +1,7 @@
 //! [`CancelToken`]: how a closure learns that it is told to stop.
 
 use super::shared::AnyLane;
+use super::thread::set_in_closure;
 use crate::panic::drop_quietly;
 use crate::sync::{Arc, AtomicBool, Ordering, per_thread};
 use std::cell::Cell;
@@ -55,13 +56,33 @@ pub struct CancelToken {
 }
 
 per_thread! {
-    /// The lane that this thread serves.
+    /// The lane whose closures this thread runs.
     static CURRENT: Cell<Option<Weak<dyn AnyLane>>> = Cell::new(None);
 }
 
-/// Makes the closures of this lane, on this thread, find their tokens.
-pub(super) fn enter(lane: Weak<dyn AnyLane>) {
-    CURRENT.with(|current| current.set(Some(lane)));
+/// For as long as it lives, the closures that this thread runs find the tokens of one lane.
+///
+/// A thread can serve a lane inside a closure of another lane: the tokens of that one are found
+/// again afterwards.
+pub(super) struct Entered {
+    outer: Option<Weak<dyn AnyLane>>,
+    was_in_closure: bool,
+}
+
+impl Entered {
+    pub(super) fn new(lane: Weak<dyn AnyLane>) -> Self {
+        let outer = CURRENT.try_with(|current| current.replace(Some(lane))).ok().flatten();
+        Self { outer, was_in_closure: set_in_closure(false) }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        // The thread-local is gone while the thread ends.
+        drop(CURRENT.try_with(|current| current.replace(outer)));
+        set_in_closure(self.was_in_closure);
+    }
 }
 
 impl CancelToken {

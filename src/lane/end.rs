@@ -9,7 +9,7 @@
 //! 4. It stores the outcome and wakes the futures that wait.
 //! 5. The thread returns, and `Ended::wait` joins it.
 
-use super::id::LaneId;
+use super::thread::LaneThread;
 use crate::panic::{Panic, drop_quietly};
 use crate::sync::thread::JoinHandle;
 use crate::sync::{AtomicBool, Mutex, Ordering};
@@ -94,6 +94,14 @@ impl End {
         self.dropping.load(Ordering::Relaxed)
     }
 
+    /// The outcome, if the lane has ended.
+    pub(crate) fn outcome(&self) -> Option<Result<(), Panic>> {
+        match &*self.state.lock() {
+            State::Over(outcome) => Some(outcome.as_ref().map_err(Panic::share).copied()),
+            State::Ahead { .. } => None,
+        }
+    }
+
     /// Whether the lane has ended.
     pub(crate) fn is_over(&self) -> bool {
         matches!(&*self.state.lock(), State::Over(_))
@@ -101,8 +109,8 @@ impl End {
 
     /// Waits until the lane's thread is gone. On that thread itself, in the destructor of a
     /// thread-local, returns at once.
-    pub(crate) fn join(&self, lane: LaneId) {
-        if lane.is_current() {
+    pub(crate) fn join(&self, thread: &LaneThread) {
+        if thread.is_current() {
             return;
         }
         let mut thread = self.thread.lock();

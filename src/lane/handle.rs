@@ -11,7 +11,6 @@ pub(crate) struct Handle<T> {
     pub(crate) lane: Arc<Lane<T>>,
     /// The same lane.
     pub(crate) any_lane: Arc<dyn AnyLane>,
-    pub(crate) thread: Thread,
 }
 
 impl<T> Drop for Handle<T> {
@@ -23,7 +22,7 @@ impl<T> Drop for Handle<T> {
 /// The text of the public handle: the story of a lane that is stuck.
 impl<T> fmt::Debug for Handle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lane, any_lane: _, thread } = self;
+        let Self { lane, any_lane: _ } = self;
         let stats = lane.stats();
         let phase = match lane.queue.phase() {
             Phase::Open => "open",
@@ -32,7 +31,7 @@ impl<T> fmt::Debug for Handle<T> {
             Phase::Closed | Phase::Aborted => "ending",
         };
         f.debug_struct("SerialExecutor")
-            .field("thread", &thread.name().unwrap_or_default())
+            .field("thread", &lane.thread.get().and_then(Thread::name).unwrap_or_default())
             .field("phase", &format_args!("{phase}"))
             .field("running", &stats.running)
             .field("running_call", &stats.running_call)

@@ -10,7 +10,7 @@ use super::stop::{Interrupter, Stop};
 use super::thread;
 use super::timing::Timing;
 use crate::error::CallError;
-use crate::panic::{Panic, drop_quietly};
+use crate::panic::{Panic, catch, drop_quietly};
 use crate::queue::Counters;
 use crate::sync::Arc;
 
@@ -131,6 +131,19 @@ impl<'lane, T> Object<'lane, T> {
                 Err(CallError::Poisoned)
             }
         }
+    }
+
+    /// Runs a closure that is no call on the value, if the value is callable.
+    pub(crate) fn with<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
+        let why = match &mut self.owned.value {
+            Some(value) if self.state.poison.is_callable() => {
+                return catch(|| f(value)).map_err(|panic| self.panicked(panic));
+            }
+            None if self.owned.is_given => CallError::Closed,
+            _ => CallError::Poisoned,
+        };
+        drop_quietly(Some(f));
+        Err(why)
     }
 
     /// Takes the value out for a closure by value, if the value is callable, and runs it.

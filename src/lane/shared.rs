@@ -1,14 +1,13 @@
 //! [`Lane`]: what the handles, the futures and the thread of a lane share.
 
 use super::end::End;
-use super::id::LaneId;
 use super::job::{Job, JobInfo};
 use super::object::ObjectState;
 use super::object_waiters::ObjectWaiters;
 use super::poison::OnPanic;
 use super::stop::Heard;
 use super::tasks::Schedule;
-use super::thread::is_in_closure;
+use super::thread::{LaneThread, is_in_closure};
 use super::timing::Times;
 use crate::error::CallError;
 use crate::queue::{CallerSpin, Queue, Running, TaskEvent};
@@ -20,12 +19,14 @@ use std::task::{Context, Poll};
 const HELPER_NAME: &str = "lane-interrupt";
 
 pub(crate) struct Lane<T> {
-    pub(crate) id: LaneId,
+    pub(crate) thread: LaneThread,
     pub(crate) queue: Queue<dyn Job<T>>,
     pub(crate) object: ObjectState,
     pub(crate) object_waiters: ObjectWaiters<T>,
     pub(crate) end: End,
     pub(crate) caller_spin: CallerSpin,
+    /// Whether the lane spins before its thread sleeps.
+    pub(super) spin: bool,
 }
 
 /// What a lane is made with.
@@ -43,12 +44,13 @@ impl<T> Lane<T> {
     pub(crate) fn new(settings: Settings) -> Self {
         let Settings { capacity, on_panic, spin, timing, has_factory } = settings;
         Self {
-            id: LaneId::new(),
+            thread: LaneThread::new(),
             queue: Queue::new(capacity, timing, has_factory),
             object: ObjectState::new(on_panic, timing),
             object_waiters: ObjectWaiters::new(),
             end: End::new(),
             caller_spin: CallerSpin::new(spin),
+            spin,
         }
     }
 
@@ -128,7 +130,7 @@ impl<T> Drop for PendingReplace<T> {
 
 /// A lane as its futures see it: without the type of the object.
 pub(crate) trait AnyLane: Send + Sync {
-    fn id(&self) -> LaneId;
+    fn thread(&self) -> &LaneThread;
 
     fn end(&self) -> &End;
 
@@ -153,8 +155,8 @@ pub(crate) trait AnyLane: Send + Sync {
 }
 
 impl<T> AnyLane for Lane<T> {
-    fn id(&self) -> LaneId {
-        self.id
+    fn thread(&self) -> &LaneThread {
+        &self.thread
     }
 
     fn end(&self) -> &End {

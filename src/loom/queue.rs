@@ -3,7 +3,7 @@
 
 use super::{Wakes, explore, explore_all, poll_with};
 use crate::error::CallError;
-use crate::queue::{Consumer, Counters, LaneSpin, Next, Queue, TaskEvent};
+use crate::queue::{Consumer, Counters, LaneSpin, Next, Queue, TaskEvent, Turn};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use std::sync::{Arc, Mutex};
@@ -17,21 +17,31 @@ fn queue() -> Jobs {
 
 const EVENT: u64 = 100;
 
+/// The next job or event, which the lane waits for.
+fn next(queue: &Jobs, consumer: &mut Consumer<u64>, start: impl Fn(u64, &u64) -> &'static str) -> Next<u64> {
+    loop {
+        match queue.try_next(consumer, &mut Turn::endless(), &start) {
+            Next::Idle => queue.wait(consumer),
+            next => return next,
+        }
+    }
+}
+
 /// Takes jobs as a lane does, until the lane is to end. Returns the jobs, with `EVENT` for each
 /// task event.
 fn serve(queue: &Jobs, spin: LaneSpin) -> Vec<u64> {
     let mut consumer = Consumer::new(spin);
     let mut taken = Vec::new();
-    while let Some(next) = queue.next(&mut consumer, |_, _| "") {
-        match next {
+    loop {
+        match next(queue, &mut consumer, |_, _| "") {
             Next::Job(job) => {
                 taken.push(*job);
                 consumer.retire(job);
             }
             Next::Event(_) => taken.push(EVENT),
+            Next::Idle | Next::Closed => return taken,
         }
     }
-    taken
 }
 
 /// Runs `act` on a thread of its own.
@@ -138,7 +148,7 @@ fn a_cancel_takes_the_job_or_finds_it_started() {
         };
         let mut consumer = Consumer::new(LaneSpin::new(false));
         let mut taken = 0;
-        while let Some(Next::Job(job)) = queue.next(&mut consumer, |_, job| {
+        while let Next::Job(job) = next(&queue, &mut consumer, |_, job| {
             started.store(*job == 1, Ordering::Relaxed);
             ""
         }) {
@@ -248,8 +258,8 @@ fn a_future_that_is_woken_finds_the_lane_awake_or_wakes_it_and_the_lane_takes_it
         let queue = queue();
         let waker = beside(&queue, |queue| assert!(queue.schedule(TaskEvent::Woken(1), true).is_ok()));
         // Nothing else wakes the lane.
-        let next = queue.next(&mut Consumer::new(LaneSpin::new(false)), |_, _| "");
-        assert!(matches!(next, Some(Next::Event(TaskEvent::Woken(1)))));
+        let next = next(&queue, &mut Consumer::new(LaneSpin::new(false)), |_, _| "");
+        assert!(matches!(next, Next::Event(TaskEvent::Woken(1))));
         waker.join().unwrap();
     });
 }

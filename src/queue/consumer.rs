@@ -2,10 +2,13 @@
 
 use super::list::KEPT_ASLEEP;
 use super::spin::LaneSpin;
-use super::state::{Phase, Queue, Running, TaskEvent};
+use super::state::{Parked, Phase, Queue, Running, TaskEvent};
+use super::turn::Turn;
+use crate::panic::drop_quietly;
 use crate::sync::{Arc, Ordering, thread};
 use crate::waker::wake;
 use std::mem;
+use std::task::Waker;
 
 /// How many retired jobs are kept for callers to free.
 const RETIRED_JOBS: usize = 256;
@@ -16,6 +19,18 @@ const RETIRED_BYTES: usize = 256;
 pub(crate) enum Next<J: ?Sized> {
     Job(Arc<J>),
     Event(TaskEvent),
+    /// There is nothing, or nothing more within the turn.
+    Idle,
+    /// There is nothing, and nothing will come but for the jobs that end the lane.
+    Closed,
+}
+
+/// The next of the jobs that end the lane.
+pub(crate) enum Last<J: ?Sized> {
+    Job(u64, Arc<J>),
+    /// There is one, but not within the turn.
+    Later,
+    Nothing,
 }
 
 /// What only the lane has of the queue.
@@ -40,6 +55,10 @@ impl<J: ?Sized> Consumer<J> {
         }
     }
 
+    pub(crate) fn set_spin(&mut self, spin: LaneSpin) {
+        self.spin = spin;
+    }
+
     fn free_retired(&mut self) {
         self.retired.clear();
         self.retired.shrink_to(KEPT_ASLEEP);
@@ -54,54 +73,48 @@ enum Refill {
     Empty,
     /// Nothing, and nothing will come.
     Closed,
+    /// Jobs are ready that are not within the turn.
+    Later,
 }
 
 impl<J: ?Sized> Queue<J> {
-    /// The next job or event, or `None` when the lane is to end. Waits for one or the other. Jobs
-    /// and events take turns.
+    /// The next job or event within the turn. Jobs and events take turns. Waits for nothing.
     ///
     /// `start` is called with a job before the lock is released: a thread that does not find the
     /// job in the queue finds it started.
-    pub(crate) fn next(
+    pub(crate) fn try_next(
         &self,
         consumer: &mut Consumer<J>,
+        turn: &mut Turn,
         start: impl Fn(u64, &J) -> &'static str,
-    ) -> Option<Next<J>> {
+    ) -> Next<J> {
         loop {
-            if mem::take(&mut consumer.is_event_next) && self.has_events.load(Ordering::Relaxed) {
-                if let Some(event) = self.pop_event() {
-                    return Some(Next::Event(event));
+            if mem::take(&mut consumer.is_event_next) {
+                if let Some(event) = self.pop_event(turn) {
+                    return Next::Event(event);
                 }
             }
-            if let Some(job) = self.pop(&start) {
+            if let Some(job) = self.pop(turn, &start) {
                 consumer.is_event_next = true;
-                return Some(Next::Job(job));
+                return Next::Job(job);
             }
             if self.has_work.load(Ordering::Relaxed) {
                 consumer.spin.coalesce();
             }
             match self.refill(consumer) {
                 Refill::Jobs(jobs) => consumer.spin.took(jobs),
-                Refill::Closed => return None,
-                Refill::Empty => {
-                    if self.has_events.load(Ordering::Relaxed) {
-                        if let Some(event) = self.pop_event() {
-                            return Some(Next::Event(event));
-                        }
-                    }
-                    // Pairs with the release of `notify`.
-                    if !consumer.spin.spin(|| self.has_work.load(Ordering::Acquire)) {
-                        self.sleep(consumer);
-                    }
-                }
+                Refill::Closed => return Next::Closed,
+                Refill::Empty => return self.pop_event(turn).map_or(Next::Idle, Next::Event),
+                Refill::Later => return Next::Idle,
             }
         }
     }
 
-    /// Takes the first job that is ready.
-    fn pop(&self, start: &impl Fn(u64, &J) -> &'static str) -> Option<Arc<J>> {
+    /// Takes the first job that is ready, if it is within the turn.
+    fn pop(&self, turn: &mut Turn, start: &impl Fn(u64, &J) -> &'static str) -> Option<Arc<J>> {
         let mut ready = self.ready();
-        let (sequence, job) = ready.list.pop()?;
+        let (sequence, job) = ready.list.pop_before(turn.before)?;
+        turn.steps -= 1;
         let name = start(sequence, &job);
         ready.running = Running { sequence, is_told: false, name };
         let mut admitted = None;
@@ -115,21 +128,27 @@ impl<J: ?Sized> Queue<J> {
         Some(job)
     }
 
-    /// Takes the next of the jobs that wait until there is nothing else, after [`next`](Self::next)
-    /// has returned `None`.
-    pub(crate) fn pop_last(&self, start: impl Fn(u64, &J) -> &'static str) -> Option<(u64, Arc<J>)> {
+    /// Takes the next of the jobs that wait until there is nothing else, after
+    /// [`try_next`](Self::try_next) has returned [`Next::Closed`].
+    pub(crate) fn pop_last(&self, turn: &mut Turn, start: impl Fn(u64, &J) -> &'static str) -> Last<J> {
         let mut ready = self.ready();
         let mut inbox = self.inbox.lock();
-        let (sequence, job) = inbox.extras.as_mut()?.last.pop()?;
+        let last = inbox.extras.as_mut().map(|extras| &mut extras.last).filter(|last| !last.is_empty());
+        let Some(last) = last else { return Last::Nothing };
+        let Some((sequence, job)) = last.pop_before(turn.before) else { return Last::Later };
+        turn.steps -= 1;
         let name = start(sequence, &job);
         ready.running = Running { sequence, is_told: false, name };
         drop(inbox.on_removed(sequence, false));
-        Some((sequence, job))
+        Last::Job(sequence, job)
     }
 
-    /// Exchanges the ready list, which is empty, for what comes next.
+    /// Exchanges the ready list for what comes next, if it is empty.
     fn refill(&self, consumer: &mut Consumer<J>) -> Refill {
         let mut ready = self.ready();
+        if !ready.list.is_empty() {
+            return Refill::Later;
+        }
         let mut inbox = self.inbox.lock();
         self.has_work.store(false, Ordering::Relaxed);
         if let Some(session) = &mut inbox.session {
@@ -159,23 +178,46 @@ impl<J: ?Sized> Queue<J> {
         Refill::Jobs(ready.list.len())
     }
 
-    /// Sleeps until there is something to do.
-    fn sleep(&self, consumer: &mut Consumer<J>) {
-        self.ready().list.give_back(KEPT_ASLEEP);
-        consumer.free_retired();
-        loop {
-            let mut inbox = self.inbox.lock();
-            if inbox.has_work(self.has_events.load(Ordering::Relaxed)) {
-                inbox.parked = None;
-                return;
-            }
-            inbox.list.give_back(KEPT_ASLEEP);
-            mem::swap(&mut consumer.retired, &mut inbox.retired);
-            inbox.parked = Some(thread::current());
-            drop(inbox);
-            consumer.free_retired();
+    /// Waits until there is something to do: spins, then sleeps.
+    pub(crate) fn wait(&self, consumer: &mut Consumer<J>) {
+        // Pairs with the release of `notify`.
+        if consumer.spin.spin(|| self.has_work.load(Ordering::Acquire)) {
+            return;
+        }
+        while self.park(consumer, Parked::Thread(thread::current())) {
             thread::park();
         }
+    }
+
+    /// Leaves a waker, which is woken once there is something to do. Returns false, and leaves none,
+    /// if there is something already.
+    pub(crate) fn wait_with(&self, consumer: &mut Consumer<J>, waker: &Waker) -> bool {
+        self.park(consumer, Parked::Waker(waker.clone()))
+    }
+
+    /// Forgets a waker that was left.
+    pub(crate) fn forget_waker(&self) {
+        let stale = self.inbox.lock().parked.take();
+        drop_quietly(stale);
+    }
+
+    /// Leaves what wakes the lane, and gives memory back. Returns false, and leaves nothing, if there
+    /// is something to do.
+    fn park(&self, consumer: &mut Consumer<J>, parked: Parked) -> bool {
+        self.ready().list.give_back(KEPT_ASLEEP);
+        consumer.free_retired();
+        let mut inbox = self.inbox.lock();
+        let (parks, stale) = if inbox.has_work() {
+            (false, Some(parked))
+        } else {
+            inbox.list.give_back(KEPT_ASLEEP);
+            mem::swap(&mut consumer.retired, &mut inbox.retired);
+            (true, inbox.parked.replace(parked))
+        };
+        drop(inbox);
+        drop_quietly(stale);
+        consumer.free_retired();
+        parks
     }
 }
 
@@ -190,31 +232,33 @@ mod tests {
         Consumer::new(LaneSpin::new(false))
     }
 
+    fn pop(queue: &Queue<u64>) -> Option<Arc<u64>> {
+        queue.pop(&mut Turn::endless(), &|_, _| "")
+    }
+
     /// The lane has found the session without calls. Before it gets to the inbox, the session makes
     /// a last call and ends.
     #[test]
     fn a_last_call_that_comes_as_the_lane_turns_to_the_inbox_runs_before_the_session_ends() {
         let queue = Queue::<u64>::new(None, false, false);
         let mut consumer = consumer();
-        let start = |_: u64, _: &u64| "";
         queue.open_session().unwrap();
         queue.push(Arc::new(1)).unwrap();
-        assert!(queue.pop(&start).is_none());
+        assert!(pop(&queue).is_none());
         queue.push_in_session(Arc::new(2)).unwrap();
         queue.close_session();
         assert!(matches!(queue.refill(&mut consumer), Refill::Jobs(1)));
-        assert_eq!(queue.pop(&start).as_deref(), Some(&2));
+        assert_eq!(pop(&queue).as_deref(), Some(&2));
         assert!(queue.counts(Counters::read).in_session);
         assert!(matches!(queue.refill(&mut consumer), Refill::Jobs(1)));
         assert!(!queue.counts(Counters::read).in_session);
-        assert_eq!(queue.pop(&start).as_deref(), Some(&1));
+        assert_eq!(pop(&queue).as_deref(), Some(&1));
     }
 
     /// Wherever a call is, it counts as pending, its caller finds it, and an abort takes it out in
     /// the order of the places.
     #[test]
     fn no_call_is_out_of_reach_while_there_is_a_session() {
-        let start = |_: u64, _: &u64| "";
         // A queue in a session, with two calls in each of the four lists.
         let queue = || {
             let queue = Queue::<u64>::new(Some(100), false, false);
@@ -222,7 +266,7 @@ mod tests {
                 queue.push(Arc::new(job)).unwrap();
             }
             assert!(matches!(queue.refill(&mut consumer()), Refill::Jobs(3)));
-            assert_eq!(queue.pop(&start).as_deref(), Some(&1), "the one that opens the session");
+            assert_eq!(pop(&queue).as_deref(), Some(&1), "the one that opens the session");
             queue.open_session().unwrap();
             for job in [10, 11] {
                 queue.push_in_session(Arc::new(job)).unwrap();
@@ -295,7 +339,7 @@ mod tests {
     #[test]
     fn a_job_knows_whether_the_lane_was_awake_when_it_was_queued() {
         let queue = Queue::<u64>::new(None, false, false);
-        let fall_asleep = || queue.inbox.lock().parked = Some(thread::current());
+        let fall_asleep = || queue.inbox.lock().parked = Some(Parked::Thread(thread::current()));
         assert!(queue.push(Arc::new(1)).unwrap().lane_awake);
         fall_asleep();
         assert!(!queue.push(Arc::new(2)).unwrap().lane_awake);

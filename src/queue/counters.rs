@@ -22,6 +22,13 @@ pub(crate) struct Finished {
     pub(crate) refused: u64,
 }
 
+impl Finished {
+    /// How many closures ran.
+    pub(crate) fn ran(self) -> u64 {
+        self.completed + self.panicked
+    }
+}
+
 impl Counters {
     /// Counts a job by its result.
     pub(crate) fn count<R>(&self, result: &Result<R, CallError>) {

@@ -51,9 +51,18 @@ impl<V> List<V> {
         self.entries.front().map(|entry| entry.sequence)
     }
 
-    /// The value of the first job, without the holes before it.
-    pub(super) fn front(&self) -> Option<&V> {
-        self.entries.iter().find_map(|entry| entry.value.as_ref())
+    /// The first job that is there, without the holes before it: its number and its value.
+    pub(super) fn front(&self) -> Option<(u64, &V)> {
+        self.entries.iter().find_map(|entry| Some((entry.sequence, entry.value.as_ref()?)))
+    }
+
+    /// Takes out the first job, if its number is below this one.
+    pub(super) fn pop_before(&mut self, before: u64) -> Option<(u64, V)> {
+        // Mostly there is no such bound, or no hole.
+        if before < u64::MAX && self.front()?.0 >= before {
+            return None;
+        }
+        self.pop()
     }
 
     /// Takes out the first job.

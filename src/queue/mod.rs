@@ -33,6 +33,7 @@
 mod spin;
 mod list;
 mod counters;
+mod turn;
 mod admission;
 mod state;
 mod producer;
@@ -41,7 +42,8 @@ mod sessions;
 mod tasks;
 mod consumer;
 
-pub(crate) use consumer::{Consumer, Next};
+pub(crate) use consumer::{Consumer, Last, Next};
 pub(crate) use counters::Counters;
 pub(crate) use spin::{CallerSpin, LaneSpin};
 pub(crate) use state::{Phase, Place, Queue, Running, TaskEvent};
+pub(crate) use turn::Turn;

@@ -30,7 +30,8 @@ impl<J: ?Sized> Queue<J> {
     /// neither.
     pub(crate) fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         poll_or_register(&self.inbox, cx, |inbox| {
-            if inbox.discarded_from <= sequence {
+            let discarded_from = inbox.extras.as_ref().and_then(|extras| extras.discarded_from);
+            if discarded_from.is_some_and(|from| from <= sequence) {
                 return Ok(Poll::Ready(Err(CallError::Closed)));
             }
             match inbox.waker_of(sequence) {

@@ -122,7 +122,10 @@ impl<J: ?Sized> Queue<J> {
         ready.discarded +=
             (begun.len() + session.len() + ready.list.len() + inbox.list.len() + last.len()) as u64;
         let first = ready.list.first().or_else(|| inbox.list.first());
-        inbox.discarded_from = inbox.discarded_from.min(first.unwrap_or(u64::MAX));
+        if let Some(first) = first {
+            let from = &mut inbox.extras().discarded_from;
+            *from = Some(from.map_or(first, |from| from.min(first)));
+        }
         let jobs = begun.take().chain(session.take()).chain(ready.list.take()).chain(inbox.list.take());
         let jobs = jobs.chain(last.take());
         drop(ready);

@@ -3,8 +3,10 @@
 use super::admission::Admission;
 use super::counters::{Counters, Finished};
 use super::list::List;
+use super::turn::Turn;
 use crate::sync::thread::Thread;
 use crate::sync::{Arc, AtomicBool, CachePadded, Mutex, MutexGuard, Ordering};
+use crate::waker::wake;
 use futures::task::FutureObj;
 use std::collections::VecDeque;
 use std::mem;
@@ -17,7 +19,7 @@ pub(crate) struct Queue<J: ?Sized> {
     /// Set when there is something new for the lane. A hint for a lane that spins, which reads it
     /// without a lock; what it announces is read under the locks.
     pub(super) has_work: AtomicBool,
-    /// Whether there are task events. Written under the lock of `inbox`.
+    /// Whether there are task events. Written under the lock of `inbox`; a hint for the lane.
     pub(super) has_events: AtomicBool,
     /// Whether `extras` must hear of each job that leaves.
     pub(super) tracks_jobs: bool,
@@ -54,15 +56,10 @@ pub(super) struct Inbox<J: ?Sized> {
     pub(super) phase: Phase,
     /// Whether the lane still polls spawned futures.
     pub(super) polls_tasks: bool,
-    /// The lane's thread while it sleeps, or is about to.
-    pub(super) parked: Option<Thread>,
+    /// What wakes the lane while it waits for work, or is about to.
+    pub(super) parked: Option<Parked>,
     /// The sequence number of the next job: how many jobs were accepted.
     pub(super) next: u64,
-    /// How many jobs were not accepted.
-    pub(super) refused: u64,
-    /// An abort took out this job and all that were accepted after it. [`u64::MAX`] before the
-    /// abort.
-    pub(super) discarded_from: u64,
     /// `None` until it is needed.
     pub(super) extras: Option<Box<Extras<J>>>,
 }
@@ -77,11 +74,39 @@ pub(super) struct Extras<J: ?Sized> {
     pub(super) last: List<Arc<J>>,
     /// What happened to spawned futures: the lane polls them between the jobs.
     pub(super) events: VecDeque<TaskEvent>,
+    /// How many jobs were not accepted.
+    refused: u64,
+    /// An abort took out this job and all that were accepted after it.
+    pub(super) discarded_from: Option<u64>,
 }
 
 impl<J: ?Sized> Extras<J> {
     fn new() -> Self {
-        Self { admission: None, queued_at: None, last: List::new(), events: VecDeque::new() }
+        Self {
+            admission: None,
+            queued_at: None,
+            last: List::new(),
+            events: VecDeque::new(),
+            refused: 0,
+            discarded_from: None,
+        }
+    }
+}
+
+/// How to wake a lane that waits for work.
+pub(super) enum Parked {
+    /// Its thread sleeps.
+    Thread(Thread),
+    /// Its worker is a future.
+    Waker(Waker),
+}
+
+impl Parked {
+    fn wake(self) {
+        match self {
+            Self::Thread(thread) => thread.unpark(),
+            Self::Waker(waker) => wake(Some(waker)),
+        }
     }
 }
 
@@ -178,8 +203,6 @@ impl<J: ?Sized> Queue<J> {
                 polls_tasks: true,
                 parked: None,
                 next: 0,
-                refused: 0,
-                discarded_from: u64::MAX,
                 extras,
             })),
             has_work: AtomicBool::new(false),
@@ -217,15 +240,21 @@ impl<J: ?Sized> Queue<J> {
         let queued_at = inbox.extras.as_ref().and_then(|extras| extras.queued_at.as_ref());
         Counts {
             accepted: inbox.next,
-            refused: inbox.refused,
+            refused: inbox.extras.as_ref().map_or(0, |extras| extras.refused),
             pending: ready.list.len() + inbox.list.len() + in_session + last,
             cancelled: ready.cancelled,
             discarded: ready.discarded,
             finished: read(self.counters()),
             in_session: inbox.session.is_some(),
             running: ready.running,
-            oldest_pending_for: queued_at.and_then(List::front).map(Instant::elapsed),
+            oldest_pending_for: queued_at.and_then(List::front).map(|(_, queued_at)| queued_at.elapsed()),
         }
+    }
+
+    /// What is queued now.
+    pub(crate) fn turn(&self) -> Turn {
+        let inbox = self.inbox.lock();
+        Turn::up_to(inbox.next, inbox.extras.as_ref().map_or(0, |extras| extras.events.len() as u64))
     }
 
     /// How many jobs are queued.
@@ -273,7 +302,7 @@ impl<J: ?Sized> Queue<J> {
         self.has_work.store(true, Ordering::Release);
         let parked = inbox.parked.take();
         drop(inbox);
-        parked.inspect(Thread::unpark).is_none()
+        parked.map(Parked::wake).is_none()
     }
 }
 
@@ -290,7 +319,7 @@ impl<J: ?Sized> Inbox<J> {
 
     /// Counts a job that is not accepted.
     pub(super) fn refuse<V, E>(&mut self, why: E) -> Result<V, E> {
-        self.refused += 1;
+        self.extras().refused += 1;
         Err(why)
     }
 
@@ -344,10 +373,11 @@ impl<J: ?Sized> Inbox<J> {
     }
 
     /// Whether there is something that the lane should do.
-    pub(super) fn has_work(&self, has_events: bool) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         if let Some(session) = &self.session {
             return !session.is_open || !session.list.is_empty();
         }
+        let has_events = self.extras.as_ref().is_some_and(|extras| !extras.events.is_empty());
         !self.list.is_empty() || has_events || self.phase != Phase::Open
     }
 }

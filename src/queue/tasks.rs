@@ -2,6 +2,7 @@
 
 use super::list::KEPT_ASLEEP;
 use super::state::{Phase, Queue, TaskEvent};
+use super::turn::Turn;
 use crate::sync::Ordering;
 use std::mem;
 
@@ -22,8 +23,11 @@ impl<J: ?Sized> Queue<J> {
         Ok(())
     }
 
-    /// The next event, unless the lane is in a session.
-    pub(super) fn pop_event(&self) -> Option<TaskEvent> {
+    /// The next event within the turn, unless the lane is in a session.
+    pub(super) fn pop_event(&self, turn: &mut Turn) -> Option<TaskEvent> {
+        if turn.events == 0 || !self.has_events.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut inbox = self.inbox.lock();
         if inbox.session.is_some() {
             return None;
@@ -34,7 +38,10 @@ impl<J: ?Sized> Queue<J> {
             events.shrink_to(KEPT_ASLEEP);
             self.has_events.store(false, Ordering::Relaxed);
         }
-        event
+        let event = event?;
+        turn.events -= 1;
+        turn.steps -= 1;
+        Some(event)
     }
 
     /// Takes out all events, and refuses those to come. Called by the lane, which drops them.

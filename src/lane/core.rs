@@ -1,0 +1,206 @@
+//! [`Core`]: serves a lane. The thread that makes it becomes the lane's thread.
+
+use super::cancel_token::Entered;
+use super::job::{AfterRun, Job};
+use super::object::{Object, Owned};
+use super::shared::{AnyLane, Lane};
+use super::tasks::{Schedule, Tasks};
+use super::timing::Timing;
+use crate::error::CallError;
+use crate::panic::{Panic, catch, drop_quietly};
+use crate::queue::{Consumer, LaneSpin, Last, Next, Queue, Turn};
+use crate::sync::Arc;
+use std::mem;
+use std::sync::Weak;
+use std::task::Waker;
+
+/// A lane that is to be served, as its closures and wakers see it.
+pub(crate) struct Served<T> {
+    pub(crate) lane: Arc<Lane<T>>,
+    any_lane: Weak<dyn AnyLane>,
+    schedule: Weak<dyn Schedule>,
+    /// Whether the thread goes on with something else when the lane has ended.
+    is_guest: bool,
+}
+
+impl<T: 'static> Served<T> {
+    pub(crate) fn new(lane: Arc<Lane<T>>, is_guest: bool) -> Self {
+        let any_lane = Arc::downgrade(&lane) as Weak<dyn AnyLane>;
+        let schedule = Arc::downgrade(&lane) as Weak<dyn Schedule>;
+        Self { lane, any_lane, schedule, is_guest }
+    }
+}
+
+/// Why a lane is not served further for now.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// There is nothing to do.
+    Idle,
+    /// The turn is over, and there may be more to do.
+    Busy,
+    /// Nothing is left, and nothing will come.
+    Done,
+}
+
+/// The user's value, the spawned futures, and what it takes to serve the lane.
+///
+/// Dropping it ends the lane, whatever made the thread leave its work: calls that are still queued
+/// resolve to `Closed`, the object goes to a caller that waits for it or is dropped, and the futures
+/// that wait for the end resolve.
+pub(crate) struct Core<T> {
+    owned: Owned<T>,
+    tasks: Tasks,
+    consumer: Consumer<dyn Job<T>>,
+    served: Served<T>,
+}
+
+impl<T> Core<T> {
+    /// Makes this thread the lane's thread.
+    pub(crate) fn new(served: Served<T>) -> Self {
+        served.lane.thread.enter();
+        let consumer = Consumer::new(LaneSpin::new(false));
+        Self { owned: Owned::EMPTY, tasks: Tasks::new(), consumer, served }
+    }
+
+    pub(crate) fn object(&mut self) -> Object<'_, T> {
+        let lane = &self.served.lane;
+        Object::new(&mut self.owned, &lane.object, lane.queue.counters())
+    }
+
+    fn enter(&self) -> Entered {
+        Entered::new(Weak::clone(&self.served.any_lane))
+    }
+
+    /// Makes the object, with a factory of this name. If the factory fails or panics, there is no
+    /// object.
+    pub(crate) fn make<E>(
+        &mut self,
+        name: &'static str,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Result<(), E>, Panic> {
+        let _entered = self.enter();
+        let lane = Arc::clone(&self.served.lane);
+        let timing = lane.object.timing.as_deref();
+        lane.queue.start_factory(name, || timing.into_iter().for_each(Timing::start));
+        let made = self.object().make(make);
+        lane.queue.finish_factory(|| timing.into_iter().for_each(|timing| timing.finish(|| ())));
+        made
+    }
+
+    /// Serves the lane until it has ended. Blocks this thread.
+    pub(crate) fn run(mut self) {
+        self.consumer.set_spin(LaneSpin::new(self.served.lane.spin));
+        let state = self.serve(&mut Turn::endless(), |queue, consumer| {
+            queue.wait(consumer);
+            true
+        });
+        debug_assert_eq!(state, State::Done);
+    }
+
+    /// Does up to so much. If there is nothing to do then, leaves the waker.
+    pub(crate) fn poll(&mut self, steps: u64, waker: &Waker) -> State {
+        self.served.lane.queue.forget_waker();
+        self.serve(&mut Turn::of(steps), |queue, consumer| !queue.wait_with(consumer, waker))
+    }
+
+    /// Does what is queued now.
+    pub(crate) fn run_pending(&mut self) -> State {
+        let queue = &self.served.lane.queue;
+        queue.forget_waker();
+        let mut turn = queue.turn();
+        self.serve(&mut turn, |_, _| false)
+    }
+
+    /// Runs a closure that is no call on the object.
+    pub(crate) fn with<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
+        let _entered = self.enter();
+        self.object().with(f)
+    }
+
+    /// Runs the calls, and polls the spawned futures, one after another. When there is nothing to
+    /// do, calls `wait`, and goes on if that returns true.
+    fn serve(
+        &mut self,
+        turn: &mut Turn,
+        wait: impl Fn(&Queue<dyn Job<T>>, &mut Consumer<dyn Job<T>>) -> bool,
+    ) -> State {
+        let _entered = self.enter();
+        let lane = Arc::clone(&self.served.lane);
+        while !turn.is_over() {
+            match lane.queue.try_next(&mut self.consumer, turn, |sequence, job| lane.start(sequence, job)) {
+                Next::Job(job) => match job.run(&mut self.object()) {
+                    AfterRun::Retire => self.consumer.retire(job),
+                    AfterRun::Release => {}
+                },
+                Next::Event(event) => self.tasks.run(event, &self.served.schedule),
+                Next::Idle => {
+                    if !wait(&lane.queue, &mut self.consumer) {
+                        return State::Idle;
+                    }
+                }
+                Next::Closed => match self.run_last(&lane, turn) {
+                    Last::Job(..) => {}
+                    Last::Later => return State::Idle,
+                    Last::Nothing => return State::Done,
+                },
+            }
+        }
+        State::Busy
+    }
+
+    /// Runs the next of what waits until there is nothing else: closures that take the object.
+    fn run_last(&mut self, lane: &Arc<Lane<T>>, turn: &mut Turn) -> Last<dyn Job<T>> {
+        // Only tokens stop these.
+        self.object().disarm();
+        let last = lane.queue.pop_last(turn, |sequence, job| lane.start(sequence, job));
+        if let Last::Job(sequence, job) = &last {
+            if lane.object_waiters.are_before(*sequence) {
+                self.drop_tasks();
+                if let Some(value) = self.owned.value.take() {
+                    let is_callable = lane.object.poison.is_callable();
+                    self.owned.value = lane.object_waiters.hand_over_before(*sequence, value, is_callable);
+                    self.owned.is_given = self.owned.value.is_none();
+                }
+            }
+            // The lane ends: no caller is left to free its memory.
+            let _ = job.run(&mut self.object());
+        }
+        last
+    }
+
+    fn drop_tasks(&mut self) {
+        self.served.lane.queue.end_events().for_each(|event| drop_quietly(Some(event)));
+        drop(mem::replace(&mut self.tasks, Tasks::new()));
+    }
+
+    /// Refuses and discards the calls, and drops the spawned futures. The drop does the same: this
+    /// is for what must be dropped after them and before the end is told.
+    pub(crate) fn discard(&mut self) {
+        self.served.lane.queue.forget_waker();
+        // No closure runs here that could be told to stop.
+        self.served.lane.abort(|| ());
+        self.object().disarm();
+        self.drop_tasks();
+    }
+}
+
+impl<T> Drop for Core<T> {
+    fn drop(&mut self) {
+        let _entered = self.enter();
+        self.discard();
+        let lane = &self.served.lane;
+        let object = self.owned.value.take();
+        lane.end.drop_begins();
+        let is_callable = lane.object.poison.is_callable();
+        let was_there = self.owned.is_given;
+        let outcome = catch(|| drop(lane.object_waiters.hand_over(object, is_callable, was_there)));
+        lane.object.stop.end();
+        lane.end.finish(outcome);
+        // The thread of its own keeps the number: a wait in the destructor of a thread-local would
+        // otherwise join the thread itself.
+        if self.served.is_guest {
+            lane.thread.leave();
+        }
+    }
+}
