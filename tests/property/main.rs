@@ -8,13 +8,14 @@
 //! has no threads, predicts all that can be seen of it: what each poll, wait and refusal gives;
 //! every count of the statistics; which futures are ready and have woken the waker of their last
 //! poll; how many items wait in each stream; which call runs; and each event on the thread of the
-//! lane and on that of the caller: what started, ended, was emitted, fired, and where each capture,
-//! result, payload, item, interrupter and object was dropped.
+//! lane, on that of the caller, and on those that call interrupters: what started, ended, was
+//! emitted, fired, was cancelled, and where each capture, result, payload, item, interrupter,
+//! function of a token and object was dropped.
 //!
 //! *At once* ([`race`], [`callers`], [`history`]): two or three callers, and one that ends the
 //! lanes, use them without gates. Afterwards rules judge the history: order, one at a time, exactly
-//! once, the reason of each outcome, capacity, sessions, streams, interrupts, reads that were
-//! dropped, the counts, and leaks.
+//! once, the reason of each outcome, capacity, sessions, streams, interrupts (each call of an
+//! interrupter needs a request of its own), reads that were dropped, the counts, and leaks.
 //!
 //! A program that fails is shortened, and printed as Rust, with the outcome of each line: that
 //! makes a test in [`regressions`]. `PROPTEST_CASES` sets how many programs are tried,
@@ -46,9 +47,20 @@
 //! | `abort` does not end the wait of a stream | 2 |  |
 //! | the drop of a stream does not end its wait | 3 | 1 |
 //! | the last handle does not close | 0 | 0 |
-//! | an interrupt may come twice for a call |  | 9 |
-//! | the lane does not wait for an interrupter | 8 |  |
-//! | `replace` keeps the interrupter | 2 |  |
+//! | one interrupt calls the interrupter twice | 4 | 1 |
+//! | an interrupt for one call hits whichever runs | 4 | 2 |
+//! | the lane does not wait for an interrupter | 12 |  |
+//! | `replace` keeps the interrupter | 2 | 12 |
+//! | `replace` makes no new interrupter | 2 |  |
+//! | an interrupter that cannot be made for the new object does not poison | 2 |  |
+//! | the call that sets an interrupter is interrupted by it | 19 |  |
+//! | a token that is taken too late is not cancelled | 2 |  |
+//! | a function that a cancelled token gets is not called | 6 |  |
+//! | a function that was not called is kept for the next call | 1 | 1 |
+//! | `close_with` overtakes an `into_inner` | 4 |  |
+//! | `abort` leaves a `close_with` | 3 |  |
+//! | a dropped `close_with` is not cancelled | 9 | 2 |
+//! | a stream whose closure has seen the abort looks complete | 2 |  |
 //! | a result does not wake | 2 | 1 |
 //! | an admission does not wake | 4 | 2 |
 //! | the end does not wake | 3 | 0 |
@@ -63,7 +75,8 @@
 //!
 //! Where two instructions must fall between two others, random programs are not enough: a session
 //! that ends with its last call while the lane checks for work, a call that ends as it is dropped,
-//! between being given up and being interrupted. The unit tests of the queue have the first.
+//! between being given up and being interrupted, a request that comes while an interrupter is being
+//! called. The unit tests of the queue have the first.
 
 #[path = "../support/mod.rs"]
 mod support;
