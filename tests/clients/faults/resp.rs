@@ -201,9 +201,7 @@ mod storms {
 
     #[apply(redis_test)]
     fn interrupts_at_any_moment_cost_no_request_but_the_one_that_they_hit() {
-        const WITHOUT_STALLS: &[Fault] =
-            &[ThenClose, ThenHalfClose, ThenAgain, Reset, HalfClose, Cut, Garbage, Stranger, Die];
-        let (server, weather) = (server(), Weather { faults: WITHOUT_STALLS, interrupts: true, ends: false });
+        let (server, weather) = (server(), Weather { faults: FAULTS, interrupts: true, ends: false });
         let summary = storm(40, weather, move || world(&server));
         assert!(summary.answered > 0 && summary.failed > 0 && summary.hit > 0);
     }

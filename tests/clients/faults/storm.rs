@@ -3,7 +3,7 @@
 
 use super::Client;
 use super::fault::{Fault, Request};
-use super::ledger::{Summary, Ticket, Told};
+use super::ledger::{Summary, Told};
 use super::world::{Asked, World, told};
 use crate::support::{Dice, eventually, guarded};
 use futures::future::{Either, join_all, select};
@@ -12,7 +12,6 @@ use serial_executor::CallError;
 use std::env;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -232,14 +231,8 @@ fn round<C: Client>(seed: u64, weather: Weather, world: World<C>) -> Summary {
 
     world.lane.close().wait().unwrap();
     let hits = world.outside.hits();
-    let undropped = AtomicUsize::new(0);
-    let may_hit = |ticket: &Ticket| {
-        ticket.is_dropped.load(SeqCst)
-            || weather.interrupts
-            // An abort interrupts what runs, once.
-            || is_aborted && undropped.fetch_add(1, SeqCst) == 0
-    };
-    let summary = world.ledger.audit(&told, &hits, may_hit, &world.server.seen(), &world.lane.stats());
+    let stops = if weather.interrupts { usize::MAX } else { usize::from(is_aborted) };
+    let summary = world.ledger.audit(&told, &hits, stops, &world.server.seen(), &world.lane.stats());
     eventually("the server is left alone", || world.server.connections() == 0);
     assert_eq!(world.server.stalled(), 0);
     summary

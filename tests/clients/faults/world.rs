@@ -49,13 +49,10 @@ impl<C: Client> World<C> {
         Asked { ticket, call, begun }
     }
 
-    /// After a panic: another client, with an interrupter.
+    /// After a panic: another client. The lane makes an interrupter for it.
     pub(super) async fn cure(&self) {
         let make = Arc::clone(&self.make);
-        let replaced = self.lane.replace(move || make());
-        let set = self.lane.on_interrupt(Client::interrupter);
-        self.ledger.control(&replaced.await);
-        self.ledger.control(&set.await);
+        self.ledger.control(&self.lane.replace(move || make()).await);
     }
 }
 
