@@ -523,12 +523,16 @@ fn a_spawned_future_may_be_what_closes() {
         let (own, tracked, (send, receive)) = (lane.downgrade(), futures.track(), mpsc::channel());
         lane.spawn(async move {
             let _tracked = tracked;
-            let last = own.upgrade().expect("its owner waits").close_with(move |n| send.send(n).unwrap());
+            let last = own.upgrade().expect("its owner waits").close_with(move |n| {
+                // The future that asks for it is still there.
+                let is_told = CancelToken::current().is_none_or(|token| token.is_cancelled());
+                send.send((n, is_told)).unwrap();
+            });
             let _ = last.await;
             pending::<()>().await;
         })
         .unwrap();
-        assert_eq!(receive.recv().unwrap(), 4);
+        assert_eq!(receive.recv().unwrap(), (4, false));
         lane.ended().wait().unwrap();
         assert_eq!(futures.dropped_on(), [lane.thread().unwrap().id()]);
         assert_eq!(stats(&lane).completed, 1);

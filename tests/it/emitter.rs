@@ -1,6 +1,5 @@
 //! The promise of `Emitter::is_closed`: a closure that has nothing to emit learns that nobody
-//! listens. And that of the stream's end: whoever was told of an abort has cut it short, so it does
-//! not look complete.
+//! listens. If an abort has told the closure to stop, its stream does not look complete.
 
 use crate::support::{Dice, Gate, Stuck, eventually, guarded, race, under_every_runtime};
 use futures::executor::block_on_stream;
@@ -201,7 +200,7 @@ fn a_closure_that_polls_is_told_at_whatever_moment_its_stream_is_given_up() {
             [
                 |stage| {
                     let asked = Arc::clone(&stage.asked);
-                    let stream = lane_stream(&stage.lane, asked);
+                    let stream = silent(&stage.lane, asked);
                     *stage.stream.lock().unwrap() = Some(stream);
                 },
                 |stage| drop(stage.lane.abort()),
@@ -218,7 +217,8 @@ fn a_closure_that_polls_is_told_at_whatever_moment_its_stream_is_given_up() {
     });
 }
 
-fn lane_stream(lane: &Lane, asked: Arc<Gate>) -> CallStream<u8> {
+/// A stream that is silent until nobody listens, and says when it begins.
+fn silent(lane: &Lane, asked: Arc<Gate>) -> CallStream<u8> {
     lane.stream(1, move |(), out| {
         asked.open();
         serve_silently(out);

@@ -27,7 +27,7 @@ impl Held {
     }
 }
 
-/// Time passes.
+/// Waits until so much time has passed.
 fn pass(time: Duration) {
     let start = Instant::now();
     eventually("time passes", || start.elapsed() >= time);
@@ -174,9 +174,14 @@ fn a_factory_is_shown_while_it_runs_and_counts_as_no_call() {
 }
 
 #[test]
-fn a_factory_that_has_failed_or_panicked_is_not_shown_any_more() {
+fn a_factory_is_not_shown_any_more_when_it_is_over_however_it_ended() {
     guarded(|| {
-        let lane = Builder::new().timing(true).spawn_with(|| -> u8 { panic!("no object") }).unwrap();
+        let builder = Builder::new().timing(true);
+        let lane = builder.try_spawn_with(|| Ok::<u8, ()>(7)).wait().unwrap();
+        assert_eq!((stats(&lane).running_call, stats(&lane).running_for), (None, None));
+        let lane = builder.spawn_with(|| -> u8 { panic!("no object") }).unwrap();
+        eventually("the factory is over", || lane.stats().running_call.is_none());
+        assert_eq!(stats(&lane).running_for, None);
         assert!(lane.call(|n| *n).wait().is_err());
         assert_eq!((stats(&lane).running_call, stats(&lane).running_for), (None, None));
         lane.try_replace(|| Err(())).wait().unwrap().unwrap_err();

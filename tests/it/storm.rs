@@ -89,7 +89,6 @@ impl Caller {
         (count > 0).then(|| self.calls.swap_remove(self.dice.pick(count)))
     }
 
-    #[allow(clippy::too_many_lines)] // one arm for each thing
     fn do_something(&mut self) {
         if self.session.is_some() || self.request.is_some() {
             return self.go_on_with_the_session();
@@ -160,37 +159,39 @@ impl Caller {
             }
             15 => self.request = Some(self.lane.session()),
             16 => self.lane.session().detach(),
-            17 => {
-                let (panics, fires) = (self.one_in(6), self.one_in(3));
-                let (capture, held) = (self.token(6), Arc::new(self.token(6)));
-                let weak = self.lane.downgrade();
-                let set = self.lane.on_interrupt(move |object| {
-                    object.calls += 1;
-                    let _ = &capture;
-                    if panics {
-                        resume_unwind(Box::new("on purpose"));
-                    }
-                    let (held, weak) = (Arc::clone(&held), weak.clone());
-                    move || {
-                        let _ = &held;
-                        if let Some(own) = weak.upgrade() {
-                            own.interrupt();
-                            drop(own.call(|_| ()));
-                            own.post(|_| ());
-                        }
-                        if fires {
-                            resume_unwind(Box::new("on purpose"));
-                        }
-                    }
-                });
-                match self.dice.roll(3) {
-                    0 => drop(set),
-                    1 => set.detach(),
-                    _ => drop(set.wait()),
-                }
-            }
+            17 => self.set_an_interrupter(),
             18 => _ = self.lane.interrupt(),
             _ => drop(self.lane.clone()),
+        }
+    }
+
+    fn set_an_interrupter(&mut self) {
+        let (panics, fires) = (self.one_in(6), self.one_in(3));
+        let (capture, held) = (self.token(6), Arc::new(self.token(6)));
+        let weak = self.lane.downgrade();
+        let set = self.lane.on_interrupt(move |object| {
+            object.calls += 1;
+            let _ = &capture;
+            if panics {
+                resume_unwind(Box::new("on purpose"));
+            }
+            let (held, weak) = (Arc::clone(&held), weak.clone());
+            move || {
+                let _ = &held;
+                if let Some(own) = weak.upgrade() {
+                    own.interrupt();
+                    drop(own.call(|_| ()));
+                    own.post(|_| ());
+                }
+                if fires {
+                    resume_unwind(Box::new("on purpose"));
+                }
+            }
+        });
+        match self.dice.roll(3) {
+            0 => drop(set),
+            1 => set.detach(),
+            _ => drop(set.wait()),
         }
     }
 

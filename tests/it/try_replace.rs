@@ -110,6 +110,7 @@ fn a_panic_of_the_factory_is_the_calls_and_leaves_no_object() {
             assert_eq!(panic.message(), "no second one");
             assert_eq!((lane.stats().completed, lane.stats().panicked), (0, 1));
             lane.clear_poison();
+            assert!(lane.is_poisoned(), "there is no object to vouch for");
             assert!(matches!(lane.call(|n| *n).await, Err(CallError::Poisoned)));
             assert_eq!(lane.try_replace(|| Ok::<_, ()>(2)).await.unwrap(), Ok(()));
             assert_eq!(lane.call(|n| *n).await.unwrap(), 2);

@@ -146,7 +146,7 @@ type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 fn one_lane_reads_and_writes_in_both_directions_at_once() {
     under_every_runtime(|| async {
         let lane = SerialExecutor::new(Loopback::default());
-        let text = (0..50).fold(String::new(), |text, n| text + &format!("line {n}\n"));
+        let sent: Vec<_> = (0..50).map(|n| format!("line {n}")).collect();
         for same_io in [true, false] {
             let (reader, mut writer): (Reader, Writer) = if same_io {
                 let (reader, writer) = lane.io().retry_timeouts().split();
@@ -156,13 +156,13 @@ fn one_lane_reads_and_writes_in_both_directions_at_once() {
             };
             let reads = BufReader::new(reader).lines().take(50).try_collect::<Vec<_>>();
             let writes = async {
-                for line in text.lines() {
+                for line in &sent {
                     writer.write_all(format!("{line}\n").as_bytes()).await.unwrap();
                 }
                 writer.flush().await.unwrap();
             };
             let (lines, ()) = futures::join!(reads, writes);
-            assert!(lines.unwrap().iter().map(String::as_str).eq(text.lines()));
+            assert_eq!(lines.unwrap(), sent);
         }
     });
 }
@@ -263,7 +263,8 @@ fn a_write_that_fails_for_good_is_not_tried_again_and_says_so_once() {
     });
 }
 
-/// Starts a write whose first try takes two bytes, and then waits for a permit until its time is up.
+/// Starts a write whose first try takes two bytes. It then waits for a permit, and after that its
+/// time is up.
 fn start_a_write(io: &mut LaneIo<Device>, remote: &Remote) {
     remote.set_permits(1);
     remote.next(|| Ok(2));
