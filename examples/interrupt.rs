@@ -1,5 +1,5 @@
-//! A server that does not answer: a timeout drops the call, which makes its blocking read return. The
-//! next call connects anew, and the new connection arms itself.
+//! A server that does not answer: a timeout drops the call, which makes its blocking read return.
+//! The next call connects anew, and the new connection arms itself.
 //!
 //! `cargo run --example interrupt`
 
@@ -23,7 +23,8 @@ impl Client {
             // There is nothing to shut down before it is connected: so that has its own time limit.
             None => BufReader::new(TcpStream::connect_timeout(&self.server, Duration::from_secs(5))?),
         };
-        // From here on, the drop of the call shuts the connection down. If it came before: here and now.
+        // From here on, the drop of the call shuts the connection down. If it came before: here and
+        // now.
         let outside = connection.get_ref().try_clone()?;
         if let Some(token) = CancelToken::current() {
             token.on_cancel(move || drop(outside.shutdown(Shutdown::Both)));

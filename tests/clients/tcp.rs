@@ -1,5 +1,5 @@
-//! A TCP client that arms itself: as soon as there is a socket, the token of the call knows how to shut
-//! it down. So a call may be dropped at any moment, and its lane is free at once.
+//! A TCP client that arms itself: as soon as there is a socket, the token of the call knows how to
+//! shut it down. So a call may be dropped at any moment, and its lane is free at once.
 
 use crate::support::{Dice, RUNTIMES, eventually, under_every_runtime};
 use serial_executor::{CancelToken, SerialExecutor};
@@ -29,9 +29,9 @@ fn arm(socket: &Socket) -> io::Result<()> {
 
 /// Connects, and arms the socket.
 ///
-/// The shutdown of a socket that does not connect yet has no effect, and the connect would then wait.
-/// So on Linux the socket is armed when it has begun to connect, and before anything waits for that:
-/// the first write does.
+/// The shutdown of a socket that does not connect yet has no effect, and the connect would then
+/// wait. So on Linux the socket is armed when it has begun to connect, and before anything waits
+/// for that: the first write does.
 fn connect(server: SocketAddr) -> io::Result<Socket> {
     /// The error of a connect that has begun.
     const EINPROGRESS: i32 = 115;

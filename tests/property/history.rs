@@ -72,8 +72,8 @@ struct Record {
     given_up: Option<Span>,
     is_detached: bool,
     capture_gone: Option<Stamp>,
-    /// Of a call that has taken its token: whether that was cancelled at its end; when the token got a
-    /// function, when that was called, and when it was dropped.
+    /// Of a call that has taken its token: whether that was cancelled at its end; when the token
+    /// got a function, when that was called, and when it was dropped.
     is_told: bool,
     armed: Option<Stamp>,
     cancelled: Option<Stamp>,

@@ -385,7 +385,8 @@ impl Model {
         Saw::Nothing
     }
 
-    /// A closure that takes its turn when there is nothing else, unless the lane is aborted or ended.
+    /// A closure that takes its turn when there is nothing else, unless the lane is aborted or
+    /// ended.
     fn close_with(&mut self, body: Body) -> Saw {
         let job = Job { id: self.next, kind: Kind::CloseWith, body };
         self.counts.submitted += 1;

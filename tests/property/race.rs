@@ -35,8 +35,8 @@ pub(crate) enum Act {
     Call(Work, Then),
     /// A call that takes its token, and arms it.
     Armed(Work, Then),
-    /// A call that runs until its token is cancelled. Drops it after a pause, or interrupts it until it
-    /// is over.
+    /// A call that runs until its token is cancelled. Drops it after a pause, or interrupts it
+    /// until it is over.
     UntilTold(u8, bool),
     TryCall(Work, Then),
     Post(Work, Then),

@@ -132,8 +132,8 @@ impl Stage {
         self.0.1.notify_all();
     }
 
-    /// The caller is about to do something that interrupts this closure, or any, if it runs. Until it
-    /// is interrupted, its gates hold it. Otherwise it might end before that, or not.
+    /// The caller is about to do something that interrupts this closure, or any, if it runs. Until
+    /// it is interrupted, its gates hold it. Otherwise it might end before that, or not.
     pub(crate) fn hold(&self, closure: Option<Id>) {
         let mut state = self.lock();
         if state.interrupters > 0 && closure.is_none_or(|id| state.running == Some(id)) {

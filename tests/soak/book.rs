@@ -250,8 +250,8 @@ impl Book {
         self.bell.wait_while_for(&mut interrupted, |interrupted| !*interrupted, limit);
     }
 
-    /// What a call does that will certainly be told to stop: it waits for that. Calls `armed` when the
-    /// function of its token is set.
+    /// What a call does that will certainly be told to stop: it waits for that. Calls `armed` when
+    /// the function of its token is set.
     pub(crate) fn obey(&'static self, armed: impl FnOnce()) {
         let Some(token) = CancelToken::current() else { return fault("a closure without a token") };
         *self.interrupted.lock() = false;

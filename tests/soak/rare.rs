@@ -147,7 +147,8 @@ impl Caller {
         hand.keep(InFlight::Cure(call));
     }
 
-    /// A call that runs until its own caller, or another one, tells it to stop. It gives its result.
+    /// A call that runs until its own caller, or another one, tells it to stop. It gives its
+    /// result.
     async fn interrupt_it(&mut self, hand: &mut Hand) {
         let ticket = self.ticket(hand, Watch::Awaited);
         let number = ticket.number;

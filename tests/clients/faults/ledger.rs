@@ -108,8 +108,8 @@ impl Ledger {
         self.entries.lock().unwrap().len()
     }
 
-    /// Judges everything, when the lane has ended. `stops` says how often something else than the drop
-    /// of a call has told the running one to stop.
+    /// Judges everything, when the lane has ended. `stops` says how often something else than the
+    /// drop of a call has told the running one to stop.
     pub(super) fn audit(
         &self,
         told: &[(u64, Told)],

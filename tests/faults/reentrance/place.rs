@@ -570,8 +570,8 @@ fn wakers() -> Vec<Place> {
     places
 }
 
-/// What the caller does who tells a call to stop, on a lane that is busy with it. It must not wait for
-/// what that sets off, which goes on only after this has returned.
+/// What the caller does who tells a call to stop, on a lane that is busy with it. It must not wait
+/// for what that sets off, which goes on only after this has returned.
 type Tell = fn(&Stage, Call<()>);
 
 const TELL: [(&str, Tell); 4] = [
@@ -615,8 +615,8 @@ impl Block {
     }
 }
 
-/// The places of a function that is called to stop a call. `set` sets it and keeps the lane busy with
-/// the call. The function blocks, and then springs the trap.
+/// The places of a function that is called to stop a call. `set` sets it and keeps the lane busy
+/// with the call. The function blocks, and then springs the trap.
 fn told(what: &'static str, set: fn(&Stage, Trap, Block) -> Call<()>) -> Vec<Place> {
     let place = |(how, tell): (&str, Tell)| {
         at(format!("{what} {how}"), move |stage, trap| {
