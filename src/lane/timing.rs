@@ -50,3 +50,63 @@ impl Timing {
         read()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::hint;
+    use std::sync::mpsc;
+    use std::thread;
+
+    /// How long a thread waits for the lock, in each round.
+    const A_MOMENT: Duration = Duration::from_millis(2);
+
+    /// Has another thread wait for the lock while this one has it, and time passes. Returns how long
+    /// the closure has run when this thread lets go, and `busy` as `then` gives it on the other.
+    fn behind_the_lock(then: impl FnOnce(&Timing) -> Duration + Send) -> (Duration, Duration) {
+        let timing = Timing::new();
+        timing.start();
+        let clock = timing.0.lock();
+        let started = clock.started.unwrap();
+        thread::scope(|scope| {
+            let (say, said) = mpsc::channel();
+            let other = scope.spawn({
+                let timing = &timing;
+                move || {
+                    say.send(()).unwrap();
+                    then(timing)
+                }
+            });
+            said.recv().unwrap();
+            let since = Instant::now();
+            while since.elapsed() < A_MOMENT {
+                hint::spin_loop();
+            }
+            // What a thread that had the lock now would read.
+            let before = started.elapsed();
+            drop(clock);
+            (before, other.join().unwrap())
+        })
+    }
+
+    // The other thread may be slow to come to the lock. Then a round shows nothing: hence several.
+
+    #[test]
+    fn busy_never_runs_backwards_for_a_reader_that_has_waited_for_the_lock() {
+        for _ in 0..20 {
+            let (before, busy) = behind_the_lock(|timing| timing.read(|| ()).0.busy);
+            assert!(busy >= before, "from {before:?} to {busy:?}");
+        }
+    }
+
+    #[test]
+    fn busy_never_runs_backwards_when_the_closure_ends() {
+        for _ in 0..20 {
+            let (before, busy) = behind_the_lock(|timing| {
+                timing.finish(|| ());
+                timing.read(|| ()).0.busy
+            });
+            assert!(busy >= before, "from {before:?} to {busy:?}");
+        }
+    }
+}
