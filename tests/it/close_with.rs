@@ -431,6 +431,132 @@ fn after_an_abort_it_is_closed_and_the_object_is_not_for_it() {
     });
 }
 
+/// What an abort finds of a `close_with`.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    /// It is made later, while the lane still serves.
+    Nothing,
+    /// It is made when the lane has ended.
+    NothingUntilTheEnd,
+    QueuedBehindACall,
+    QueuedBehindASession,
+    QueuedBehindAnother,
+    Running,
+    /// The closure itself aborts.
+    RunningItself,
+    HasRun,
+}
+
+#[test]
+fn an_abort_takes_it_back_if_it_has_not_started_and_otherwise_tells_it_to_stop() {
+    use Found::*;
+    /// The closure's result: the object, and whether it was told to stop.
+    type Result = std::result::Result<(Tracked, bool), CallError>;
+    under_every_runtime(|| async {
+        for (found, told) in [
+            (Nothing, None),
+            (NothingUntilTheEnd, None),
+            (QueuedBehindACall, None),
+            (QueuedBehindASession, None),
+            (QueuedBehindAnother, None),
+            (Running, Some(true)),
+            (RunningItself, Some(true)),
+            (HasRun, Some(false)),
+        ] {
+            let (objects, captures) = (Tracker::new(), Tracker::new());
+            let lane = SerialExecutor::new(objects.track());
+            let (started, gate) = (Gate::new(), Gate::new());
+            let close_with = || {
+                let (starts, passes, own) = (started.clone(), gate.clone(), lane.downgrade());
+                let capture = captures.track();
+                lane.close_with(move |object| {
+                    let _capture = capture;
+                    let token = CancelToken::current().expect("a lane runs this");
+                    starts.open();
+                    passes.pass();
+                    if matches!(found, RunningItself) {
+                        drop(own.upgrade().expect("the test has a handle").abort());
+                    }
+                    (object, token.is_cancelled())
+                })
+            };
+            let result: Result = match found {
+                Nothing => {
+                    let stuck = Stuck::new(&lane);
+                    let ended = lane.abort();
+                    let last = close_with();
+                    assert!(last.is_finished(), "at once");
+                    stuck.release();
+                    ended.await.unwrap();
+                    last.await
+                }
+                NothingUntilTheEnd => {
+                    lane.abort().await.unwrap();
+                    close_with().await
+                }
+                QueuedBehindACall => {
+                    let stuck = Stuck::new(&lane);
+                    let last = close_with();
+                    drop(lane.abort());
+                    assert!(last.is_finished(), "also behind a stuck call");
+                    stuck.release();
+                    last.await
+                }
+                QueuedBehindASession => {
+                    let session = lane.session().await.unwrap();
+                    let last = close_with();
+                    lane.abort().await.unwrap();
+                    drop(session);
+                    last.await
+                }
+                QueuedBehindAnother => {
+                    let (began, go_on) = (Gate::new(), Gate::new());
+                    let (begins, goes_on) = (began.clone(), go_on.clone());
+                    let first = lane.close_with(move |object| {
+                        begins.open();
+                        goes_on.pass();
+                        object
+                    });
+                    began.pass();
+                    let last = close_with();
+                    drop(lane.abort());
+                    assert!(last.is_finished(), "also behind one that runs");
+                    go_on.open();
+                    drop(first.await.expect("it had started"));
+                    last.await
+                }
+                Running => {
+                    let last = close_with();
+                    started.pass();
+                    drop(lane.abort());
+                    gate.open();
+                    last.await
+                }
+                RunningItself => {
+                    gate.open();
+                    close_with().await
+                }
+                HasRun => {
+                    gate.open();
+                    let last = close_with();
+                    lane.ended().await.unwrap();
+                    lane.abort().await.unwrap();
+                    last.await
+                }
+            };
+            lane.abort().await.unwrap();
+            match (&result, told) {
+                (Err(CallError::Closed), None) => {}
+                (Ok((_, is_told)), Some(told)) => assert_eq!(*is_told, told, "{found:?}"),
+                _ => panic!("{found:?}: {:?}", result.map(|(_, is_told)| is_told)),
+            }
+            assert_eq!(stats(&lane).refused, u64::from(told.is_none()), "{found:?}");
+            drop(result);
+            assert_eq!((captures.alive(), objects.dropped_on().len()), (0, 1), "{found:?}");
+        }
+    });
+}
+
 // Panics.
 
 #[test]
