@@ -14,6 +14,9 @@ mod support;
 #[path = "../support/harness.rs"]
 mod harness;
 
+#[path = "../support/variable.rs"]
+mod variable;
+
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 

@@ -37,6 +37,9 @@
 #[expect(dead_code, reason = "the soak needs no program")]
 mod harness;
 
+#[path = "../support/variable.rs"]
+mod variable;
+
 mod settings;
 mod runtimes;
 mod world;

@@ -12,8 +12,9 @@
 //! | `dice` | random numbers |
 //! | `race` | threads that do something at the same moment, many times |
 //!
-//! Two files here are not part of it: `harness`, for the test programs that do not have the usual
-//! one, and `redis_server`, for the tests and the example that start a server.
+//! Three files here are not part of it: `harness`, for the test programs that do not have the usual
+//! one; `redis_server`, for the tests and the example that start a server; and `variable`, for the
+//! test programs that can do more than usual.
 #![allow(dead_code, unused_imports, reason = "each program uses a part")]
 
 mod watchdog;

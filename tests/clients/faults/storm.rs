@@ -6,10 +6,10 @@ use super::fault::{Fault, Request};
 use super::ledger::{Summary, Told};
 use super::world::{Asked, World, told};
 use crate::support::{Dice, eventually, guarded};
+use crate::variable::variable;
 use futures::future::{Either, join_all, select};
 use futures::poll;
 use serial_executor::CallError;
-use std::env;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -168,11 +168,6 @@ async fn settle<C: Client>(
     (id, told)
 }
 
-/// A number from the environment, or the default.
-fn number(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |value| value.parse().expect("a number"))
-}
-
 /// Makes a storm of some rounds, each in a world of its own. The variables
 /// `SERIAL_EXECUTOR_FAULT_ROUNDS` and `SERIAL_EXECUTOR_FAULT_SEED` set other rounds, and the seed
 /// of the first one.
@@ -182,8 +177,8 @@ pub(super) fn storm<C: Client>(
     world: impl Fn() -> World<C> + Send + 'static,
 ) -> Summary {
     guarded(move || {
-        let rounds = number("SERIAL_EXECUTOR_FAULT_ROUNDS", rounds);
-        let first = number("SERIAL_EXECUTOR_FAULT_SEED", 0);
+        let rounds = variable("SERIAL_EXECUTOR_FAULT_ROUNDS").unwrap_or(rounds);
+        let first = variable("SERIAL_EXECUTOR_FAULT_SEED").unwrap_or(0);
         let mut summary = Summary::default();
         for seed in first..first + rounds {
             // The harness shows it if the test fails.
