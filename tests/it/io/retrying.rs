@@ -297,6 +297,48 @@ fn a_task_that_reads_drives_a_write_whose_task_has_gone() {
 }
 
 #[test]
+fn a_task_that_reads_drives_no_flush() {
+    guarded(|| {
+        let (lane, mut io, remote) = device(b"1234");
+        remote.set_permits(0);
+        time_out(&remote, [ErrorKind::TimedOut]);
+        assert!(poll_once(&mut io.flush(), Waker::noop()).is_pending());
+        remote.blocked();
+        remote.set_permits(usize::MAX);
+        assert_eq!(block_on(io.read(&mut [0; 8])).unwrap(), 4);
+        assert_eq!((remote.log(), lane.stats().submitted), (vec![read(b"1234")], 2));
+        block_on(io.flush()).unwrap();
+        assert_eq!((remote.log(), lane.stats().submitted), (vec![read(b"1234"), Did::Flushed], 3));
+    });
+}
+
+#[test]
+fn both_tasks_are_woken_for_a_write_for_which_both_wait() {
+    guarded(|| {
+        for reader_first in [true, false] {
+            let (lane, mut io, remote) = device(b"1234567890");
+            start_a_write(&mut io, &remote);
+            let (read_wakes, reader) = WakeCounter::new();
+            let (flush_wakes, writer) = WakeCounter::new();
+            for reads in [reader_first, !reader_first] {
+                // Either may be the one that goes on: the future of the other may be gone by then.
+                let is_pending = if reads {
+                    poll_once(&mut io.read(&mut [0; 8]), &reader).is_pending()
+                } else {
+                    poll_once(&mut io.flush(), &writer).is_pending()
+                };
+                assert!(is_pending);
+            }
+            remote.permit_one(&lane);
+            eventually("both are woken", || (read_wakes.wakes(), flush_wakes.wakes()) == (1, 1));
+            remote.set_permits(usize::MAX);
+            block_on(io.flush()).unwrap();
+            assert_eq!(remote.log(), [wrote(b"ab"), read(b"34567890"), wrote(b"cd"), Did::Flushed]);
+        }
+    });
+}
+
+#[test]
 fn the_error_of_a_write_that_a_reader_drives_waits_for_the_writer() {
     guarded(|| {
         for next in ["write", "flush", "seek"] {
@@ -340,6 +382,41 @@ fn a_seek_is_tried_again_and_never_tries_a_read_again() {
         let mut room = [0; 4];
         assert_eq!(block_on(io.read(&mut room)).unwrap(), 4);
         assert_eq!(&room, b"3456");
+    });
+}
+
+#[test]
+fn a_seek_whose_future_was_dropped_is_not_tried_again() {
+    guarded(|| {
+        for next in ["read", "write", "flush", "seek"] {
+            let (lane, mut io, remote) = device(b"0123456789");
+            remote.set_permits(0);
+            time_out(&remote, [ErrorKind::TimedOut]);
+            assert!(poll_once(&mut io.seek(SeekFrom::Start(3)), Waker::noop()).is_pending());
+            remote.blocked();
+            remote.set_permits(usize::MAX);
+            let did = match next {
+                "read" => {
+                    assert_eq!(block_on(io.read(&mut [0; 4])).unwrap(), 4);
+                    read(b"0123")
+                }
+                "write" => {
+                    assert_eq!(block_on(io.write(b"abc")).unwrap(), 3);
+                    lane.call(|_| ()).wait().unwrap();
+                    wrote(b"abc")
+                }
+                "flush" => {
+                    block_on(io.flush()).unwrap();
+                    Did::Flushed
+                }
+                _ => {
+                    assert_eq!(block_on(io.seek(SeekFrom::Start(5))).unwrap(), 5);
+                    Did::Sought(SeekFrom::Start(5))
+                }
+            };
+            assert_eq!(remote.log(), [did], "{next}");
+            assert_eq!(lane.stats().submitted, 2 + u64::from(next == "write"), "{next}");
+        }
     });
 }
 
