@@ -510,18 +510,12 @@ fn an_abort_takes_it_back_if_it_has_not_started_and_otherwise_tells_it_to_stop()
                     last.await
                 }
                 QueuedBehindAnother => {
-                    let (began, go_on) = (Gate::new(), Gate::new());
-                    let (begins, goes_on) = (began.clone(), go_on.clone());
-                    let first = lane.close_with(move |object| {
-                        begins.open();
-                        goes_on.pass();
-                        object
-                    });
-                    began.pass();
+                    let first = close_with();
+                    started.pass();
                     let last = close_with();
                     drop(lane.abort());
                     assert!(last.is_finished(), "also behind one that runs");
-                    go_on.open();
+                    gate.open();
                     drop(first.await.expect("it had started"));
                     last.await
                 }
