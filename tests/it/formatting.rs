@@ -177,3 +177,15 @@ fn errors_are_named_and_carry_the_message_of_the_panic() {
         assert_eq!(format!("{:?}", OpenError::Make("no")), r#"Make("no")"#);
     });
 }
+
+#[test]
+fn a_token_says_whether_it_is_cancelled() {
+    guarded(|| {
+        let lane = SerialExecutor::new(Opaque);
+        let (stuck, token) = Stuck::with_token(&lane);
+        assert_eq!(format!("{token:?}"), "CancelToken { cancelled: false, .. }");
+        assert!(lane.interrupt());
+        assert_eq!(format!("{token:?}"), "CancelToken { cancelled: true, .. }");
+        stuck.finish();
+    });
+}
