@@ -7,6 +7,7 @@
 
 mod actors;
 mod crates;
+pub(crate) mod local;
 mod ours;
 mod pools;
 

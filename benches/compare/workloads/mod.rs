@@ -8,6 +8,7 @@ mod oneway;
 mod pipelined;
 mod sequential;
 mod stopping;
+mod workers;
 
 use crate::plan::Plan;
 use crate::race::Race;
@@ -22,6 +23,7 @@ pub(crate) fn all(plan: &Plan) -> Vec<Race> {
         objects::races,
         lifecycle::races,
         stopping::races,
+        workers::races,
         footprint::races,
     ];
     groups.into_iter().flat_map(|races| races(plan)).collect()
