@@ -74,7 +74,8 @@
 //!   its future is first polled.
 //! - **Every call resolves, exactly once,** as soon as the calls before it and the call itself have
 //!   run. It gives `Ok` if and only if the closure ran once, to its end. No panic, close, abort or
-//!   drop leaves a future pending for ever.
+//!   drop leaves a future pending for ever; only a [`Runner`] or [`Worker`] that is kept and not
+//!   driven does.
 //! - **Dropping a call is safe.** If the call is queued, its closure never runs, and is dropped at
 //!   once, even behind a call that hangs. If the call is running, it runs to its end, so that no
 //!   protocol is cut in the middle.
@@ -88,7 +89,7 @@
 //!   discards it; neither the lane nor the dropping thread unwinds. (If the object's own destructor
 //!   panics, [`Ended`] reports it.)
 //! - **Ending is awaitable.** When [`close`] or [`abort`] resolves, the object is gone. When
-//!   [`wait`](Ended::wait) returns, the thread is gone.
+//!   [`wait`](Ended::wait) returns, the thread is gone, if the lane has made it.
 //! - **Waiting on yourself is an error.** A `wait` on the lane's own thread gives
 //!   [`WaitError::WouldDeadlock`].
 //! - **Any runtime, or none.** There is no reactor, no timer and no global runtime. You can make a
@@ -112,6 +113,7 @@
 //! | [`stats`](SerialExecutor::stats), [`Builder::timing`] | see what the lane runs, for how long, and what waits |
 //! | [`Spawn`](#impl-Spawn-for-SerialExecutor%3CT%3E) | run futures on the lane's thread, between the calls |
 //! | [`replace`](SerialExecutor::replace), [`try_replace`](SerialExecutor::try_replace), [`clear_poison`](SerialExecutor::clear_poison) | go on after a panic, or with another object |
+//! | [`Builder::runner`] | run the lane on a thread of yours: [`run`](Worker::run) it, poll it as a future, step it in a test |
 //! | [`close`], [`abort`], [`into_inner`], [`close_with`](SerialExecutor::close_with) | end the lane |
 //!
 //! # What it costs
