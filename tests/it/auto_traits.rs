@@ -5,8 +5,8 @@ use futures::future::FusedFuture;
 use futures::stream::FusedStream;
 use serial_executor::{
     Builder, Call, CallError, CallStream, CancelToken, Emitter, Ended, Flatten, IntoInner, IntoInnerError,
-    LaneIo, OnPanic, OpenError, Opening, Panic, Post, SerialExecutor, Session, Stats, ThreadError,
-    TryCallError, WaitError, WeakSerialExecutor,
+    LaneIo, OnPanic, OpenError, Opening, Panic, Post, Runner, SerialExecutor, Session, Stats, ThreadError,
+    TryCallError, WaitError, WeakSerialExecutor, Worker,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::cell::Cell;
@@ -75,6 +75,18 @@ assert_not_impl_any!(CallStream<Local>: Send, Sync);
 assert_not_impl_any!(Emitter<Local>: Send, Sync);
 
 assert_impl_all!(CancelToken: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, Debug);
+
+macro_rules! assert_workers {
+    ($($object:ty),*) => { $(
+        assert_impl_all!(Worker<$object>: Future, FusedFuture, Unpin, Debug);
+        // The object stays on its thread.
+        assert_not_impl_any!(Worker<$object>: Send, Sync);
+        // A runner can be sent if its factory can, whatever the object is.
+        assert_impl_all!(Runner<$object, fn() -> $object>: Send, UnwindSafe, Debug);
+        assert_not_impl_any!(Runner<$object, Local>: Send);
+    )* };
+}
+assert_workers!(u8, Local, Movable, Pinned);
 
 assert_impl_all!(CallError: Error, Send, Sync, Unpin, Debug, Display);
 assert_impl_all!(TryCallError<()>: Error, Send, Sync, Unpin, Debug, Display);

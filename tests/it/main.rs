@@ -24,6 +24,7 @@ mod emitter;
 mod io;
 mod spawn;
 mod together;
+mod worker;
 
 mod auto_traits;
 mod formatting;
