@@ -70,6 +70,11 @@
 //! | a call is counted before it resolves | `lane`: call against close |
 //! | a closure that is discarded is dropped before its call resolves | `lane`: call against abort |
 //! | a queued `replace` counts as pending; the poison and this number share one word | `lane`: replace |
+//! | a worker checks for work again before it leaves its waker | `worker`: push against a poll, waker replaced, start |
+//! | ... and leaves it under the same lock; the waker is left at all | the same |
+//! | a worker keeps the newest waker | `worker`: waker replaced |
+//! | a worker or runner that is dropped aborts the lane | `worker`: runner dropped, dropped against a push, a session, a stream |
+//! | ... and tells the end | `worker` (5) |
 //! | the bytes of a read whose future was dropped are kept | `lane`: read dropped |
 
 mod lane;
@@ -77,6 +82,7 @@ mod lane_stop;
 mod queue;
 mod slot;
 mod stop;
+mod worker;
 
 use loom::model::Builder;
 use std::panic;
