@@ -5,8 +5,7 @@
 //!   and says at the end what to install. Where the environment variable `CI` is set, the test
 //!   fails instead: there, nobody reads what was ignored.
 //! - Each test runs in a process of its own. The harness shows what that has written only if the
-//!   test fails. With `--nocapture` all tests run in this process, and what they write is shown at
-//!   once.
+//!   test fails, or with `--nocapture` at once.
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;
@@ -70,15 +69,11 @@ impl Test {
         self.needs.filter(|program| !program.is_installed())
     }
 
-    fn trial(&'static self, is_run_here: bool) -> Trial {
+    fn trial(&'static self, is_shown: bool) -> Trial {
         let lacks = self.lacks();
         let trial = Trial::test(self.name(), move || match lacks {
             Some(program) => Err(program.advice().into()),
-            None if is_run_here => {
-                self.run_here();
-                Ok(())
-            }
-            None => self.run_alone(),
+            None => self.run_alone(is_shown),
         });
         match lacks {
             Some(program) if env::var_os("CI").is_none() => {
@@ -94,10 +89,15 @@ impl Test {
         thread.expect("a thread for the test").join().unwrap_or_else(|payload| resume_unwind(payload));
     }
 
-    /// Runs the test in a process of its own. An error has what the test has written.
-    fn run_alone(&self) -> Result<(), Failed> {
+    /// Runs the test in a process of its own. An error has what the test has written, unless that is
+    /// shown.
+    fn run_alone(&self, is_shown: bool) -> Result<(), Failed> {
         let mut process = Command::new(env::current_exe()?);
-        let output = process.args([ALONE, self.name()]).stdin(Stdio::null()).output()?;
+        process.args([ALONE, self.name()]).stdin(Stdio::null());
+        if is_shown {
+            process.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        }
+        let output = process.output()?;
         if output.status.success() {
             return Ok(());
         }
