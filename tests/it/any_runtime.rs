@@ -1,7 +1,7 @@
 //! The promise: any runtime, none needed. And what a future owes to the executor that polls it.
 
 use crate::support::{
-    Gate, RUNTIMES, Stuck, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,
+    Gate, RUNTIMES, Stuck, Tracker, WakeCounter, eventually, guarded, lanes, poll_once, under_every_runtime,
 };
 use futures::FutureExt;
 use futures::future::{self, Either, FusedFuture};
@@ -17,13 +17,13 @@ use std::time::Duration;
 
 // From one runtime to another.
 
-#[test]
+#[apply(lane_test)]
 fn a_call_made_under_one_runtime_is_awaited_under_another_after_the_first_is_gone() {
     for (maker, make_under) in RUNTIMES {
         for (taker, take_under) in RUNTIMES {
             println!("made under {maker}, awaited under {taker}");
             guarded(move || {
-                let lane = SerialExecutor::new(1);
+                let lane = lanes::new(1);
                 let stuck = Stuck::new(&lane);
                 let (send, receive) = mpsc::channel();
                 let made_on = lane.clone();
@@ -108,12 +108,12 @@ const MORTAL: [(&str, DropInTheMiddle); 6] = [
     }),
 ];
 
-#[test]
+#[apply(lane_test)]
 fn a_runtime_that_is_dropped_in_the_middle_loses_nothing() {
     for (name, drop_in_the_middle) in MORTAL {
         println!("under {name}");
         guarded(move || {
-            let lane = SerialExecutor::builder().capacity(4).spawn(Vec::new()).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().capacity(4), Vec::new());
             let captures = Tracker::new();
             let (started, gate) = (Gate::new(), Gate::new());
             let saved = Arc::new(Mutex::new(None::<Call<&str>>));
@@ -171,10 +171,10 @@ fn a_runtime_that_is_dropped_in_the_middle_loses_nothing() {
 
 // Combinators.
 
-#[test]
+#[apply(lane_test)]
 fn the_loser_of_a_race_is_cancelled_and_the_winner_is_not() {
     under_every_runtime(|| async {
-        let (left, right) = (SerialExecutor::new("left"), SerialExecutor::new("right"));
+        let (left, right) = (lanes::new("left"), lanes::new("right"));
         let stuck = Stuck::new(&left);
         let tracker = Tracker::new();
         let tracked = tracker.track();
@@ -195,11 +195,11 @@ fn the_loser_of_a_race_is_cancelled_and_the_winner_is_not() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_can_be_selected_by_reference_again_and_again() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(1);
-        let (stuck, other) = (Stuck::new(&lane), SerialExecutor::new(()));
+        let lane = lanes::new(1);
+        let (stuck, other) = (Stuck::new(&lane), lanes::new(()));
         let mut call = lane.call(|n| *n);
         let mut ended = other.ended();
         let mut rounds = 0;
@@ -227,10 +227,10 @@ fn a_call_can_be_selected_by_reference_again_and_again() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn join_all_and_unordered_streams_give_every_result() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let calls: Vec<_> = (0..100)
             .map(|_| {
                 lane.call(|n| {
@@ -253,10 +253,10 @@ fn join_all_and_unordered_streams_give_every_result() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_timeout_cancels_the_call_it_was_put_on() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let stuck = Stuck::new(&lane);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
@@ -272,10 +272,10 @@ fn a_timeout_cancels_the_call_it_was_put_on() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_may_change_tasks_and_threads_between_polls() {
     guarded(|| {
-        let lane = SerialExecutor::new(5);
+        let lane = lanes::new(5);
         let stuck = Stuck::new(&lane);
         let mut call = lane.call(|n| *n);
         for _ in 0..5 {
@@ -326,10 +326,10 @@ where
     output
 }
 
-#[test]
+#[apply(lane_test)]
 fn only_the_last_waker_is_woken_once_and_no_clone_is_left_and_polling_again_panics() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(1).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), 1);
 
         let stuck = Stuck::new(&lane);
         assert_eq!(check_manners(lane.call(|n| *n), || stuck.release()).unwrap(), 1);
@@ -351,7 +351,7 @@ fn only_the_last_waker_is_woken_once_and_no_clone_is_left_and_polling_again_pani
         assert_eq!(check_manners(inner, || stuck.release()).unwrap(), 2);
         futures::executor::block_on(ended).unwrap();
 
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let ended = lane.ended();
         check_manners(ended, || drop(lane)).unwrap();
 
@@ -366,10 +366,10 @@ fn only_the_last_waker_is_woken_once_and_no_clone_is_left_and_polling_again_pani
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_discarded_call_wakes_like_one_that_ran() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(1).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), 1);
         let stuck = Stuck::new(&lane);
         let call = lane.call(|n| *n);
         drop(lane.post(|_| ()));
@@ -387,10 +387,10 @@ fn a_discarded_call_wakes_like_one_that_ran() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_future_that_is_dropped_is_not_woken_and_keeps_no_waker() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(1).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), 1);
         let (counter, waker) = WakeCounter::new();
         let (started, gate) = (Gate::new(), Gate::new());
         let mut running = lane.call({
@@ -422,10 +422,10 @@ fn a_future_that_is_dropped_is_not_woken_and_keeps_no_waker() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_that_resolved_before_its_first_poll_needs_no_waker() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let mut call = lane.call(|n| *n);
         lane.call(|_| ()).wait().unwrap();
         assert!(call.is_finished() && !call.is_terminated());
@@ -436,10 +436,10 @@ fn a_call_that_resolved_before_its_first_poll_needs_no_waker() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_wait_that_timed_out_leaves_a_future_that_can_be_awaited() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let stuck = Stuck::new(&lane);
         let mut call = lane.call(|n| *n);
         assert!(call.wait_timeout(Duration::ZERO).is_err());
@@ -449,10 +449,10 @@ fn a_wait_that_timed_out_leaves_a_future_that_can_be_awaited() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn waiting_again_for_what_has_resolved_panics_like_polling() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let mut call = lane.call(|n| *n);
         assert_eq!(call.wait_timeout(Duration::MAX).unwrap(), 1);
         assert!(call.is_terminated());
@@ -482,10 +482,10 @@ impl From<CallError> for Error {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn flat_joins_the_error_of_the_closure_with_that_of_the_call() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(7_u8);
+        let lane = lanes::new(7_u8);
         assert_eq!(lane.call(|n| Ok::<_, Error>(*n)).flatten().await, Ok(7));
         assert_eq!(lane.call(|n| Err::<(), _>(Error::Own(*n))).flatten().await, Err(Error::Own(7)));
         assert!(!lane.is_poisoned(), "an error is not a panic");
@@ -497,11 +497,11 @@ fn flat_joins_the_error_of_the_closure_with_that_of_the_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn dropping_a_flat_call_cancels_it() {
     guarded(|| {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let tracked = tracker.track();
         let flat = lane
@@ -518,10 +518,10 @@ fn dropping_a_flat_call_cancels_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_io_error_takes_in_the_error_of_the_call() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let lost = || io::Error::from(io::ErrorKind::ConnectionReset);
         let error = lane.call(move |()| Err::<(), _>(lost())).flatten().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
@@ -532,7 +532,7 @@ fn an_io_error_takes_in_the_error_of_the_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn functions_that_return_an_io_result_open_and_wait_with_question_marks() {
     fn lost() -> io::Error {
         io::ErrorKind::ConnectionReset.into()
@@ -544,7 +544,7 @@ fn functions_that_return_an_io_result_open_and_wait_with_question_marks() {
         Ok(call.wait_timeout(Duration::ZERO)?)
     }
     fn wait() -> io::Result<u8> {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let own = lane.clone();
         assert_eq!(
             lane.call(move |_| own.call(|_| ()).wait().map_err(io::Error::from)).wait()?.unwrap_err().kind(),

@@ -1,7 +1,8 @@
 //! The promise: bounded when you ask.
 
 use crate::support::{
-    BlockOnDrop, Gate, Stuck, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,
+    BlockOnDrop, Gate, Stuck, Tracker, WakeCounter, eventually, guarded, lanes, poll_once,
+    under_every_runtime,
 };
 use serial_executor::{Call, CallError, OnPanic, Post, SerialExecutor, TryCallError, WaitError};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -11,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 fn bounded<T: Send + 'static>(capacity: usize, object: T) -> SerialExecutor<T> {
-    SerialExecutor::builder().capacity(capacity).spawn(object).unwrap()
+    lanes::spawn(&SerialExecutor::builder().capacity(capacity), object)
 }
 
 /// Whether `try_call` refuses with `Full`. A call that it accepts is dropped at once.
@@ -25,7 +26,7 @@ fn is_full<T: 'static>(lane: &SerialExecutor<T>) -> bool {
 
 // try_call
 
-#[test]
+#[apply(lane_test)]
 fn try_call_refuses_exactly_when_n_calls_are_queued() {
     under_every_runtime(|| async {
         for capacity in 1..=4 {
@@ -50,7 +51,7 @@ fn try_call_refuses_exactly_when_n_calls_are_queued() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_capacity_of_zero_counts_as_one() {
     guarded(|| {
         let lane = bounded(0, ());
@@ -65,7 +66,7 @@ fn a_capacity_of_zero_counts_as_one() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_largest_capacity_is_no_bound_in_practice() {
     guarded(|| {
         let lane = bounded(usize::MAX, 0);
@@ -79,7 +80,7 @@ fn the_largest_capacity_is_no_bound_in_practice() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_slot_is_free_as_soon_as_a_queued_call_has_started() {
     guarded(|| {
         let lane = bounded(2, ());
@@ -103,7 +104,7 @@ fn a_slot_is_free_as_soon_as_a_queued_call_has_started() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_slot_is_free_as_soon_as_a_queued_call_is_dropped_wherever_it_stands() {
     guarded(|| {
         for dropped in 0..4 {
@@ -122,7 +123,7 @@ fn a_slot_is_free_as_soon_as_a_queued_call_is_dropped_wherever_it_stands() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_detached_call_keeps_its_slot() {
     guarded(|| {
         let lane = bounded(1, ());
@@ -135,7 +136,7 @@ fn a_detached_call_keeps_its_slot() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn call_and_replace_are_never_refused_and_take_a_slot() {
     guarded(|| {
         let lane = bounded(2, 0);
@@ -159,7 +160,7 @@ fn call_and_replace_are_never_refused_and_take_a_slot() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_refused_closure_comes_back_unused() {
     guarded(|| {
         let tracker = Tracker::new();
@@ -189,7 +190,7 @@ fn a_refused_closure_comes_back_unused() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn refusals_are_judged_closed_first_then_poisoned_then_full() {
     guarded(|| {
         let lane = bounded(1, ());
@@ -223,10 +224,10 @@ fn refusals_are_judged_closed_first_then_poisoned_then_full() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn without_a_capacity_nothing_is_ever_full_and_posts_are_admitted_at_once() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let stuck = Stuck::new(&lane);
         for _ in 0..10_000 {
             assert!(matches!(poll_once(&mut lane.post(|n| *n += 1), Waker::noop()), Poll::Ready(Ok(()))));
@@ -240,7 +241,7 @@ fn without_a_capacity_nothing_is_ever_full_and_posts_are_admitted_at_once() {
 
 // post
 
-#[test]
+#[apply(lane_test)]
 fn posts_are_admitted_one_by_one_in_their_order_as_the_lane_goes_on() {
     guarded(|| {
         for capacity in 1..=3 {
@@ -278,7 +279,7 @@ fn posts_are_admitted_one_by_one_in_their_order_as_the_lane_goes_on() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn dropping_calls_ahead_of_a_post_admits_it() {
     guarded(|| {
         let lane = bounded(2, ());
@@ -299,7 +300,7 @@ fn dropping_calls_ahead_of_a_post_admits_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_dropped_post_still_runs_and_still_stands_before_the_others() {
     under_every_runtime(|| async {
         let lane = bounded(1, Vec::new());
@@ -317,7 +318,7 @@ fn a_dropped_post_still_runs_and_still_stands_before_the_others() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_post_on_a_poisoned_lane_resolves_poisoned_and_frees_its_closure() {
     under_every_runtime(|| async {
         let tracker = Tracker::new();
@@ -333,7 +334,7 @@ fn a_post_on_a_poisoned_lane_resolves_poisoned_and_frees_its_closure() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn posts_that_an_abort_discards_resolve_closed_whether_they_were_admitted_or_not() {
     guarded(|| {
         let tracker = Tracker::new();
@@ -355,7 +356,7 @@ fn posts_that_an_abort_discards_resolve_closed_whether_they_were_admitted_or_not
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn close_runs_posts_that_wait_for_a_slot_and_admits_them_on_the_way() {
     under_every_runtime(|| async {
         let ran = Arc::new(AtomicUsize::new(0));
@@ -379,7 +380,7 @@ fn close_runs_posts_that_wait_for_a_slot_and_admits_them_on_the_way() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn many_producers_on_one_handle_all_finish_at_the_smallest_capacity() {
     under_every_runtime(|| async {
         let lane = bounded(1, vec![0; 12]);
@@ -401,7 +402,7 @@ fn many_producers_on_one_handle_all_finish_at_the_smallest_capacity() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn producers_on_threads_of_their_own_all_finish_at_the_smallest_capacity() {
     guarded(|| {
         let lane = bounded(1, 0);
@@ -422,7 +423,7 @@ fn producers_on_threads_of_their_own_all_finish_at_the_smallest_capacity() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_producer_that_awaits_its_posts_is_never_further_ahead_than_the_capacity() {
     under_every_runtime(|| async {
         let lane = bounded(3, ());
@@ -563,7 +564,7 @@ impl Stepped {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_post_is_admitted_exactly_when_fewer_than_n_live_calls_stand_before_it() {
     guarded(|| {
         let mut random = 0x2545_F491_4F6C_DD1D_u64;
@@ -592,12 +593,12 @@ fn a_post_is_admitted_exactly_when_fewer_than_n_live_calls_stand_before_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_post_that_is_admitted_says_so_although_its_closure_panicked_before_anybody_looked() {
     guarded(|| {
         // The lane sleeps, and each post has to wake it. So in about half of the rounds the closure
         // runs before its post is admitted.
-        let lane = SerialExecutor::builder().spin(false).on_panic(OnPanic::Continue).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().spin(false).on_panic(OnPanic::Continue), ());
         for _ in 0..1000 {
             eventually("the lane is idle", || lane.stats().panicked == lane.stats().submitted);
             lane.post(|()| std::panic::resume_unwind(Box::new("on purpose"))).wait().unwrap();

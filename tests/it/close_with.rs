@@ -2,7 +2,7 @@
 //! behind everything that was accepted, and counts like a call.
 
 use crate::support::{
-    Dice, Gate, Stuck, Tracked, Tracker, eventually, guarded, poll_once, race, under_every_runtime,
+    Dice, Gate, Stuck, Tracked, Tracker, eventually, guarded, lanes, poll_once, race, under_every_runtime,
 };
 use futures::future::pending;
 use futures::task::SpawnExt;
@@ -52,10 +52,10 @@ fn wait<R>(call: Call<R>) -> Result<R, CallError> {
 
 // Its place.
 
-#[test]
+#[apply(lane_test)]
 fn the_closure_runs_behind_an_open_session_and_the_accepted_calls() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(vec!["object"]);
+        let lane = lanes::new(vec!["object"]);
         let mut session = lane.session().await.unwrap();
         let accepted = lane.call(|list| list.push("called"));
         lane.post(|list| list.push("posted"));
@@ -74,10 +74,10 @@ fn the_closure_runs_behind_an_open_session_and_the_accepted_calls() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn it_works_after_close_as_long_as_the_lane_serves() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let stuck = Stuck::new(&lane);
         let accepted = lane.call(|n| *n += 1);
         let ended = lane.close();
@@ -91,10 +91,10 @@ fn it_works_after_close_as_long_as_the_lane_serves() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn it_has_a_place_whatever_the_capacity_and_takes_up_none() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(0).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), 0);
         let stuck = Stuck::new(&lane);
         let call = lane.try_call(|n| *n += 1).unwrap();
         let mut post = lane.post(|n| *n += 1);
@@ -112,10 +112,10 @@ fn it_has_a_place_whatever_the_capacity_and_takes_up_none() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_lane_may_be_closed_so_from_within_and_the_closure_may_not_wait_for_itself() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let (own, (send, receive)) = (lane.clone(), mpsc::channel());
         let closes = lane.call(move |_| {
             let inside = own.clone();
@@ -138,13 +138,13 @@ fn a_lane_may_be_closed_so_from_within_and_the_closure_may_not_wait_for_itself()
 
 // The object.
 
-#[test]
+#[apply(lane_test)]
 fn the_closure_gets_the_object_by_value_on_the_lane() {
     under_every_runtime(|| async {
         let tracker = Tracker::new();
         let objects = tracker.clone();
         // An object that is not `Send`: it cannot leave, but it can be taken apart.
-        let lane = SerialExecutor::new_with(move || (Rc::new(3), objects.track()));
+        let lane = lanes::new_with(move || (Rc::new(3), objects.track()));
         let thread = lane.thread().unwrap().id();
         let last = lane.close_with(|(n, tracked)| {
             drop(tracked);
@@ -154,7 +154,7 @@ fn the_closure_gets_the_object_by_value_on_the_lane() {
         assert_eq!(tracker.dropped_on(), [thread]);
 
         // An object that is `Send` may be the result.
-        let lane = SerialExecutor::new(tracker.track());
+        let lane = lanes::new(tracker.track());
         let object = lane.close_with(|object| object).await.unwrap();
         lane.ended().await.unwrap();
         assert_eq!(tracker.alive(), 1, "the lane did not drop it");
@@ -162,10 +162,10 @@ fn the_closure_gets_the_object_by_value_on_the_lane() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_end_of_the_lane_waits_for_the_closure_and_is_told_after_it() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (started, gate) = (Gate::new(), Gate::new());
         let has_returned = Arc::new(AtomicBool::new(false));
         let (starts, passes, returns) = (started.clone(), gate.clone(), Arc::clone(&has_returned));
@@ -185,10 +185,10 @@ fn the_end_of_the_lane_waits_for_the_closure_and_is_told_after_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_closure_that_is_detached_runs_also_when_all_handles_are_gone() {
     guarded(|| {
-        let lane = SerialExecutor::new(5);
+        let lane = lanes::new(5);
         let ended = lane.ended();
         let stuck = Stuck::new(&lane);
         let (send, receive) = mpsc::channel();
@@ -203,11 +203,11 @@ fn a_closure_that_is_detached_runs_also_when_all_handles_are_gone() {
 
 // Counting.
 
-#[test]
+#[apply(lane_test)]
 fn it_counts_like_a_call_at_every_moment() {
     guarded(|| {
         for timing in [false, true] {
-            let lane = SerialExecutor::builder().timing(timing).spawn(()).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().timing(timing), ());
             let stuck = Stuck::new(&lane);
             let (started, gate) = (Gate::new(), Gate::new());
             let (starts, passes) = (started.clone(), gate.clone());
@@ -296,7 +296,7 @@ enum State {
     Missing,
 }
 
-#[test]
+#[apply(lane_test)]
 fn of_several_that_want_the_object_the_first_made_that_is_still_there_gets_it() {
     const ASKERS: usize = 4;
     guarded(|| {
@@ -305,7 +305,7 @@ fn of_several_that_want_the_object_the_first_made_that_is_still_there_gets_it() 
             for (by_value, dropped) in (0..1 << ASKERS).flat_map(|n| (0..1 << ASKERS).map(move |m| (n, m))) {
                 let is_in = |mask: u32, n: usize| mask & (1 << n) != 0;
                 let tracker = Tracker::new();
-                let lane = SerialExecutor::new(tracker.track());
+                let lane = lanes::new(tracker.track());
                 // The object is what the test says when the askers' turn comes.
                 let stuck = Stuck::new(&lane);
                 match state {
@@ -345,10 +345,10 @@ fn of_several_that_want_the_object_the_first_made_that_is_still_there_gets_it() 
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_object_goes_on_from_a_closure_that_does_not_get_it() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(vec![1]);
+        let lane = lanes::new(vec![1]);
         let stuck = Stuck::new(&lane);
         lane.call(|_| std::panic::resume_unwind(Box::new("poison"))).detach();
         let last = lane.close_with(|list| list);
@@ -361,13 +361,13 @@ fn the_object_goes_on_from_a_closure_that_does_not_get_it() {
         }
         assert_eq!(stats(&lane).refused, 1);
 
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         poison(&lane);
         let replaced = lane.replace(|| 2);
         assert_eq!(lane.close_with(|n| n).await.unwrap(), 2, "a queued replacement heals the object");
         replaced.await.unwrap();
 
-        let lane = SerialExecutor::<u8>::new_with(|| panic!("no object"));
+        let lane = lanes::new_with::<u8>(|| panic!("no object"));
         assert!(matches!(lane.close_with(|n| n).await, Err(CallError::Poisoned)));
         lane.ended().await.unwrap();
     });
@@ -375,11 +375,11 @@ fn the_object_goes_on_from_a_closure_that_does_not_get_it() {
 
 // Taking it back.
 
-#[test]
+#[apply(lane_test)]
 fn dropping_the_future_before_the_closure_has_started_takes_it_back() {
     under_every_runtime(|| async {
         let (objects, captures) = (Tracker::new(), Tracker::new());
-        let lane = SerialExecutor::new(objects.track());
+        let lane = lanes::new(objects.track());
         let stuck = Stuck::new(&lane);
         let capture = captures.track();
         let mut last = lane.close_with(move |_| drop(capture));
@@ -394,10 +394,10 @@ fn dropping_the_future_before_the_closure_has_started_takes_it_back() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn one_that_is_taken_back_leaves_the_object_to_the_next() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let stuck = Stuck::new(&lane);
         let first = lane.close_with(|n| n);
         let second = lane.close_with(|n| n + 1);
@@ -409,11 +409,11 @@ fn one_that_is_taken_back_leaves_the_object_to_the_next() {
 
 // Abort.
 
-#[test]
+#[apply(lane_test)]
 fn after_an_abort_it_is_closed_and_the_object_is_not_for_it() {
     under_every_runtime(|| async {
         let (objects, captures) = (Tracker::new(), Tracker::new());
-        let lane = SerialExecutor::new(objects.track());
+        let lane = lanes::new(objects.track());
         let stuck = Stuck::new(&lane);
         let capture = captures.track();
         let queued = lane.close_with(move |_| drop(capture));
@@ -447,7 +447,7 @@ enum Found {
     HasRun,
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_abort_takes_it_back_if_it_has_not_started_and_otherwise_tells_it_to_stop() {
     use Found::*;
     /// The closure's result: the object, and whether it was told to stop.
@@ -464,7 +464,7 @@ fn an_abort_takes_it_back_if_it_has_not_started_and_otherwise_tells_it_to_stop()
             (HasRun, Some(false)),
         ] {
             let (objects, captures) = (Tracker::new(), Tracker::new());
-            let lane = SerialExecutor::new(objects.track());
+            let lane = lanes::new(objects.track());
             let (started, gate) = (Gate::new(), Gate::new());
             let close_with = || {
                 let (starts, passes, own) = (started.clone(), gate.clone(), lane.downgrade());
@@ -553,12 +553,12 @@ fn an_abort_takes_it_back_if_it_has_not_started_and_otherwise_tells_it_to_stop()
 
 // Panics.
 
-#[test]
+#[apply(lane_test)]
 fn a_panic_of_the_closure_is_the_calls() {
     under_every_runtime(|| async {
         for on_panic in [OnPanic::Poison, OnPanic::Continue] {
             let tracker = Tracker::new();
-            let lane = SerialExecutor::builder().on_panic(on_panic).spawn(tracker.track()).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().on_panic(on_panic), tracker.track());
             let stuck = Stuck::new(&lane);
             let last = lane.close_with(|_| panic!("on the way out"));
             let (next, object) = (lane.close_with(|object| object), lane.clone().into_inner());
@@ -577,10 +577,10 @@ fn a_panic_of_the_closure_is_the_calls() {
 
 // Stopping it.
 
-#[test]
+#[apply(lane_test)]
 fn the_interrupter_is_gone_before_the_closure_starts() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let captures = Tracker::new();
         let (in_maker, in_function) = (captures.track(), Arc::new(captures.track()));
         let make = move |(): &mut ()| {
@@ -603,11 +603,11 @@ fn the_interrupter_is_gone_before_the_closure_starts() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_token_tells_the_closure_to_stop_whoever_asks_for_it() {
     under_every_runtime(|| async {
         for way in ["drop", "abort", "interrupt", "Call::interrupt"] {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let (taken, results) = (Gate::new(), Tracker::new());
             let (takes, result) = (taken.clone(), results.track());
             let mut last = Some(lane.close_with(move |()| {
@@ -635,10 +635,10 @@ fn the_token_tells_the_closure_to_stop_whoever_asks_for_it() {
 
 // Futures on the lane.
 
-#[test]
+#[apply(lane_test)]
 fn a_spawned_future_may_be_what_closes() {
     guarded(|| {
-        let lane = SerialExecutor::new(4);
+        let lane = lanes::new(4);
         let futures = Tracker::new();
         let (own, tracked, (send, receive)) = (lane.downgrade(), futures.track(), mpsc::channel());
         lane.spawn(async move {
@@ -677,7 +677,7 @@ impl Stage {
     fn new(dice: &mut Dice) -> Self {
         let objects = Tracker::new();
         let builder = SerialExecutor::builder().spin(dice.roll(2) == 0).timing(dice.roll(2) == 0);
-        let lane = builder.spawn(objects.track()).unwrap();
+        let lane = lanes::spawn(&builder, objects.track());
         // So that it is up when the race begins.
         lane.call(|_| ()).wait().unwrap();
         if dice.roll(2) == 0 {
@@ -790,12 +790,12 @@ fn close_with_against_its_drop() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn close_with_against_the_drop_of_the_last_handle() {
     guarded(|| {
         for _ in 0..500 {
             let objects = Tracker::new();
-            let lane = SerialExecutor::new(objects.track());
+            let lane = lanes::new(objects.track());
             let ended = lane.ended();
             let other = lane.clone();
             let closes = thread::spawn(move || wait(other.close_with(|object| object)));

@@ -1,7 +1,8 @@
 //! The promise: dropping a call is safe, whatever the call is doing.
 
 use crate::support::{
-    Dice, Gate, PanicOnDrop, Stuck, Tracked, Tracker, WakeCounter, guarded, poll_once, under_every_runtime,
+    Dice, Gate, PanicOnDrop, Stuck, Tracked, Tracker, WakeCounter, guarded, lanes, poll_once,
+    under_every_runtime,
 };
 use serial_executor::{Call, CallError, SerialExecutor, WaitError};
 use std::sync::Arc;
@@ -154,7 +155,7 @@ struct Scene {
 
 impl Scene {
     fn set(state: State) -> (Self, Target) {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (captures, results, runs) = (Tracker::new(), Tracker::new(), Arc::new(AtomicUsize::new(0)));
         let (started, gate) = (Gate::new(), Gate::new());
         let (wakes, waker) = WakeCounter::new();
@@ -265,7 +266,7 @@ fn play(state: State, action: Action) {
     assert_eq!(stats.cancelled, u64::from(outcome.capture == Where::Actor), "{state:?}, {action:?}");
 }
 
-#[test]
+#[apply(lane_test)]
 fn whatever_the_call_is_doing_its_caller_may_do_anything_with_it() {
     guarded(|| {
         for state in STATES {
@@ -276,10 +277,10 @@ fn whatever_the_call_is_doing_its_caller_may_do_anything_with_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_queued_call_that_is_dropped_never_runs_and_frees_its_captures_while_the_lane_is_stuck() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut stuck = Stuck::new(&lane);
         let tracker = Tracker::new();
         let ran = Gate::new();
@@ -303,10 +304,10 @@ fn a_queued_call_that_is_dropped_never_runs_and_frees_its_captures_while_the_lan
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_running_call_that_is_dropped_runs_to_its_end_and_the_lane_drops_its_result() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let (started, gate, results) = (Gate::new(), Gate::new(), Tracker::new());
         let mut call = lane.call({
             let (started, gate, results) = (started.clone(), gate.clone(), results.clone());
@@ -329,10 +330,10 @@ fn a_running_call_that_is_dropped_runs_to_its_end_and_the_lane_drops_its_result(
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_finished_call_that_is_dropped_drops_its_result_where_it_is() {
     under_every_runtime(|| async {
-        let (lane, results) = (SerialExecutor::new(()), Tracker::new());
+        let (lane, results) = (lanes::new(()), Tracker::new());
         for detach in [false, true] {
             let call = lane.call({
                 let results = results.clone();
@@ -352,11 +353,11 @@ fn a_finished_call_that_is_dropped_drops_its_result_where_it_is() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_that_outlives_its_lane_still_has_its_result() {
     guarded(|| {
         let results = Tracker::new();
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let [read, dropped] = std::array::from_fn(|_| {
             let results = results.clone();
             lane.call(move |()| results.track())
@@ -371,10 +372,10 @@ fn a_call_that_outlives_its_lane_still_has_its_result() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn pending_counts_the_calls_that_are_left_and_those_run() {
     guarded(|| {
-        let lane = SerialExecutor::new(Vec::new());
+        let lane = lanes::new(Vec::new());
         let stuck = Stuck::new(&lane);
         let mut calls: Vec<_> =
             (0..2000).map(|n| (n, lane.call(move |ran: &mut Vec<_>| ran.push(n)))).collect();
@@ -392,10 +393,10 @@ fn pending_counts_the_calls_that_are_left_and_those_run() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_can_be_dropped_by_its_own_lane() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let (captures, results) = (Tracker::new(), Tracker::new());
         let tracked = |captures: &Tracker| {
@@ -423,10 +424,10 @@ fn a_call_can_be_dropped_by_its_own_lane() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_that_carries_another_call_cancels_it_when_it_is_dropped() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let captures = Tracker::new();
         let capture = captures.track();
@@ -445,11 +446,11 @@ fn a_call_that_carries_another_call_cancels_it_when_it_is_dropped() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_dropped_post_runs_whatever_its_future_went_through() {
     guarded(|| {
         for state in ["unpolled", "polled", "timed out", "admitted", "read"] {
-            let lane = SerialExecutor::builder().capacity(1).spawn(0).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), 0);
             let mut stuck = Stuck::new(&lane);
             let captures = Tracker::new();
             let capture = captures.track();
@@ -480,10 +481,10 @@ fn a_dropped_post_runs_whatever_its_future_went_through() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_result_whose_destructor_panics_harms_nobody() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let result = |object: &mut i32| {
             *object += 1;
             PanicOnDrop("nobody took this result")
@@ -520,10 +521,10 @@ fn a_result_whose_destructor_panics_harms_nobody() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_capture_whose_destructor_panics_does_so_inside_the_drop_of_its_call() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let stuck = Stuck::new(&lane);
         let (capture, tracker) = (PanicOnDrop("nobody ran this call"), Tracker::new());
         let tracked = tracker.track();
@@ -537,10 +538,10 @@ fn a_capture_whose_destructor_panics_does_so_inside_the_drop_of_its_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn losing_a_select_cancels_and_a_later_call_is_served() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let mut stuck = Stuck::new(&lane);
         for _ in 0..100 {
             let call = lane.call(|object| *object += 1);
@@ -554,10 +555,10 @@ fn losing_a_select_cancels_and_a_later_call_is_served() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_wait_that_times_out_leaves_the_call_as_it_was() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let stuck = Stuck::new(&lane);
         let mut call = lane.call(|object| {
             *object += 1;

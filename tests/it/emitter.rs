@@ -1,7 +1,7 @@
 //! The promise of `Emitter::is_closed`: a closure that has nothing to emit learns that nobody
 //! listens. If an abort has told the closure to stop, its stream does not look complete.
 
-use crate::support::{Dice, Gate, Stuck, eventually, guarded, race, under_every_runtime};
+use crate::support::{Dice, Gate, Stuck, eventually, guarded, lanes, race, under_every_runtime};
 use futures::executor::block_on_stream;
 use futures::{StreamExt, TryStreamExt};
 use serial_executor::{CallError, CallStream, CancelToken, Emitter, SerialExecutor};
@@ -33,10 +33,10 @@ fn rest(stream: CallStream<u8>) -> (Vec<u8>, bool) {
     (items, is_cut)
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_closure_that_polls_ends_when_its_stream_is_dropped() {
     under_every_runtime(|| async {
-        let lane = Lane::new(());
+        let lane = lanes::new(());
         let mut stream = lane.stream(1, |(), out| {
             let is_closed = u8::from(out.is_closed());
             out.emit(is_closed).unwrap();
@@ -50,10 +50,10 @@ fn a_closure_that_polls_ends_when_its_stream_is_dropped() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_closure_that_polls_ends_when_the_lane_is_aborted_and_its_stream_is_cut() {
     under_every_runtime(|| async {
-        let lane = Lane::new(());
+        let lane = lanes::new(());
         let mut stream = lane.stream(1, |(), out| {
             out.emit(1).unwrap();
             serve_silently(out);
@@ -66,10 +66,10 @@ fn a_closure_that_polls_ends_when_the_lane_is_aborted_and_its_stream_is_cut() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn closing_and_interrupting_and_a_full_stream_close_no_stream() {
     under_every_runtime(|| async {
-        let lane = Lane::new(());
+        let lane = lanes::new(());
         let (started, gate) = (Gate::new(), Gate::new());
         let (starts, passes) = (started.clone(), gate.clone());
         let stream = lane.stream(2, move |(), out| {
@@ -103,11 +103,11 @@ const THEN: [Then; 6] = [
     ("asks its token", true, |_, _| ()),
 ];
 
-#[test]
+#[apply(lane_test)]
 fn after_an_abort_a_stream_is_complete_unless_its_closure_was_told() {
     guarded(|| {
         for (then, is_told, act) in THEN {
-            let lane = Lane::new(());
+            let lane = lanes::new(());
             let (started, gate) = (Gate::new(), Gate::new());
             let (starts, passes) = (started.clone(), gate.clone());
             let stream = lane.stream(2, move |(), out| {
@@ -129,10 +129,10 @@ fn after_an_abort_a_stream_is_complete_unless_its_closure_was_told() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_token_that_is_told_otherwise_does_not_cut_the_stream() {
     guarded(|| {
-        let lane = Lane::new(());
+        let lane = lanes::new(());
         let taken = Gate::new();
         let takes = taken.clone();
         let stream = lane.stream(2, move |(), out| {
@@ -148,10 +148,10 @@ fn a_token_that_is_told_otherwise_does_not_cut_the_stream() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_closure_that_was_told_and_panics_ends_its_stream_with_the_panic() {
     guarded(|| {
-        let lane = Lane::new(());
+        let lane = lanes::new(());
         let (started, gate) = (Gate::new(), Gate::new());
         let (starts, passes) = (started.clone(), gate.clone());
         let stream = lane.stream(1, move |(), out: &mut Emitter<u8>| {
@@ -170,10 +170,10 @@ fn a_closure_that_was_told_and_panics_ends_its_stream_with_the_panic() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_stream_that_is_dropped_in_the_queue_never_asks() {
     guarded(|| {
-        let lane = Lane::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let (send, receive) = mpsc::channel();
         drop(lane.stream(1, move |(), out: &mut Emitter<u8>| send.send(out.is_closed()).unwrap()));
@@ -182,7 +182,7 @@ fn a_stream_that_is_dropped_in_the_queue_never_asks() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_closure_that_polls_is_told_at_whatever_moment_its_stream_is_given_up() {
     guarded(|| {
         struct Stage {
@@ -193,7 +193,7 @@ fn a_closure_that_polls_is_told_at_whatever_moment_its_stream_is_given_up() {
         race::<Stage, 2>(
             2000,
             |_: &mut Dice| {
-                let lane = Lane::new(());
+                let lane = lanes::new(());
                 lane.call(|()| ()).wait().unwrap(); // so that it is up when the race begins
                 Stage { lane, stream: Mutex::default(), asked: Arc::default() }
             },

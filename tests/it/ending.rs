@@ -1,5 +1,6 @@
 //! The promise: ending is awaitable, in whichever way a lane ends, from any number of handles.
 
+use crate::support::lanes::{self, ServedBy};
 use crate::support::{
     Gate, Stuck, Tracked, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,
 };
@@ -46,11 +47,11 @@ fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
 
 // Close.
 
-#[test]
+#[apply(lane_test)]
 fn close_runs_what_was_accepted_then_drops_the_object_then_resolves() {
     under_every_runtime(|| async {
         let log = Log::default();
-        let lane = SerialExecutor::new(Logged(log.clone()));
+        let lane = lanes::new(Logged(log.clone()));
         let stuck = Stuck::new(&lane);
         let first = lane.call(|object| object.0.add("first"));
         lane.post(|object| object.0.add("posted"));
@@ -67,7 +68,7 @@ fn close_runs_what_was_accepted_then_drops_the_object_then_resolves() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn close_resolves_only_when_the_destructor_of_the_object_is_through() {
     struct Slow(Gate, Gate);
     impl Drop for Slow {
@@ -78,7 +79,7 @@ fn close_resolves_only_when_the_destructor_of_the_object_is_through() {
     }
     guarded(|| {
         let (reached, gate) = (Gate::new(), Gate::new());
-        let lane = SerialExecutor::new(Slow(reached.clone(), gate.clone()));
+        let lane = lanes::new(Slow(reached.clone(), gate.clone()));
         let mut ended = lane.close();
         reached.pass();
         assert!(is_pending(&mut ended));
@@ -90,11 +91,11 @@ fn close_resolves_only_when_the_destructor_of_the_object_is_through() {
 
 // Abort.
 
-#[test]
+#[apply(lane_test)]
 fn abort_resolves_the_queued_as_closed_at_once_behind_a_stuck_call_and_frees_their_closures() {
     under_every_runtime(|| async {
         let (objects, captures) = (Tracker::new(), Tracker::new());
-        let lane = SerialExecutor::builder().capacity(2).spawn(objects.track()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(2), objects.track());
         let stuck = Stuck::new(&lane);
         let calls: Vec<_> = (0..100)
             .map(|_| {
@@ -132,10 +133,10 @@ fn abort_resolves_the_queued_as_closed_at_once_behind_a_stuck_call_and_frees_the
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn abort_lets_the_running_call_finish_and_give_its_result() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let (started, gate) = (Gate::new(), Gate::new());
         let running = lane.call({
             let (started, gate) = (started.clone(), gate.clone());
@@ -154,10 +155,10 @@ fn abort_lets_the_running_call_finish_and_give_its_result() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn abort_after_close_discards_what_close_would_have_run() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let tracker = Tracker::new();
         let tracked = tracker.track();
@@ -173,12 +174,12 @@ fn abort_after_close_discards_what_close_would_have_run() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_abort_while_the_factory_runs_resolves_the_queued_at_once() {
     guarded(|| {
         let (objects, gate) = (Tracker::new(), Gate::new());
         let (tracker, factory_gate) = (objects.clone(), gate.clone());
-        let lane = SerialExecutor::new_with(move || {
+        let lane = lanes::new_with(move || {
             factory_gate.pass();
             tracker.track()
         });
@@ -193,7 +194,7 @@ fn an_abort_while_the_factory_runs_resolves_the_queued_at_once() {
 
 // From any handle, any number of times, at any time.
 
-#[test]
+#[apply(lane_test)]
 fn close_and_abort_are_idempotent_from_any_number_of_handles_before_and_after_the_end() {
     type Way = fn(&Lane<Tracked>) -> Ended;
     let ways: [Way; 3] = [Lane::close, Lane::abort, Lane::ended];
@@ -201,7 +202,7 @@ fn close_and_abort_are_idempotent_from_any_number_of_handles_before_and_after_th
         for program in 0..27 {
             let program = [program % 3, program / 3 % 3, program / 9];
             let tracker = Tracker::new();
-            let lane = SerialExecutor::new(tracker.track());
+            let lane = lanes::new(tracker.track());
             let handles: Vec<_> = (0..3).map(|_| lane.clone()).collect();
             let stuck = Stuck::new(&lane);
             let mut ended: Vec<_> =
@@ -222,10 +223,10 @@ fn close_and_abort_are_idempotent_from_any_number_of_handles_before_and_after_th
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn ended_only_watches() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let mut ended = lane.ended();
         assert!(is_pending(&mut ended));
         assert!(matches!(ended.wait_timeout(Duration::ZERO), Err(WaitError::Timeout)));
@@ -237,10 +238,10 @@ fn ended_only_watches() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn many_tasks_may_wait_for_the_same_end() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let watchers: Vec<_> = (0..100).map(|_| lane.ended()).collect();
         let all = futures::future::join_all(watchers);
@@ -253,12 +254,12 @@ fn many_tasks_may_wait_for_the_same_end() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn calls_racing_with_an_end_either_run_or_resolve_closed() {
     for abort in [false, true] {
         guarded(move || {
             for _ in 0..50 {
-                let lane = SerialExecutor::new(0_usize);
+                let lane = lanes::new(0_usize);
                 let (ran, done) = mpsc::channel();
                 let callers: Vec<_> = (0..3)
                     .map(|_| {
@@ -306,16 +307,23 @@ impl Drop for LastWords {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn wait_returns_only_when_the_thread_is_through_with_its_thread_locals() {
     guarded(|| {
         let (gate, said) = (Gate::new(), Arc::new(AtomicBool::new(false)));
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let words = LastWords(gate.clone(), Arc::clone(&said));
         lane.call(move |()| LAST_WORDS.set(Some(words))).wait().unwrap();
         // `wait_timeout` does not join the thread: it returns while the thread cannot exit.
         lane.close().wait_timeout(Duration::MAX).unwrap();
         assert!(!said.load(SeqCst));
+        if lanes::served_by() != ServedBy::OwnThread {
+            // The lane has not made the thread, and `wait` does not join it either.
+            lane.ended().wait().unwrap();
+            assert!(!said.load(SeqCst));
+            gate.open();
+            return;
+        }
         let waiters: Vec<_> = (0..3)
             .map(|_| {
                 let (ended, said) = (lane.ended(), Arc::clone(&said));
@@ -362,11 +370,11 @@ fn after_wait_the_operating_system_does_not_know_the_thread_any_more() {
 
 // Handles.
 
-#[test]
+#[apply(lane_test)]
 fn dropping_the_last_handle_closes() {
     under_every_runtime(|| async {
         let log = Log::default();
-        let lane = SerialExecutor::new(Logged(log.clone()));
+        let lane = lanes::new(Logged(log.clone()));
         let clone = lane.clone();
         let mut ended = lane.ended();
         let stuck = Stuck::new(&lane);
@@ -383,10 +391,10 @@ fn dropping_the_last_handle_closes() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn neither_calls_nor_watchers_keep_a_lane_open() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let finished = lane.call(|()| ());
         lane.call(|()| ()).wait().unwrap();
         let (one, two) = (lane.ended(), lane.ended());
@@ -397,10 +405,10 @@ fn neither_calls_nor_watchers_keep_a_lane_open() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_weak_handle_does_not_keep_a_lane_open_and_a_handle_made_from_it_does() {
     guarded(|| {
-        let lane = SerialExecutor::new(3);
+        let lane = lanes::new(3);
         let weak = lane.downgrade();
         let again = weak.clone().upgrade().expect("there is a handle");
         drop(lane);
@@ -413,10 +421,10 @@ fn a_weak_handle_does_not_keep_a_lane_open_and_a_handle_made_from_it_does() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_weak_handle_of_a_closed_lane_gives_a_closed_lane() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let weak = lane.downgrade();
         lane.close().wait().unwrap();
         let again = weak.upgrade().expect("there is a handle");
@@ -443,17 +451,14 @@ impl Clockwork {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_object_with_a_weak_handle_of_its_own_lane_calls_itself_and_lets_the_lane_end() {
     guarded(|| {
         let (send, receive) = mpsc::channel();
         let wound_up = Gate::new();
         let gate = wound_up.clone();
-        let lane = SerialExecutor::new_with(move || Clockwork {
-            lane: receive.recv().unwrap(),
-            ticks: 0,
-            wound_up: gate,
-        });
+        let lane =
+            lanes::new_with(move || Clockwork { lane: receive.recv().unwrap(), ticks: 0, wound_up: gate });
         send.send(lane.downgrade()).unwrap();
         lane.post(Clockwork::tick);
         wound_up.pass();
@@ -464,11 +469,11 @@ fn an_object_with_a_weak_handle_of_its_own_lane_calls_itself_and_lets_the_lane_e
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_object_with_a_handle_of_its_own_lane_keeps_it_open_until_it_lets_go() {
     guarded(|| {
         struct Selfish(Option<SerialExecutor<Selfish>>);
-        let lane = SerialExecutor::new(Selfish(None));
+        let lane = lanes::new(Selfish(None));
         let (weak, mut ended) = (lane.downgrade(), lane.ended());
         let own = lane.clone();
         lane.call(move |object| object.0 = Some(own)).wait().unwrap();
@@ -483,10 +488,10 @@ fn an_object_with_a_handle_of_its_own_lane_keeps_it_open_until_it_lets_go() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_queued_closure_with_a_handle_of_its_own_lane_keeps_it_open_until_it_has_run() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let ended = lane.ended();
         let stuck = Stuck::new(&lane);
         let (own, (send, receive)) = (lane.clone(), mpsc::channel());
@@ -503,10 +508,10 @@ fn a_queued_closure_with_a_handle_of_its_own_lane_keeps_it_open_until_it_has_run
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_lane_may_be_ended_from_within() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let stuck = Stuck::new(&lane);
         let own = lane.clone();
         let closes = lane.call(move |_| drop(own.close()));
@@ -516,7 +521,7 @@ fn a_lane_may_be_ended_from_within() {
         assert_eq!(behind.wait().unwrap(), "ran", "it was accepted before the close");
         lane.ended().wait().unwrap();
 
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let stuck = Stuck::new(&lane);
         let own = lane.clone();
         let aborts = lane.call(move |_| drop(own.abort()));
@@ -530,11 +535,11 @@ fn a_lane_may_be_ended_from_within() {
 
 // The object comes out.
 
-#[test]
+#[apply(lane_test)]
 fn into_inner_gives_the_object_after_the_accepted_calls() {
     under_every_runtime(|| async {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new((vec![1], tracker.track()));
+        let lane = lanes::new((vec![1], tracker.track()));
         let other = lane.clone();
         let stuck = Stuck::new(&lane);
         lane.post(|object| object.0.push(2));
@@ -554,10 +559,10 @@ fn into_inner_gives_the_object_after_the_accepted_calls() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn into_inner_says_when_the_object_is_poisoned_and_gives_it_all_the_same() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(vec![1, 2]);
+        let lane = lanes::new(vec![1, 2]);
         let panics = lane.call(|list| {
             list.clear();
             panic!("half way");
@@ -570,24 +575,24 @@ fn into_inner_says_when_the_object_is_poisoned_and_gives_it_all_the_same() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn into_inner_of_a_cleared_or_a_carefree_lane_gives_a_sound_object() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         assert!(lane.call(|_| panic!("poison")).wait().is_err());
         lane.clear_poison();
         assert_eq!(lane.into_inner().wait().unwrap(), 1);
 
-        let lane = SerialExecutor::builder().on_panic(OnPanic::Continue).spawn(2).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().on_panic(OnPanic::Continue), 2);
         assert!(lane.call(|_| panic!("carefree")).wait().is_err());
         assert_eq!(lane.into_inner().wait().unwrap(), 2);
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn into_inner_of_an_empty_lane_says_missing() {
     guarded(|| {
-        let lane = SerialExecutor::<u8>::new_with(|| panic!("no object"));
+        let lane = lanes::new_with::<u8>(|| panic!("no object"));
         let (one, two) = (lane.clone().into_inner(), lane.into_inner());
         assert!(matches!(one.wait(), Err(WaitError::Failed(IntoInnerError::Missing))));
         assert!(matches!(
@@ -595,7 +600,7 @@ fn into_inner_of_an_empty_lane_says_missing() {
             Err(WaitError::Failed(IntoInnerError::Missing | IntoInnerError::Closed))
         ));
 
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let stuck = Stuck::new(&lane);
         let replaced = lane.replace(|| panic!("no second one"));
         let inner = lane.into_inner();
@@ -605,22 +610,22 @@ fn into_inner_of_an_empty_lane_says_missing() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn into_inner_after_the_end_says_closed() {
     guarded(|| {
         for end in [Lane::close, Lane::abort] {
-            let lane = SerialExecutor::new(1);
+            let lane = lanes::new(1);
             end(&lane).wait().unwrap();
             assert!(matches!(lane.into_inner().wait(), Err(WaitError::Failed(IntoInnerError::Closed))));
         }
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn into_inner_after_close_or_abort_gives_the_object_as_long_as_it_is_there() {
     guarded(|| {
         for end in [Lane::close, Lane::abort] {
-            let lane = SerialExecutor::new(1);
+            let lane = lanes::new(1);
             let stuck = Stuck::new(&lane);
             let queued = lane.call(|n| *n += 1);
             let ended = end(&lane);
@@ -634,10 +639,10 @@ fn into_inner_after_close_or_abort_gives_the_object_as_long_as_it_is_there() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn abort_after_into_inner_discards_the_calls_and_gives_the_object() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let other = lane.clone();
         let stuck = Stuck::new(&lane);
         let queued = lane.call(|n| *n += 1);
@@ -650,10 +655,10 @@ fn abort_after_into_inner_discards_the_calls_and_gives_the_object() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn of_several_who_ask_for_the_object_the_first_gets_it() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(String::from("one"));
+        let lane = lanes::new(String::from("one"));
         let stuck = Stuck::new(&lane);
         let askers: Vec<_> = (0..4).map(|_| lane.clone().into_inner()).collect();
         stuck.release();
@@ -664,14 +669,14 @@ fn of_several_who_ask_for_the_object_the_first_gets_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_asker_who_is_gone_passes_the_object_on() {
     guarded(|| {
         // There are four futures. Those in the mask are dropped; the first of the others gets the
         // object.
         for mask in 0..16_u32 {
             let tracker = Tracker::new();
-            let lane = SerialExecutor::new(tracker.track());
+            let lane = lanes::new(tracker.track());
             let (ended, thread) = (lane.ended(), lane.thread().unwrap().id());
             let stuck = Stuck::new(&lane);
             let mut askers: Vec<_> = (0..4).map(|_| Some(lane.clone().into_inner())).collect();
@@ -698,11 +703,11 @@ fn an_asker_who_is_gone_passes_the_object_on() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_object_that_was_given_up_too_late_is_dropped_with_its_future() {
     guarded(|| {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(tracker.track());
+        let lane = lanes::new(tracker.track());
         let ended = lane.ended();
         let inner = lane.into_inner();
         ended.wait().unwrap();
@@ -714,10 +719,10 @@ fn an_object_that_was_given_up_too_late_is_dropped_with_its_future() {
 
 // Futures of the end.
 
-#[test]
+#[apply(lane_test)]
 fn a_watcher_that_is_made_polled_and_dropped_a_hundred_thousand_times_leaves_no_wakers_behind() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (counter, waker) = WakeCounter::new();
         for _ in 0..100_000 {
             let mut ended = lane.ended();
@@ -736,12 +741,12 @@ fn a_watcher_that_is_made_polled_and_dropped_a_hundred_thousand_times_leaves_no_
 
 // After the end.
 
-#[test]
+#[apply(lane_test)]
 fn whatever_is_tried_after_the_end_is_an_error_and_frees_its_closure() {
     under_every_runtime(|| async {
         for end in [Lane::close, Lane::abort] {
             let tracker = Tracker::new();
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             end(&lane).await.unwrap();
             let tracked = tracker.track();
             assert!(matches!(lane.call(move |()| drop(tracked)).await, Err(CallError::Closed)));
@@ -776,11 +781,11 @@ fn the_reason_alone_is_an_error_for_everybody_whatever_the_object_is() {
         Ok(lane.into_inner().await.map_err(IntoInnerError::without_object)?)
     }
     under_every_runtime(|| async {
-        let object = take(Lane::new((Cell::new(1), None))).await.unwrap();
+        let object = take(lanes::new((Cell::new(1), None))).await.unwrap();
         assert_eq!(object.0.get(), 1);
 
         let tracker = Tracker::new();
-        let lane = Lane::new((Cell::new(1), Some(tracker.track())));
+        let lane = lanes::new((Cell::new(1), Some(tracker.track())));
         lane.call(|_| std::panic::resume_unwind(Box::new("poison"))).detach();
         let object = lane.into_inner().await;
         let Err(error @ IntoInnerError::Poisoned(_)) = object else { unreachable!("it is poisoned") };
@@ -791,11 +796,11 @@ fn the_reason_alone_is_an_error_for_everybody_whatever_the_object_is() {
         assert!(matches!(error, IntoInnerError::Poisoned(())));
         assert_eq!(error.to_string(), said);
 
-        let lane = Lane::new((Cell::new(1), None));
+        let lane = lanes::new((Cell::new(1), None));
         lane.close().await.unwrap();
         let error = take(lane).await.map(drop).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(IntoInnerError::Closed::<()>)), "{error:?}");
-        let lane = Lane::new((Cell::new(1), None));
+        let lane = lanes::new((Cell::new(1), None));
         assert!(lane.try_replace(|| Err(())).await.unwrap().is_err());
         let error = take(lane).await.map(drop).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(IntoInnerError::Missing::<()>)), "{error:?}");

@@ -5,7 +5,7 @@
 //! closure is accounted for: it ran, or its captures were dropped without that, and its future has
 //! said which.
 
-use crate::support::{Dice, Gate, Stuck, WakeCounter, guarded, poll_once, race};
+use crate::support::{Dice, Gate, Stuck, WakeCounter, guarded, lanes, poll_once, race};
 use serial_executor::{
     Call, CallError, Ended, IntoInner, IntoInnerError, OnPanic, Post, SerialExecutor, Stats, WaitError,
     WeakSerialExecutor,
@@ -139,7 +139,7 @@ struct Ending {
 impl Ending {
     fn new(dice: &mut Dice) -> Self {
         Self {
-            lane: SerialExecutor::builder().spin(dice.roll(2) == 0).spawn(()).unwrap(),
+            lane: lanes::spawn(&SerialExecutor::builder().spin(dice.roll(2) == 0), ()),
             in_between: dice.roll(2) == 0,
             results: Mutex::default(),
             post: Mutex::default(),
@@ -674,7 +674,7 @@ struct Taking {
 impl Taking {
     fn new(_: &mut Dice) -> Self {
         let end = Fate::default();
-        let other = SerialExecutor::new(Object { calls: 0, end: end.clone() });
+        let other = lanes::new(Object { calls: 0, end: end.clone() });
         let (results, taken) = (Mutex::default(), Mutex::default());
         Self { lane: Mutex::new(Some(other.clone())), other, end, results, taken }
     }
@@ -841,10 +841,10 @@ fn any_two_endings_at_once() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_counts_add_up_at_every_moment() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(4).on_panic(OnPanic::Continue).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(4).on_panic(OnPanic::Continue), ());
         let over = Gate::new();
         thread::scope(|scope| {
             let watcher = scope.spawn(|| {
@@ -889,10 +889,10 @@ fn the_counts_add_up_at_every_moment() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_is_counted_before_its_future_resolves() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         for completed in 1..=30_000 {
             let call = lane.call(|()| ());
             // Not by `wait`, which would return too late to see it.
@@ -905,11 +905,11 @@ fn a_call_is_counted_before_its_future_resolves() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_object_that_the_first_taker_gives_up_goes_to_the_next() {
     guarded(|| {
         let end = Fate::default();
-        let lane = SerialExecutor::new(Object { calls: 0, end: end.clone() });
+        let lane = lanes::new(Object { calls: 0, end: end.clone() });
         let stuck = Stuck::new(&lane);
         let [first, second, third] = std::array::from_fn(|_| lane.clone().into_inner());
         drop(first);

@@ -2,7 +2,7 @@
 //! a helper thread, and never into the next call.
 
 use crate::support::{
-    BlockOnDrop, Dice, Gate, PanicOnDrop, RUNTIMES, Stuck, Tracker, WakeCounter, eventually, guarded,
+    BlockOnDrop, Dice, Gate, PanicOnDrop, RUNTIMES, Stuck, Tracker, WakeCounter, eventually, guarded, lanes,
     poll_once, race, under_every_runtime,
 };
 use serial_executor::{Call, CallError, CancelToken, Emitter, OnPanic, SerialExecutor, WaitError};
@@ -82,7 +82,7 @@ fn spin_until(condition: impl Fn() -> bool) {
 /// A lane with one end of a connection, and the other end, which sends nothing.
 fn silent_connection() -> (SerialExecutor<TcpStream>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let lane = SerialExecutor::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+    let lane = lanes::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
     let (other_end, _) = listener.accept().unwrap();
     let set = lane.on_interrupt(|stream| {
         let outside = stream.try_clone().unwrap();
@@ -105,7 +105,7 @@ fn read(lane: &SerialExecutor<TcpStream>) -> Call<std::io::Result<usize>> {
     call
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_blocking_read_returns_when_its_call_is_dropped_interrupted_or_aborted() {
     guarded(|| {
         let (lane, _other_end) = silent_connection();
@@ -130,7 +130,7 @@ fn a_blocking_read_returns_when_its_call_is_dropped_interrupted_or_aborted() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_timeout_of_any_runtime_frees_a_lane_that_is_stuck_in_a_read() {
     for (name, run) in RUNTIMES {
         println!("under {name}");
@@ -150,10 +150,10 @@ fn a_timeout_of_any_runtime_frees_a_lane_that_is_stuck_in_a_read() {
 
 // When it fires.
 
-#[test]
+#[apply(lane_test)]
 fn each_request_fires_while_its_call_runs_and_says_so() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         assert!(!lane.interrupt(), "there is no interrupter, and no token");
         stuck.finish();
@@ -193,10 +193,10 @@ fn each_request_fires_while_its_call_runs_and_says_so() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn requests_that_come_while_it_is_called_share_the_next_call_of_it() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (fired, gate) = Fired::held_on(&lane);
         let mut stuck = Stuck::new(&lane);
         assert!(lane.interrupt());
@@ -213,10 +213,10 @@ fn requests_that_come_while_it_is_called_share_the_next_call_of_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_running_call_that_is_dropped_is_interrupted_however_it_is_held() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let fired = Fired::on(&lane);
 
         let (mut stuck, token) = Stuck::with_token(&lane);
@@ -245,11 +245,11 @@ fn a_running_call_that_is_dropped_is_interrupted_however_it_is_held() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_result_of_a_call_that_is_dropped_and_interrupted_goes_on_the_lane() {
     guarded(|| {
         const ROUNDS: usize = 2000;
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let fired = Fired::on(&lane);
         let tracker = Tracker::new();
         for round in 0..ROUNDS {
@@ -268,10 +268,10 @@ fn the_result_of_a_call_that_is_dropped_and_interrupted_goes_on_the_lane() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn nothing_fires_for_a_call_that_has_not_started_or_is_over() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let fired = Fired::on(&lane);
         let unread = lane.call(|()| ());
         let read = lane.call(|()| ());
@@ -293,11 +293,11 @@ fn nothing_fires_for_a_call_that_has_not_started_or_is_over() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn detached_calls_and_posts_are_hit_by_interrupt_and_abort_only() {
     guarded(|| {
         for is_post in [false, true] {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let fired = Fired::on(&lane);
             for is_abort in [false, true] {
                 let gate = Gate::new();
@@ -327,10 +327,10 @@ fn detached_calls_and_posts_are_hit_by_interrupt_and_abort_only() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_that_is_refused_is_not_interrupted_while_its_captures_go() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let fired = Fired::on(&lane);
         lane.call(|()| std::panic::resume_unwind(Box::new(()))).wait().unwrap_err();
         let (captured, reached, gate) = BlockOnDrop::new();
@@ -345,10 +345,10 @@ fn a_call_that_is_refused_is_not_interrupted_while_its_captures_go() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn it_fires_on_a_helper_thread_whatever_thread_asks() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let threads = Arc::new(Mutex::new(Vec::new()));
         let notes = Arc::clone(&threads);
         let set = lane.on_interrupt(move |()| {
@@ -395,11 +395,11 @@ fn it_fires_on_a_helper_thread_whatever_thread_asks() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn whoever_has_a_result_knows_that_nothing_fires_for_its_call_any_more() {
     guarded(|| {
         for spin in [false, true] {
-            let lane = SerialExecutor::builder().spin(spin).spawn(()).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().spin(spin), ());
             let fired = Fired::on(&lane);
             for _ in 0..20_000 {
                 lane.call(|()| ()).wait().unwrap();
@@ -422,11 +422,11 @@ const REQUESTS: [Request; 4] = [
     |lane, _| drop(lane.abort()),
 ];
 
-#[test]
+#[apply(lane_test)]
 fn a_thread_that_makes_a_request_does_not_wait_for_the_interrupter() {
     under_every_runtime(|| async {
         for request in REQUESTS {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let (fired, gate) = Fired::held_on(&lane);
             let mut stuck = Stuck::new(&lane);
             request(&lane, &mut stuck.call);
@@ -442,11 +442,11 @@ fn a_thread_that_makes_a_request_does_not_wait_for_the_interrupter() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_interrupter_may_start_a_runtime_whatever_runtime_the_request_comes_from() {
     under_every_runtime(|| async {
         let (wake, sleeper) = mpsc::channel();
-        let lane = SerialExecutor::new(sleeper);
+        let lane = lanes::new(sleeper);
         let set = lane.on_interrupt(move |_| {
             let wake = wake.clone();
             move || {
@@ -476,11 +476,11 @@ fn an_interrupter_may_start_a_runtime_whatever_runtime_the_request_comes_from() 
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_lane_waits_for_an_interrupter_in_flight_before_it_goes_on() {
     guarded(|| {
         for dropped in [false, true] {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let (fired, gate) = Fired::held_on(&lane);
             let mut stuck = Stuck::new(&lane);
             let mut call = stuck.call.take();
@@ -507,10 +507,10 @@ fn the_lane_waits_for_an_interrupter_in_flight_before_it_goes_on() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_panic_in_an_interrupter_harms_nobody_and_it_fires_again() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let fired = Fired::default();
         let count = fired.clone();
         let set = lane.on_interrupt(move |_| {
@@ -542,10 +542,10 @@ fn a_panic_in_an_interrupter_harms_nobody_and_it_fires_again() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_interrupter_may_do_anything_to_its_lane_but_wait_for_it() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let fired = Fired::default();
         let mut session = lane.session().wait().unwrap();
         let (count, own, spare) = (fired.clone(), lane.clone(), Mutex::new(Vec::new()));
@@ -585,7 +585,7 @@ fn an_interrupter_may_do_anything_to_its_lane_but_wait_for_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_request_from_inside_an_interrupter_of_the_lane_fires_nothing_and_returns_false() {
     type Inside = fn(&SerialExecutor<()>, &mut Option<Call<()>>) -> bool;
     guarded(|| {
@@ -602,7 +602,7 @@ fn a_request_from_inside_an_interrupter_of_the_lane_fires_nothing_and_returns_fa
             },
         ];
         for request in requests {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let fired = Fired::default();
             let future = Arc::new(Mutex::new(None));
             let (own, count, call) = (lane.downgrade(), fired.clone(), Arc::clone(&future));
@@ -628,7 +628,7 @@ fn a_request_from_inside_an_interrupter_of_the_lane_fires_nothing_and_returns_fa
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_interrupter_may_end_its_lane() {
     guarded(|| {
         let ways: [fn(&SerialExecutor<i32>); 4] = [
@@ -638,7 +638,7 @@ fn an_interrupter_may_end_its_lane() {
             |lane| assert!(matches!(lane.ended().wait_timeout(Duration::ZERO), Err(WaitError::Timeout))),
         ];
         for end in ways {
-            let lane = SerialExecutor::new(0);
+            let lane = lanes::new(0);
             let (own, fired) = (lane.clone(), Fired::default());
             let count = fired.clone();
             let set = lane.on_interrupt(move |_| {
@@ -662,7 +662,7 @@ fn an_interrupter_may_end_its_lane() {
 }
 
 /// A flag that the call lowers as it begins: what came before is lost, and no more than that.
-#[test]
+#[apply(lane_test)]
 fn an_interrupt_that_came_too_early_is_lost_and_the_next_one_ends_the_call() {
     type Lane = SerialExecutor<Arc<AtomicBool>>;
     type Again = fn(&Lane, &Call<()>);
@@ -674,7 +674,7 @@ fn an_interrupt_that_came_too_early_is_lost_and_the_next_one_ends_the_call() {
         ];
         for again in ways {
             let flag = Arc::new(AtomicBool::new(false));
-            let lane: Lane = SerialExecutor::new(Arc::clone(&flag));
+            let lane: Lane = lanes::new(Arc::clone(&flag));
             let set = lane.on_interrupt(|flag| {
                 let flag = Arc::clone(flag);
                 move || flag.store(true, SeqCst)
@@ -729,7 +729,7 @@ impl Drop for Noted {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_interrupter_goes_before_the_object_on_the_lane_whatever_makes_it_go() {
     fn set(lane: &SerialExecutor<Noted>, name: &'static str, made_by: Noted) {
         let set = lane.on_interrupt(move |object| {
@@ -763,7 +763,7 @@ fn the_interrupter_goes_before_the_object_on_the_lane_whatever_makes_it_go() {
         for end in ends {
             let log = Log::default();
             let object = log.note("object");
-            let lane = SerialExecutor::new(object);
+            let lane = lanes::new(object);
             let thread = lane.thread().unwrap().id();
             set(&lane, "first", log.note("made the first"));
             assert!(log.take(thread).is_empty());
@@ -788,11 +788,11 @@ fn the_interrupter_goes_before_the_object_on_the_lane_whatever_makes_it_go() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_interrupter_is_gone_before_the_object_moves_out() {
     guarded(|| {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let (tracked, tracks) = (tracker.track(), tracker.clone());
         let set = lane.on_interrupt(move |_| {
             let tracked = (&tracked, tracks.track()).1;
@@ -803,7 +803,7 @@ fn an_interrupter_is_gone_before_the_object_moves_out() {
         assert_eq!(lane.into_inner().wait().unwrap(), 1);
         assert_eq!(tracker.alive(), 0);
 
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let (tracked, tracks) = (tracker.track(), tracker.clone());
         let set = lane.on_interrupt(move |_| {
             let tracked = (&tracked, tracks.track()).1;
@@ -816,10 +816,10 @@ fn an_interrupter_is_gone_before_the_object_moves_out() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn it_is_made_anew_for_each_object_so_that_no_call_is_without_one() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let interrupted = Arc::new(Mutex::new(Vec::new()));
         let notes = Arc::clone(&interrupted);
         let set = lane.on_interrupt(move |&mut object| {
@@ -852,11 +852,11 @@ fn it_is_made_anew_for_each_object_so_that_no_call_is_without_one() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn if_it_cannot_be_made_for_a_new_object_that_is_poisoned_and_the_next_replace_tries_again() {
     guarded(|| {
         for on_panic in [OnPanic::Poison, OnPanic::Continue] {
-            let lane = SerialExecutor::builder().on_panic(on_panic).spawn(1).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().on_panic(on_panic), 1);
             let fired = Fired::default();
             let count = fired.clone();
             let set = lane.on_interrupt(move |object| {
@@ -889,10 +889,10 @@ fn if_it_cannot_be_made_for_a_new_object_that_is_poisoned_and_the_next_replace_t
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn one_that_could_not_be_made_leaves_the_one_before_it() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let fired = Fired::on(&lane);
         let fires = |times| {
             let stuck = Stuck::new(&lane);
@@ -924,10 +924,10 @@ fn one_that_could_not_be_made_leaves_the_one_before_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_destructor_of_an_interrupter_that_panics_harms_nobody() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let set = |what| {
             let of_make = PanicOnDrop(what);
             lane.on_interrupt(move |_| {
@@ -944,10 +944,10 @@ fn a_destructor_of_an_interrupter_that_panics_harms_nobody() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn setting_one_is_a_call_that_the_one_before_interrupts() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let fired = Fired::on(&lane);
         let (count, started, set_one) = (fired.clone(), Gate::new(), Fired::default());
         let (starts, next) = (started.clone(), set_one.clone());
@@ -1117,11 +1117,11 @@ fn each_of_three_that_interrupt_one_call_at_once_is_heard() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn no_two_threads_are_in_the_interrupter_at_once() {
     struct Asked(SerialExecutor<()>, Fired);
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (inside, met, fired) = (Arc::new(AtomicUsize::new(0)), Fired::default(), Fired::default());
         let (meets, count) = (met.clone(), fired.clone());
         let set = lane.on_interrupt(move |()| {

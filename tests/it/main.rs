@@ -1,7 +1,19 @@
 //! The promises of the crate, one module each.
 
+#[macro_use]
+extern crate macro_rules_attribute;
+
 #[path = "../support/mod.rs"]
 mod support;
+
+/// A test that holds however a lane is served, by `#[apply(lane_test)]`. Here the lanes make their
+/// threads; `tests/runners` runs the same tests on lanes with runners.
+macro_rules! lane_test {
+    ($($function:tt)*) => {
+        #[test]
+        $($function)*
+    };
+}
 
 mod one_thread;
 mod one_at_a_time;

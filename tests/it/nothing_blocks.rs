@@ -2,6 +2,7 @@
 //! stuck lane and releases it only afterwards. If an action waited, it would wait for ever, and the
 //! watchdog would fail the test.
 
+use crate::support::lanes::{self, ServedBy};
 use crate::support::{
     Gate, Stuck, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,
 };
@@ -59,7 +60,7 @@ fn everything_but_wait(lane: SerialExecutor<u32>) {
 /// A lane whose factory has started, and waits until the gate is open.
 fn with_stuck_factory() -> (SerialExecutor<u32>, Gate) {
     let (started, gate) = (Gate::new(), Gate::new());
-    let lane = SerialExecutor::new_with({
+    let lane = lanes::new_with({
         let (started, gate) = (started.clone(), gate.clone());
         move || {
             started.open();
@@ -71,10 +72,10 @@ fn with_stuck_factory() -> (SerialExecutor<u32>, Gate) {
     (lane, gate)
 }
 
-#[test]
+#[apply(lane_test)]
 fn nothing_waits_for_a_call_that_is_stuck() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let ended = lane.ended();
         let mut stuck = Stuck::new(&lane);
         everything_but_wait(lane);
@@ -85,7 +86,7 @@ fn nothing_waits_for_a_call_that_is_stuck() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn nothing_waits_for_a_factory_that_is_stuck() {
     under_every_runtime(|| async {
         let (lane, gate) = with_stuck_factory();
@@ -120,7 +121,7 @@ fn an_opening_does_not_wait_for_its_factory_unless_it_is_awaited() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn each_way_to_end_a_lane_returns_while_it_is_stuck() {
     type End = fn(SerialExecutor<u32>);
     const ENDINGS: [(End, bool); 5] = [
@@ -152,10 +153,10 @@ fn each_way_to_end_a_lane_returns_while_it_is_stuck() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_flood_of_calls_on_a_stuck_lane_blocks_nobody() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::builder().capacity(1).spawn(0).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), 0);
         let stuck = Stuck::new(&lane);
         let mut posts = Vec::new();
         for _ in 0..1000 {
@@ -191,12 +192,12 @@ fn under_single_threads<F: Future<Output = ()> + 'static>(test: fn() -> F) {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_last_handle_can_be_dropped_by_the_lanes_own_call() {
     under_single_threads(|| async {
         for polled in [false, true] {
             let tracker = Tracker::new();
-            let lane = SerialExecutor::new(tracker.track());
+            let lane = lanes::new(tracker.track());
             let (ended, behind, thread) = (lane.ended(), lane.call(|_| 1), lane.thread().unwrap().id());
             let gate = Gate::new();
             let mut dropping = lane.clone().call({
@@ -219,10 +220,10 @@ fn the_last_handle_can_be_dropped_by_the_lanes_own_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_last_handle_can_be_dropped_with_the_capture_of_a_cancelled_call() {
     under_single_threads(|| async {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let ended = lane.ended();
         let stuck = Stuck::new(&lane);
         let weak = lane.downgrade();
@@ -235,13 +236,13 @@ fn the_last_handle_can_be_dropped_with_the_capture_of_a_cancelled_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_only_thread_of_a_runtime_can_free_the_lane_that_it_awaits() {
     // The call waits for a task that can run only if awaiting the call leaves the thread free.
     guarded(|| {
         let mut pool = LocalPool::new();
         let gate = Gate::new();
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let opener = gate.clone();
         let call = lane.call(move |()| gate.pass());
         let spawner = pool.spawner();
@@ -254,8 +255,12 @@ fn the_only_thread_of_a_runtime_can_free_the_lane_that_it_awaits() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let (release, gate) = tokio::sync::oneshot::channel::<()>();
-            let lane = SerialExecutor::new(());
-            let call = lane.call(move |()| gate.blocking_recv().unwrap());
+            let lane = lanes::new(());
+            let call = lane.call(move |()| match lanes::served_by() {
+                // There tokio runs the closure, and refuses to block the thread of its tasks.
+                ServedBy::LocalSet => pollster::block_on(gate).unwrap(),
+                _ => gate.blocking_recv().unwrap(),
+            });
             let waiting = tokio::spawn(call);
             tokio::spawn(async move { release.send(()).unwrap() });
             waiting.await.unwrap().unwrap();
@@ -264,12 +269,12 @@ fn the_only_thread_of_a_runtime_can_free_the_lane_that_it_awaits() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_single_threaded_runtime_can_go_while_its_calls_are_stuck() {
     for (name, run) in SINGLE {
         println!("under {name}");
         guarded(move || {
-            let lane = SerialExecutor::new(0);
+            let lane = lanes::new(0);
             let stuck = Stuck::new(&lane);
             let own = lane.clone();
             run(Box::pin(async move {
@@ -285,10 +290,10 @@ fn a_single_threaded_runtime_can_go_while_its_calls_are_stuck() {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn everything_but_wait_can_be_done_from_within_the_lane() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let ended = lane.ended();
         let own = lane.clone();
         let inside = lane.call(move |n| {
@@ -306,11 +311,11 @@ fn everything_but_wait_can_be_done_from_within_the_lane() {
             assert_eq!((own.pending(), stats.pending, stats.running), (4, 4, true));
 
             // Another lane, from its making to its end.
-            let other = SerialExecutor::new(0);
+            let other = lanes::new(0);
             let (mut ended, cancelled) = (other.ended(), other.call(|n| *n));
             let _ = poll_once(&mut ended, &waker);
             drop(cancelled);
-            drop(SerialExecutor::new_with(|| 0));
+            drop(lanes::new_with(|| 0));
             drop(SerialExecutor::try_new_with(|| Ok::<_, Infallible>(0)));
             other.abort();
             drop((other, ended));
@@ -333,7 +338,7 @@ fn everything_but_wait_can_be_done_from_within_the_lane() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn everything_but_wait_can_be_done_from_within_the_destructor_of_the_object() {
     struct Object {
         lane: Option<serial_executor::WeakSerialExecutor<Object>>,
@@ -352,10 +357,10 @@ fn everything_but_wait_can_be_done_from_within_the_destructor_of_the_object() {
         }
     }
     guarded(|| {
-        let kept = SerialExecutor::new(0);
+        let kept = lanes::new(0);
         let (other, other_ended) = (kept.downgrade(), kept.ended());
         let stuck = Stuck::new(&kept);
-        let lane = SerialExecutor::new(Object { lane: None, kept: Some(kept) });
+        let lane = lanes::new(Object { lane: None, kept: Some(kept) });
         let (own, ended) = (lane.downgrade(), lane.ended());
         lane.call(move |object| object.lane = Some(own)).wait().unwrap();
         drop(lane);
@@ -367,10 +372,10 @@ fn everything_but_wait_can_be_done_from_within_the_destructor_of_the_object() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_waiting_thread_does_not_keep_others_from_a_stuck_lane() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let stuck = Stuck::new(&lane);
         let (call, own) = (lane.call(|n| *n), lane.clone());
         let waiter = std::thread::spawn(move || (call.wait(), own.close().wait()));

@@ -1,7 +1,7 @@
 //! The promise: two closures never overlap. Each has the object to itself from its start until its
 //! captures are dropped.
 
-use crate::support::{Stuck, Tracker, Witness, eventually, guarded, poll_once, under_every_runtime};
+use crate::support::{Stuck, Tracker, Witness, eventually, guarded, lanes, poll_once, under_every_runtime};
 use serial_executor::{Call, CallError, OnPanic, SerialExecutor};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -44,13 +44,13 @@ impl Drop for Lingering {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn calls_from_many_threads_never_overlap() {
     const CALLERS: usize = 8;
     const CALLS: usize = 1000;
     guarded(|| {
         // Neither the counter nor its `Rc` is atomic: calls that overlap would lose counts.
-        let lane = SerialExecutor::new_with(|| Rc::new(Cell::new(0_usize)));
+        let lane = lanes::new_with(|| Rc::new(Cell::new(0_usize)));
         let section = Section::default();
         let start = Barrier::new(CALLERS);
         thread::scope(|scope| {
@@ -84,10 +84,10 @@ fn calls_from_many_threads_never_overlap() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_is_over_with_its_captures_before_the_next_one_starts() {
     guarded(|| {
-        let lane = SerialExecutor::builder().on_panic(OnPanic::Continue).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().on_panic(OnPanic::Continue), ());
         let section = Section::default();
         let mut calls = Vec::new();
         for n in 0..2000 {
@@ -116,10 +116,10 @@ fn a_call_is_over_with_its_captures_before_the_next_one_starts() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn what_a_call_captured_is_gone_when_its_await_returns() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         for _ in 0..100 {
             let tracker = Tracker::new();
             let capture = tracker.track();
@@ -155,10 +155,10 @@ fn what_a_call_captured_is_gone_when_its_await_returns() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_next_call_finds_nothing_left_of_the_one_before() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let (captures, results) = (Tracker::new(), Tracker::new());
         let look = || {
@@ -186,10 +186,10 @@ fn the_next_call_finds_nothing_left_of_the_one_before() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_lane_shows_at_most_one_call_running() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut stuck = Stuck::new(&lane);
         let next = lane.call(|()| ());
         let stats = lane.stats();
@@ -203,11 +203,11 @@ fn a_lane_shows_at_most_one_call_running() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn two_lanes_do_run_at_the_same_time() {
     guarded(|| {
         // The counterpart of the tests above: two calls that wait for each other must overlap.
-        let (left, right) = (SerialExecutor::new(()), SerialExecutor::new(()));
+        let (left, right) = (lanes::new(()), lanes::new(()));
         let meeting = Arc::new(Barrier::new(2));
         let calls = [&left, &right].map(|lane| {
             let meeting = Arc::clone(&meeting);
@@ -220,11 +220,11 @@ fn two_lanes_do_run_at_the_same_time() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_caller_is_woken_only_when_what_its_call_captured_is_gone() {
     guarded(|| {
         for what in ["ends", "panics", "finds the object poisoned", "is discarded"] {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let stuck = Stuck::new(&lane);
             if what == "finds the object poisoned" {
                 lane.call(|()| panic!("on purpose")).detach();

@@ -1,7 +1,7 @@
 //! The promise: the object is made, called and dropped on one thread.
 
 use crate::support::{
-    Gate, Stuck, Tracked, Tracker, Witness, eventually, guarded, poll_once, under_every_runtime,
+    Gate, Stuck, Tracked, Tracker, Witness, eventually, guarded, lanes, poll_once, under_every_runtime,
 };
 use serial_executor::{CallError, OpenError, SerialExecutor, WaitError};
 use std::collections::HashSet;
@@ -9,10 +9,10 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::thread;
 
-#[test]
+#[apply(lane_test)]
 fn a_thousand_calls_see_one_thread_and_it_is_not_the_callers() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut threads = HashSet::new();
         for _ in 0..1000 {
             threads.insert(lane.call(|()| thread::current().id()).await.unwrap());
@@ -23,12 +23,12 @@ fn a_thousand_calls_see_one_thread_and_it_is_not_the_callers() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_object_that_is_not_send_is_made_called_and_dropped_on_the_lane() {
     guarded(|| {
         let tracker = Tracker::new();
         let tracked = tracker.clone();
-        let lane = SerialExecutor::new_with(move || Rc::new((thread::current().id(), tracked.track())));
+        let lane = lanes::new_with(move || Rc::new((thread::current().id(), tracked.track())));
         let made_on = lane.call(|object| object.0).wait().unwrap();
         let called_on = lane.call(|_| thread::current().id()).wait().unwrap();
         let thread = lane.thread().unwrap().id();
@@ -37,10 +37,10 @@ fn an_object_that_is_not_send_is_made_called_and_dropped_on_the_lane() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn every_function_on_the_object_runs_on_the_lane() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let here = |report: &std::sync::mpsc::Sender<_>| report.send(thread::current().id()).unwrap();
         let (report, threads) = std::sync::mpsc::channel();
         let [called, tried, posted, replaced] = std::array::from_fn(|_| report.clone());
@@ -86,13 +86,13 @@ const ENDINGS: [(&str, End<Tracked>); 5] = [
     }),
 ];
 
-#[test]
+#[apply(lane_test)]
 fn the_object_is_dropped_on_the_lane_whichever_way_the_lane_ends() {
     guarded(|| {
         for (name, end) in ENDINGS {
             for poisoned in [false, true] {
                 let tracker = Tracker::new();
-                let lane = SerialExecutor::new(tracker.track());
+                let lane = lanes::new(tracker.track());
                 if poisoned {
                     let panicked = lane.call(|_| panic!("on purpose")).wait();
                     assert!(matches!(panicked, Err(WaitError::Failed(CallError::Panicked(_)))));
@@ -106,11 +106,11 @@ fn the_object_is_dropped_on_the_lane_whichever_way_the_lane_ends() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn into_inner_moves_the_object_out_and_then_its_taker_drops_it() {
     guarded(|| {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(tracker.track());
+        let lane = lanes::new(tracker.track());
         let ended = lane.ended();
         let object = lane.into_inner().wait().unwrap();
         ended.wait().unwrap();
@@ -119,7 +119,7 @@ fn into_inner_moves_the_object_out_and_then_its_taker_drops_it() {
         assert_eq!(tracker.dropped_on(), [thread::current().id()]);
 
         // The lane has handed the object over, and nobody has taken it: the future drops it.
-        let lane = SerialExecutor::new(tracker.track());
+        let lane = lanes::new(tracker.track());
         let ended = lane.ended();
         let object = lane.into_inner();
         ended.wait().unwrap();
@@ -138,7 +138,7 @@ fn an_object_for_which_there_is_no_thread_is_dropped_where_it_was_made() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn every_factory_makes_its_object_on_the_lane() {
     guarded(|| {
         let tracker = Tracker::new();
@@ -151,8 +151,8 @@ fn every_factory_makes_its_object_on_the_lane() {
             move || Ok::<_, Infallible>(make())
         };
         for lane in [
-            SerialExecutor::new_with(make()),
-            SerialExecutor::builder().spawn_with(make()).unwrap(),
+            lanes::new_with(make()),
+            lanes::spawn_with(&SerialExecutor::builder(), make()),
             SerialExecutor::try_new_with(fallible()).wait().unwrap(),
             SerialExecutor::builder().try_spawn_with(fallible()).wait().unwrap(),
         ] {
@@ -211,7 +211,7 @@ fn a_factory_that_fails_leaves_nothing_to_drop_elsewhere() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn replace_drops_the_old_object_on_the_lane_before_it_makes_the_new_one_there() {
     guarded(|| {
         let tracker = Tracker::new();
@@ -219,7 +219,7 @@ fn replace_drops_the_old_object_on_the_lane_before_it_makes_the_new_one_there() 
             let tracker = tracker.clone();
             move || (Rc::new(()), thread::current().id(), tracker.alive(), tracker.track())
         };
-        let lane = SerialExecutor::new_with(make());
+        let lane = lanes::new_with(make());
         let thread = lane.thread().unwrap().id();
         for replaced in 1..=3 {
             lane.replace(make()).wait().unwrap();
@@ -233,11 +233,11 @@ fn replace_drops_the_old_object_on_the_lane_before_it_makes_the_new_one_there() 
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn calls_made_before_the_object_exists_wait_for_it_and_run_on_its_thread() {
     guarded(|| {
         let gate = Gate::new();
-        let lane = SerialExecutor::new_with({
+        let lane = lanes::new_with({
             let gate = gate.clone();
             move || {
                 gate.pass();
@@ -257,7 +257,7 @@ fn calls_made_before_the_object_exists_wait_for_it_and_run_on_its_thread() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_lane_that_ends_before_its_object_exists_still_makes_and_drops_it_on_its_thread() {
     guarded(|| {
         for (name, end, runs) in [
@@ -266,7 +266,7 @@ fn a_lane_that_ends_before_its_object_exists_still_makes_and_drops_it_on_its_thr
             ("the last handle dropped", drop, true),
         ] {
             let (tracker, started, gate) = (Tracker::new(), Gate::new(), Gate::new());
-            let lane = SerialExecutor::new_with({
+            let lane = lanes::new_with({
                 let (tracker, started, gate) = (tracker.clone(), started.clone(), gate.clone());
                 move || {
                     started.open();
@@ -285,13 +285,13 @@ fn a_lane_that_ends_before_its_object_exists_still_makes_and_drops_it_on_its_thr
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_end_is_told_only_when_the_object_is_gone() {
     guarded(|| {
         for (name, end) in [("close", (|lane| drop(lane.close())) as End<Tracked>), ("the last handle", drop)]
         {
             let tracker = Tracker::new();
-            let lane = SerialExecutor::new(tracker.track());
+            let lane = lanes::new(tracker.track());
             let stuck = Stuck::new(&lane);
             let (witness, waker) = Witness::new(&tracker);
             let (mut watched, ended) = (lane.ended(), lane.ended());

@@ -1,7 +1,7 @@
 //! The promise: calls run in the order in which they were made, whenever and however their futures
 //! are polled.
 
-use crate::support::{Gate, Stuck, WakeCounter, guarded, poll_once, under_every_runtime};
+use crate::support::{Gate, Stuck, WakeCounter, guarded, lanes, poll_once, under_every_runtime};
 use futures::future::join_all;
 use serial_executor::{Call, SerialExecutor};
 use std::sync::{Arc, Mutex, mpsc};
@@ -46,10 +46,10 @@ fn submit(lane: &SerialExecutor<()>, log: &Log, n: usize) -> Option<Call<()>> {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn calls_run_in_the_order_in_which_they_were_made_by_whichever_function() {
     under_every_runtime(|| async {
-        let (lane, log) = (SerialExecutor::new(()), Log::default());
+        let (lane, log) = (lanes::new(()), Log::default());
         let calls: Vec<_> = (0..500).filter_map(|n| submit(&lane, &log, n)).collect();
         for call in calls {
             call.await.unwrap();
@@ -59,10 +59,10 @@ fn calls_run_in_the_order_in_which_they_were_made_by_whichever_function() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn awaiting_in_the_opposite_order_changes_nothing() {
     under_every_runtime(|| async {
-        let (lane, log) = (SerialExecutor::new(()), Log::default());
+        let (lane, log) = (lanes::new(()), Log::default());
         let stuck = Stuck::new(&lane);
         let mut calls: Vec<_> = (0..500).filter_map(|n| submit(&lane, &log, n)).collect();
         let (_, waker) = WakeCounter::new();
@@ -79,10 +79,10 @@ fn awaiting_in_the_opposite_order_changes_nothing() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_that_is_never_polled_keeps_its_place() {
     under_every_runtime(|| async {
-        let (lane, log) = (SerialExecutor::new(()), Log::default());
+        let (lane, log) = (lanes::new(()), Log::default());
         let unpolled: Vec<_> = (0..100).filter_map(|n| submit(&lane, &log, n)).collect();
         lane.call({
             let entry = log.entry(100);
@@ -96,10 +96,10 @@ fn a_call_that_is_never_polled_keeps_its_place() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn each_await_gets_the_result_of_its_own_call() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(0_usize);
+        let lane = lanes::new(0_usize);
         let next = |n: &mut usize| {
             *n += 1;
             *n
@@ -114,10 +114,10 @@ fn each_await_gets_the_result_of_its_own_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn cancelled_calls_leave_the_others_in_order() {
     under_every_runtime(|| async {
-        let (lane, log) = (SerialExecutor::new(()), Log::default());
+        let (lane, log) = (lanes::new(()), Log::default());
         let stuck = Stuck::new(&lane);
         let mut calls: Vec<_> = (0..1000).map(|n| (n, lane.call(log.entry(n).on_unit()))).collect();
         calls.retain(|(n, _)| n % 7 == 3);
@@ -142,12 +142,12 @@ impl<F: FnOnce() + Send + 'static> OnUnit for F {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_calls_of_each_of_many_callers_run_in_that_callers_order() {
     const CALLERS: usize = 8;
     const CALLS: usize = 2000;
     guarded(|| {
-        let (lane, log) = (SerialExecutor::new(()), Log::default());
+        let (lane, log) = (lanes::new(()), Log::default());
         thread::scope(|scope| {
             for caller in 0..CALLERS {
                 let (lane, log) = (lane.clone(), log.clone());
@@ -178,11 +178,11 @@ fn the_calls_of_each_of_many_callers_run_in_that_callers_order() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_calls_of_many_tasks_run_in_each_tasks_order() {
     under_every_runtime(|| async {
         const TASKS: usize = 20;
-        let (lane, log) = (SerialExecutor::new(()), Log::default());
+        let (lane, log) = (lanes::new(()), Log::default());
         join_all((0..TASKS).map(|task| {
             let (lane, log) = (lane.clone(), log.clone());
             async move {
@@ -200,12 +200,12 @@ fn the_calls_of_many_tasks_run_in_each_tasks_order() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_made_after_another_returned_runs_after_it_whoever_made_them() {
     const CALLERS: usize = 4;
     const CALLS: usize = 20_000;
     guarded(|| {
-        let (lane, log) = (SerialExecutor::new(()), Log::default());
+        let (lane, log) = (lanes::new(()), Log::default());
         // The lock orders the calls of several threads, as a message between them would.
         let ticket = Mutex::new(0);
         thread::scope(|scope| {
@@ -227,10 +227,10 @@ fn a_call_made_after_another_returned_runs_after_it_whoever_made_them() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_made_by_a_call_goes_to_the_end_of_the_queue() {
     guarded(|| {
-        let (lane, log) = (SerialExecutor::new(()), Log::default());
+        let (lane, log) = (lanes::new(()), Log::default());
         let stuck = Stuck::new(&lane);
         for n in 0..10 {
             let (weak, first, then) = (lane.downgrade(), log.entry(n), log.entry(10 + n));
@@ -248,10 +248,10 @@ fn a_call_made_by_a_call_goes_to_the_end_of_the_queue() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_post_beyond_the_capacity_keeps_its_place() {
     under_every_runtime(|| async {
-        let (lane, log) = (SerialExecutor::builder().capacity(2).spawn(()).unwrap(), Log::default());
+        let (lane, log) = (lanes::spawn(&SerialExecutor::builder().capacity(2), ()), Log::default());
         let stuck = Stuck::new(&lane);
         let mut posts = Vec::new();
         for n in 0..100 {
@@ -270,11 +270,11 @@ fn a_post_beyond_the_capacity_keeps_its_place() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn calls_made_before_the_object_exists_run_in_order() {
     under_every_runtime(|| async {
         let (gate, log) = (Gate::new(), Log::default());
-        let lane = SerialExecutor::new_with({
+        let lane = lanes::new_with({
             let (gate, first) = (gate.clone(), log.entry(0));
             move || {
                 gate.pass();
@@ -291,10 +291,10 @@ fn calls_made_before_the_object_exists_run_in_order() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_replacement_takes_its_turn_between_the_calls_around_it() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let stuck = Stuck::new(&lane);
         let mut calls = Vec::new();
         for generation in 1..100 {
@@ -318,10 +318,10 @@ impl Wake for Teller {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn callers_are_woken_in_the_order_of_their_calls() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (tell, told) = mpsc::channel();
         let stuck = Stuck::new(&lane);
         let mut calls: Vec<_> = (0..200).map(|n| (n, lane.call(|()| ()))).collect();

@@ -2,7 +2,7 @@
 
 use crate::support::{
     BlockOnDrop, Gate, PanicOnDrop, PanicOnWake, PanicOnWakerDrop, Stuck, Tracker, WakeCounter, eventually,
-    guarded, poll_once, under_every_runtime,
+    guarded, lanes, poll_once, under_every_runtime,
 };
 use serial_executor::{CallError, OnPanic, OpenError, Panic, SerialExecutor, TryCallError, WaitError};
 use std::fmt::Debug;
@@ -22,7 +22,7 @@ fn panic_of<R: Debug>(result: Result<R, CallError>) -> Panic {
 
 /// A lane that a call has poisoned.
 fn poisoned<T: Send + 'static>(object: T) -> SerialExecutor<T> {
-    let lane = SerialExecutor::new(object);
+    let lane = lanes::new(object);
     assert!(lane.call(|_| panic!("poison")).wait().is_err());
     assert!(lane.is_poisoned());
     lane
@@ -37,10 +37,10 @@ fn assert_well<T: 'static>(lane: &SerialExecutor<T>) {
 
 // The panic itself.
 
-#[test]
+#[apply(lane_test)]
 fn the_caller_gets_message_and_payload_and_the_lane_lives() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::builder().on_panic(OnPanic::Continue).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().on_panic(OnPanic::Continue), ());
 
         let panic = panic_of(lane.call(|()| panic!("a literal")).await);
         assert_eq!(panic.message(), "a literal");
@@ -63,10 +63,10 @@ fn the_caller_gets_message_and_payload_and_the_lane_lives() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn resume_goes_on_with_the_payload_in_the_callers_thread() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let Err(WaitError::Failed(error)) = lane.call(|()| panic_any(vec![1, 2])).wait() else {
             unreachable!()
         };
@@ -78,10 +78,10 @@ fn resume_goes_on_with_the_payload_in_the_callers_thread() {
 
 // The poison.
 
-#[test]
+#[apply(lane_test)]
 fn queued_and_later_calls_are_poisoned_and_do_not_touch_the_object_until_the_poison_is_cleared() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(vec![1]);
+        let lane = lanes::new(vec![1]);
         let stuck = Stuck::new(&lane);
         let before = lane.call(|list| list.push(2));
         let panics = lane.call(|list| {
@@ -111,10 +111,10 @@ fn queued_and_later_calls_are_poisoned_and_do_not_touch_the_object_until_the_poi
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_is_judged_when_the_lane_reaches_it_and_not_when_the_panic_happens() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let stuck = Stuck::new(&lane);
         let (block, reached, gate) = BlockOnDrop::new();
         let panics = lane.call(|_| panic!("poison"));
@@ -136,10 +136,10 @@ fn a_call_is_judged_when_the_lane_reaches_it_and_not_when_the_panic_happens() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_queued_replace_heals_those_behind_it_and_not_those_before_it() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(String::from("old"));
+        let lane = lanes::new(String::from("old"));
         let stuck = Stuck::new(&lane);
         let panics = lane.call(|_| panic!("poison"));
         let before = lane.call(|text| text.clone());
@@ -154,7 +154,7 @@ fn a_queued_replace_heals_those_behind_it_and_not_those_before_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_cancelled_replace_heals_nobody() {
     guarded(|| {
         let lane = poisoned(0);
@@ -178,11 +178,11 @@ fn a_cancelled_replace_heals_nobody() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn replace_drops_the_old_object_before_it_makes_the_new_one_both_on_the_lane() {
     guarded(|| {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(tracker.track());
+        let lane = lanes::new(tracker.track());
         let thread = lane.thread().unwrap().id();
         for round in 1..=3 {
             let alive_in_factory = Arc::new(AtomicUsize::new(usize::MAX));
@@ -200,10 +200,10 @@ fn replace_drops_the_old_object_before_it_makes_the_new_one_both_on_the_lane() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn replace_takes_its_turn_like_any_call() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let stuck = Stuck::new(&lane);
         let first = lane.call(|n| *n);
         let replaced = lane.replace(|| 2);
@@ -217,10 +217,10 @@ fn replace_takes_its_turn_like_any_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn with_continue_later_calls_find_the_object_as_the_panic_left_it() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::builder().on_panic(OnPanic::Continue).spawn(vec![1]).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().on_panic(OnPanic::Continue), vec![1]);
         let stuck = Stuck::new(&lane);
         let panics = lane.call(|list| {
             list.push(2);
@@ -235,10 +235,10 @@ fn with_continue_later_calls_find_the_object_as_the_panic_left_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn clear_poison_on_a_sound_lane_changes_nothing() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         lane.clear_poison();
         assert_well(&lane);
         lane.close().wait().unwrap();
@@ -246,10 +246,10 @@ fn clear_poison_on_a_sound_lane_changes_nothing() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_panic_in_a_post_or_a_detached_call_poisons_too() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         lane.post(|()| panic!("posted"));
         assert!(matches!(lane.call(|()| ()).wait(), Err(WaitError::Failed(CallError::Poisoned))));
         lane.clear_poison();
@@ -259,10 +259,10 @@ fn a_panic_in_a_post_or_a_detached_call_poisons_too() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_panic_in_a_call_that_was_dropped_while_it_ran_poisons_too() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (started, gate) = (Gate::new(), Gate::new());
         let call = lane.call({
             let (started, gate) = (started.clone(), gate.clone());
@@ -281,12 +281,12 @@ fn a_panic_in_a_call_that_was_dropped_while_it_ran_poisons_too() {
 
 // Factories.
 
-#[test]
+#[apply(lane_test)]
 fn a_factory_that_panics_leaves_an_empty_lane_which_only_replace_cures() {
     under_every_runtime(|| async {
         let gate = Gate::new();
         let factory_gate = gate.clone();
-        let lane = SerialExecutor::<u8>::new_with(move || {
+        let lane = lanes::new_with::<u8>(move || {
             factory_gate.pass();
             panic!("no object");
         });
@@ -304,12 +304,12 @@ fn a_factory_that_panics_leaves_an_empty_lane_which_only_replace_cures() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_replacement_that_panics_leaves_an_empty_lane_whatever_the_policy() {
     for policy in [OnPanic::Poison, OnPanic::Continue] {
         guarded(move || {
             let tracker = Tracker::new();
-            let lane = SerialExecutor::builder().on_panic(policy).spawn((1, tracker.track())).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().on_panic(policy), (1, tracker.track()));
             let stuck = Stuck::new(&lane);
             let replaced = lane.replace(|| panic!("no second one"));
             let behind = lane.call(|object| object.0);
@@ -327,7 +327,7 @@ fn a_replacement_that_panics_leaves_an_empty_lane_whatever_the_policy() {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn while_a_replacement_is_made_clear_poison_has_no_effect_and_nobody_is_refused() {
     guarded(|| {
         let lane = poisoned(1);
@@ -363,10 +363,10 @@ fn a_fallible_factory_that_panics_gives_the_panic_to_the_opener() {
 
 // Destructors of what a closure captured.
 
-#[test]
+#[apply(lane_test)]
 fn a_capture_that_panics_when_its_call_is_cancelled_does_not_reach_the_dropping_thread() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let bomb = PanicOnDrop("cancelled capture");
         let call = lane.call(move |()| drop(bomb));
@@ -377,10 +377,10 @@ fn a_capture_that_panics_when_its_call_is_cancelled_does_not_reach_the_dropping_
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn captures_that_panic_do_not_keep_an_abort_from_resolving_every_call() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let calls: Vec<_> = (0..10)
             .map(|_| {
@@ -401,10 +401,10 @@ fn captures_that_panic_do_not_keep_an_abort_from_resolving_every_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_capture_that_panics_at_the_end_of_its_closure_is_a_panic_of_the_call() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let bomb = PanicOnDrop("spent capture");
         let result = lane.call(move |()| {
             let _borrowed = &bomb;
@@ -418,7 +418,7 @@ fn a_capture_that_panics_at_the_end_of_its_closure_is_a_panic_of_the_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_capture_that_panics_when_its_call_is_refused_changes_nothing_about_the_refusal() {
     guarded(|| {
         let lane = poisoned(());
@@ -440,10 +440,10 @@ fn a_capture_that_panics_when_its_call_is_refused_changes_nothing_about_the_refu
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_capture_of_what_makes_an_interrupter_may_panic_when_it_is_dropped_unused() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let bomb = PanicOnDrop("capture of a maker that panics");
         let set = lane.on_interrupt(move |()| -> fn() {
             let _borrowed = &bomb;
@@ -465,10 +465,10 @@ fn a_capture_of_what_makes_an_interrupter_may_panic_when_it_is_dropped_unused() 
 
 // Destructors of results.
 
-#[test]
+#[apply(lane_test)]
 fn a_result_that_nobody_takes_may_panic_in_its_destructor() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
 
         lane.call(|()| PanicOnDrop("result of a detached call")).detach();
         assert_well(&lane);
@@ -511,10 +511,10 @@ impl Drop for LastWill {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn every_ended_tells_of_the_panic_of_the_objects_destructor_and_the_first_that_asks_gets_the_payload() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(LastWill(7));
+        let lane = lanes::new(LastWill(7));
         let mut ended = vec![lane.ended(), lane.close(), lane.abort()];
         for _ in 0..2 {
             ended.push(lane.ended());
@@ -533,7 +533,7 @@ fn every_ended_tells_of_the_panic_of_the_objects_destructor_and_the_first_that_a
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_destructor_of_the_object_may_panic_whichever_way_the_lane_ends() {
     type End = fn(SerialExecutor<PanicOnDrop>);
     let ways: [End; 4] = [
@@ -544,7 +544,7 @@ fn the_destructor_of_the_object_may_panic_whichever_way_the_lane_ends() {
     ];
     for end in ways {
         guarded(move || {
-            let lane = SerialExecutor::new(PanicOnDrop("the object"));
+            let lane = lanes::new(PanicOnDrop("the object"));
             let call = lane.call(|_| 5);
             let ended = lane.ended();
             let stuck = Stuck::new(&lane);
@@ -559,10 +559,10 @@ fn the_destructor_of_the_object_may_panic_whichever_way_the_lane_ends() {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_object_that_nobody_takes_out_any_more_may_panic_in_its_destructor() {
     guarded(|| {
-        let lane = SerialExecutor::new(PanicOnDrop("an object on its way out"));
+        let lane = lanes::new(PanicOnDrop("an object on its way out"));
         let ended = lane.ended();
         let object = lane.into_inner();
         ended.wait().expect("the object left the lane unharmed");
@@ -570,7 +570,7 @@ fn an_object_that_nobody_takes_out_any_more_may_panic_in_its_destructor() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_old_object_whose_destructor_panics_is_replaced_all_the_same() {
     guarded(|| {
         struct Fragile(bool);
@@ -579,7 +579,7 @@ fn an_old_object_whose_destructor_panics_is_replaced_all_the_same() {
                 assert!(!self.0, "an old object");
             }
         }
-        let lane = SerialExecutor::new(Fragile(true));
+        let lane = lanes::new(Fragile(true));
         lane.replace(|| Fragile(false)).wait().unwrap();
         assert_well(&lane);
         assert!(!lane.call(|object| object.0).wait().unwrap());
@@ -589,10 +589,10 @@ fn an_old_object_whose_destructor_panics_is_replaced_all_the_same() {
 
 // Payloads that panic themselves.
 
-#[test]
+#[apply(lane_test)]
 fn a_payload_whose_destructor_panics_harms_nobody() {
     guarded(|| {
-        let lane = SerialExecutor::builder().on_panic(OnPanic::Continue).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().on_panic(OnPanic::Continue), ());
         lane.call(|()| panic_any(PanicOnDrop("payload of a detached call"))).detach();
         lane.post(|()| panic_any(PanicOnDrop("payload of a post")));
         let finished = lane.call(|()| panic_any(PanicOnDrop("payload of a dropped call")));
@@ -620,11 +620,11 @@ impl Drop for ChainOnDrop {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_destructor_that_panics_with_a_payload_that_panics_harms_nobody() {
     for length in 1..=4 {
         guarded(move || {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             lane.call(move |()| ChainOnDrop(length)).detach();
             assert_well(&lane);
             let stuck = Stuck::new(&lane);
@@ -633,7 +633,7 @@ fn a_destructor_that_panics_with_a_payload_that_panics_harms_nobody() {
             stuck.release();
             assert_well(&lane);
 
-            let lane = SerialExecutor::new(ChainOnDrop(length));
+            let lane = lanes::new(ChainOnDrop(length));
             let (one, two) = (lane.ended(), lane.close());
             drop(lane);
             drop(one.wait().unwrap_err());
@@ -644,10 +644,10 @@ fn a_destructor_that_panics_with_a_payload_that_panics_harms_nobody() {
 
 // Wakers.
 
-#[test]
+#[apply(lane_test)]
 fn a_waker_that_panics_when_woken_costs_only_its_own_task_the_wake_up() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let (bad, bad_waker) = PanicOnWake::new();
         let (good, good_waker) = WakeCounter::new();
@@ -663,10 +663,10 @@ fn a_waker_that_panics_when_woken_costs_only_its_own_task_the_wake_up() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn wakers_that_panic_do_not_keep_the_others_from_hearing_of_the_end() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut watchers: Vec<_> = (0..6).map(|_| lane.ended()).collect();
         let (bad, bad_waker) = PanicOnWake::new();
         let (good, good_waker) = WakeCounter::new();
@@ -679,10 +679,10 @@ fn wakers_that_panic_do_not_keep_the_others_from_hearing_of_the_end() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn wakers_that_panic_do_not_keep_an_abort_from_resolving_every_call() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), ());
         let stuck = Stuck::new(&lane);
         let (bad, bad_waker) = PanicOnWake::new();
         let mut calls: Vec<_> = (0..5).map(|_| lane.call(|()| ())).collect();
@@ -706,10 +706,10 @@ fn wakers_that_panic_do_not_keep_an_abort_from_resolving_every_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_waker_that_panics_when_its_post_is_admitted_harms_neither_the_lane_nor_a_canceller() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), ());
         let stuck = Stuck::new(&lane);
         let (bad, bad_waker) = PanicOnWake::new();
         let queued = lane.call(|()| ());
@@ -726,10 +726,10 @@ fn a_waker_that_panics_when_its_post_is_admitted_harms_neither_the_lane_nor_a_ca
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_waker_that_panics_does_not_keep_an_object_from_coming_out_or_a_lane_from_opening() {
     guarded(|| {
-        let lane = SerialExecutor::new(5);
+        let lane = lanes::new(5);
         let (ended, stuck) = (lane.ended(), Stuck::new(&lane));
         let (bad, bad_waker) = PanicOnWake::new();
         let mut object = lane.into_inner();
@@ -752,10 +752,10 @@ fn a_waker_that_panics_does_not_keep_an_object_from_coming_out_or_a_lane_from_op
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_waker_that_panics_when_dropped_harms_nobody() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), ());
 
         // The lane drops the waker after it has woken it.
         let stuck = Stuck::new(&lane);
@@ -824,10 +824,10 @@ fn drop_all_but_the_registered_clone(waker: Waker) {
 
 // Everything at once.
 
-#[test]
+#[apply(lane_test)]
 fn a_lane_outlives_a_thousand_panics_of_every_kind() {
     guarded(|| {
-        let lane = SerialExecutor::builder().on_panic(OnPanic::Continue).spawn(0).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().on_panic(OnPanic::Continue), 0);
         let log = Arc::new(Mutex::new(Vec::new()));
         let (send, receive) = mpsc::channel();
         for n in 0..1000 {

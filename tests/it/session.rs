@@ -2,7 +2,7 @@
 //! their turn.
 
 use crate::support::{
-    Gate, Stuck, Tracker, WakeCounter, eventually, guarded, poll_once, race, under_every_runtime,
+    Gate, Stuck, Tracker, WakeCounter, eventually, guarded, lanes, poll_once, race, under_every_runtime,
 };
 use serial_executor::{
     Call, CallError, IntoInnerError, Post, SerialExecutor, Session, Stats, TryCallError, WaitError,
@@ -66,10 +66,10 @@ async fn yield_now() {
 
 // Exclusive use, and everybody's turn.
 
-#[test]
+#[apply(lane_test)]
 fn calls_made_meanwhile_wait_for_the_session_and_keep_their_order() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(Names::new());
+        let lane = lanes::new(Names::new());
         lane.call(|names| names.push("before")).detach();
         let request = lane.session();
         let first = lane.call(|names| names.push("first")); // queued before the session is open
@@ -91,10 +91,10 @@ fn calls_made_meanwhile_wait_for_the_session_and_keep_their_order() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn sessions_take_their_turn_among_themselves_and_the_calls() {
     guarded(|| {
-        let lane = SerialExecutor::new(Names::new());
+        let lane = lanes::new(Names::new());
         let mut call = lane.session();
         lane.post(|names| names.push("between"));
         let mut other = lane.session();
@@ -110,11 +110,11 @@ fn sessions_take_their_turn_among_themselves_and_the_calls() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn what_a_session_has_queued_runs_before_the_others_also_when_it_is_gone() {
     guarded(|| {
         for closes in [false, true] {
-            let lane = SerialExecutor::new(Names::new());
+            let lane = lanes::new(Names::new());
             let mut session = open(&lane);
             lane.post(|names| names.push("other"));
             let (gate, stuck) = stuck_in(&mut session);
@@ -137,12 +137,12 @@ fn what_a_session_has_queued_runs_before_the_others_also_when_it_is_gone() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn sessions_of_many_tasks_at_once_never_mix() {
     under_every_runtime(|| async {
         const TASKS: usize = 20;
         const ROUNDS: usize = 10;
-        let lane = SerialExecutor::new_with(|| Rc::new(Cell::new(0)));
+        let lane = lanes::new_with(|| Rc::new(Cell::new(0)));
         let add = |task: usize| {
             let lane = lane.clone();
             async move {
@@ -165,11 +165,11 @@ fn sessions_of_many_tasks_at_once_never_mix() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn sessions_from_many_threads_at_once_never_mix() {
     guarded(|| {
         for spin in [false, true] {
-            let lane = SerialExecutor::builder().spin(spin).spawn(0).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().spin(spin), 0);
             std::thread::scope(|scope| {
                 for _ in 0..3 {
                     scope.spawn(|| {
@@ -187,10 +187,10 @@ fn sessions_from_many_threads_at_once_never_mix() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_session_that_is_held_blocks_the_lane_and_the_stats_show_it() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         assert!(!lane.stats().in_session);
         let session = open(&lane);
         let mut call = lane.call(|()| ());
@@ -210,10 +210,10 @@ fn a_session_that_is_held_blocks_the_lane_and_the_stats_show_it() {
 
 // Giving the turn back.
 
-#[test]
+#[apply(lane_test)]
 fn a_request_that_is_dropped_gives_its_turn_back_wherever_it_is() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         // Dropped while it is queued.
         let stuck = Stuck::new(&lane);
         let request = lane.session();
@@ -277,11 +277,11 @@ fn a_request_that_is_dropped_as_its_turn_comes_gives_it_back() {
 
 // Calls of a session are calls.
 
-#[test]
+#[apply(lane_test)]
 fn a_call_of_a_session_that_is_dropped_in_the_queue_frees_its_closure_and_never_runs() {
     guarded(|| {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let mut session = open(&lane);
         let (gate, stuck) = stuck_in(&mut session);
         let tracked = tracker.track();
@@ -301,10 +301,10 @@ fn a_call_of_a_session_that_is_dropped_in_the_queue_frees_its_closure_and_never_
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_of_the_lane_is_cancelled_in_its_place_while_a_session_is_open() {
     guarded(|| {
-        let lane = SerialExecutor::new(Names::new());
+        let lane = lanes::new(Names::new());
         let stuck = Stuck::new(&lane);
         let request = lane.session();
         let before = lane.call(|names| names.push("ready list"));
@@ -323,10 +323,10 @@ fn a_call_of_the_lane_is_cancelled_in_its_place_while_a_session_is_open() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_running_call_of_a_session_is_interrupted_as_any_other() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let fired = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&fired);
         let make = move |(): &mut ()| {
@@ -366,10 +366,10 @@ fn a_running_call_of_a_session_is_interrupted_as_any_other() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_panic_in_a_session_poisons_and_the_session_goes_on() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let mut session = open(&lane);
         let replaced = lane.replace(|| 7);
         let panicked = session.call(|_| std::panic::resume_unwind(Box::new("half way"))).wait();
@@ -386,10 +386,10 @@ fn a_panic_in_a_session_poisons_and_the_session_goes_on() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_poisoned_lane_opens_no_session() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let _ = lane.call(|_| std::panic::resume_unwind(Box::new(()))).wait();
         assert_poisoned(&lane.session().wait());
         let stats = lane.stats();
@@ -400,10 +400,10 @@ fn a_poisoned_lane_opens_no_session() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn waits_on_the_lane_itself_inside_a_session_are_errors() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let shared = Arc::new(Mutex::new(open(&lane)));
         let (own, inside) = (lane.clone(), Arc::clone(&shared));
         let call = shared.lock().unwrap().call(move |_| {
@@ -421,10 +421,10 @@ fn waits_on_the_lane_itself_inside_a_session_are_errors() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_session_may_end_on_the_lane_itself() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let shared = Arc::new(Mutex::new(Some(open(&lane))));
         let inside = Arc::clone(&shared);
         let next = lane.call(|n| *n);
@@ -440,12 +440,12 @@ fn a_session_may_end_on_the_lane_itself() {
 
 // Ending.
 
-#[test]
+#[apply(lane_test)]
 fn close_waits_for_an_open_session_whose_calls_are_still_accepted() {
     guarded(|| {
         let ways: [fn(SerialExecutor<i32>); 2] = [|lane| drop(lane.close()), drop];
         for close in ways {
-            let lane = SerialExecutor::new(0);
+            let lane = lanes::new(0);
             let mut session = open(&lane);
             let queued = lane.call(|n| *n);
             let (weak, mut ended) = (lane.downgrade(), lane.ended());
@@ -462,10 +462,10 @@ fn close_waits_for_an_open_session_whose_calls_are_still_accepted() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_closed_lane_refuses_the_calls_of_its_handles_while_a_session_is_open() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut session = open(&lane);
         let ended = lane.close();
         assert_closed(&lane.call(|()| ()).wait());
@@ -479,10 +479,10 @@ fn a_closed_lane_refuses_the_calls_of_its_handles_while_a_session_is_open() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_request_that_is_queued_as_the_lane_is_closed_gets_its_session() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let stuck = Stuck::new(&lane);
         let request = lane.session();
         let ended = lane.close();
@@ -495,10 +495,10 @@ fn a_request_that_is_queued_as_the_lane_is_closed_gets_its_session() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn into_inner_waits_for_an_open_session() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let mut session = open(&lane);
         let mut object = lane.into_inner();
         assert!(matches!(object.wait_timeout(Duration::from_millis(5)), Err(WaitError::Timeout)));
@@ -507,7 +507,7 @@ fn into_inner_waits_for_an_open_session() {
         drop(session);
         assert_eq!(object.wait().unwrap(), 2);
 
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let mut session = open(&lane);
         let _ = session.call(|_| std::panic::resume_unwind(Box::new(()))).wait();
         let object = lane.into_inner();
@@ -516,11 +516,11 @@ fn into_inner_waits_for_an_open_session() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn abort_ends_a_session() {
     guarded(|| {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let mut session = open(&lane);
         let (gate, stuck) = stuck_in(&mut session);
         let (of_session, of_lane) = (tracker.track(), tracker.track());
@@ -550,15 +550,15 @@ fn abort_ends_a_session() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn abort_ends_a_session_that_nobody_uses_or_has_taken() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let session = open(&lane);
         lane.abort().wait().unwrap();
         drop(session);
 
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let request = lane.session();
         eventually("its turn comes", || request.is_finished());
         lane.abort().wait().unwrap();
@@ -566,7 +566,7 @@ fn abort_ends_a_session_that_nobody_uses_or_has_taken() {
         let mut session = request.wait().unwrap();
         assert_closed(&session.call(|()| ()).wait());
 
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         std::mem::forget(open(&lane));
         let call = lane.call(|()| ());
         lane.abort().wait().unwrap();
@@ -576,10 +576,10 @@ fn abort_ends_a_session_that_nobody_uses_or_has_taken() {
 
 // Capacity.
 
-#[test]
+#[apply(lane_test)]
 fn calls_of_a_session_neither_take_nor_free_slots() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(2).spawn(Names::new()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(2), Names::new());
         let mut session = open(&lane);
         let (gate, stuck) = stuck_in(&mut session);
         let of_session: Vec<_> = (0..5).map(|_| session.call(|names| names.push("session"))).collect();
@@ -616,10 +616,10 @@ fn calls_of_a_session_neither_take_nor_free_slots() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_request_takes_a_slot_until_its_turn_comes() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), ());
         let stuck = Stuck::new(&lane);
         let request = lane.session();
         assert!(matches!(lane.try_call(|(): &mut ()| ()), Err(TryCallError::Full(_))));
@@ -736,7 +736,7 @@ fn against(end: fn(&Stage), is_aborted: bool) {
             let mut outcomes = [0; 5];
             race(
                 10_000,
-                |_| Stage::new(SerialExecutor::builder().spin(spin).spawn(Names::new()).unwrap()),
+                |_| Stage::new(lanes::spawn(&SerialExecutor::builder().spin(spin), Names::new())),
                 [Stage::use_session, end, Stage::call],
                 |stage| {
                     let ended = stage.lane.ended();
@@ -853,10 +853,10 @@ fn calls_of_a_session_that_are_dropped_as_they_start_leave_the_session_in_order(
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_future_of_a_session_s_call_may_outlive_session_and_handles() {
     guarded(|| {
-        let lane = SerialExecutor::new(5);
+        let lane = lanes::new(5);
         let mut session = open(&lane);
         drop(lane);
         let call: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(session.call(|n| *n));

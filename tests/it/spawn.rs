@@ -2,7 +2,7 @@
 //! them. They never touch the object, never poison, and keep nothing alive.
 
 use crate::support::{
-    Dice, Gate, PanicOnDrop, Stuck, Tracker, eventually, guarded, race, under_every_runtime,
+    Dice, Gate, PanicOnDrop, Stuck, Tracker, eventually, guarded, lanes, race, under_every_runtime,
 };
 use futures::channel::{mpsc, oneshot};
 use futures::future::{self, FutureExt, poll_fn};
@@ -28,10 +28,10 @@ async fn yields(times: usize) {
     .await;
 }
 
-#[test]
+#[apply(lane_test)]
 fn futures_run_to_their_end_on_the_lane_under_every_runtime() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let (results, mut all) = mpsc::unbounded();
         for n in 0..10 {
             let (own, mut results) = (lane.downgrade(), results.clone());
@@ -61,10 +61,10 @@ fn futures_run_to_their_end_on_the_lane_under_every_runtime() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn calls_and_futures_take_turns() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let log = Arc::new(Mutex::new(String::new()));
         let note = |letter| {
@@ -99,11 +99,11 @@ fn calls_and_futures_take_turns() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_future_that_always_wakes_itself_does_not_keep_the_lane_from_calls_or_from_ending() {
     guarded(|| {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let tracked = tracker.track();
         lane.spawn(async move {
             let _tracked = tracked;
@@ -126,10 +126,10 @@ fn a_future_that_always_wakes_itself_does_not_keep_the_lane_from_calls_or_from_e
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_panic_ends_the_future_and_nothing_else() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(7);
+        let lane = lanes::new(7);
         let (done, is_done) = oneshot::channel();
         lane.spawn(async { panic!("in the first poll") }).unwrap();
         lane.spawn(async {
@@ -164,10 +164,10 @@ fn a_panic_ends_the_future_and_nothing_else() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn futures_do_not_touch_the_object_and_run_while_it_is_poisoned() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         assert!(lane.call(|()| panic!("on purpose")).wait().is_err());
         let (done, is_done) = oneshot::channel();
         lane.spawn(async move { done.send(()).unwrap() }).unwrap();
@@ -176,7 +176,7 @@ fn futures_do_not_touch_the_object_and_run_while_it_is_poisoned() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn at_the_end_futures_are_dropped_on_the_lane_before_the_object() {
     type End = fn(&SerialExecutor<crate::support::Tracked>);
     let close: End = |lane| drop(lane.close());
@@ -185,7 +185,7 @@ fn at_the_end_futures_are_dropped_on_the_lane_before_the_object() {
         guarded(move || {
             let tracker = Tracker::new();
             let object = tracker.clone();
-            let lane = SerialExecutor::new_with(move || object.track());
+            let lane = lanes::new_with(move || object.track());
             let future = || {
                 let (tracked, all) = (tracker.track(), tracker.clone());
                 async move {
@@ -218,21 +218,21 @@ fn at_the_end_futures_are_dropped_on_the_lane_before_the_object() {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_closed_lane_says_so() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         assert!(lane.status().is_ok());
         lane.close();
         assert!(lane.status().unwrap_err().is_shutdown());
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn wakers_and_futures_do_not_keep_a_lane_alive_and_wakers_may_outlive_it() {
     guarded(|| {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (send, wakers) = std::sync::mpsc::channel::<Waker>();
         let tracked = tracker.track();
         lane.spawn(poll_fn(move |cx| {
@@ -256,10 +256,10 @@ fn wakers_and_futures_do_not_keep_a_lane_alive_and_wakers_may_outlive_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn futures_wait_while_there_is_a_session() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut session = lane.session().await.unwrap();
         let polls = Arc::new(AtomicUsize::new(0));
         let (done, is_done) = oneshot::channel();
@@ -279,10 +279,10 @@ fn futures_wait_while_there_is_a_session() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn futures_do_not_count() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), ());
         let stuck = Stuck::new(&lane);
         let before = lane.stats();
         for _ in 0..10 {
@@ -301,11 +301,11 @@ fn futures_do_not_count() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_future_may_end_its_own_lane() {
     guarded(|| {
         for last in [true, false] {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let ended = lane.ended();
             let own = lane.clone();
             let future = async move {
@@ -324,7 +324,7 @@ fn a_future_may_end_its_own_lane() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_future_whose_destructor_spawns_and_calls_is_dropped_all_the_same() {
     struct Busy(SerialExecutor<()>, Arc<AtomicUsize>);
     impl Drop for Busy {
@@ -339,7 +339,7 @@ fn a_future_whose_destructor_spawns_and_calls_is_dropped_all_the_same() {
     }
     guarded(|| {
         let dropped = Arc::new(AtomicUsize::new(0));
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let busy = Busy(lane.clone(), Arc::clone(&dropped));
         lane.spawn(async move {
             let _busy = busy;
@@ -396,10 +396,10 @@ fn every_wake_up_is_followed_by_a_poll() {
 }
 
 /// Futures of two lanes wake each other in turn. The lanes sleep in between.
-#[test]
+#[apply(lane_test)]
 fn futures_of_two_lanes_wake_each_other() {
     guarded(|| {
-        let lanes = [true, false].map(|spin| SerialExecutor::builder().spin(spin).spawn(0_u64).unwrap());
+        let lanes = [true, false].map(|spin| lanes::spawn(&SerialExecutor::builder().spin(spin), 0_u64));
         let (mut ping, mut pings) = mpsc::channel(1);
         let (mut pong, mut pongs) = mpsc::channel(1);
         let (done, is_done) = oneshot::channel();

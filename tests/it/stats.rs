@@ -1,7 +1,7 @@
 //! The promise of `Stats`: they say what a lane does, at every moment, and with timing for how long
 //! it has been doing it.
 
-use crate::support::{BlockOnDrop, Dice, Gate, Stuck, eventually, guarded, under_every_runtime};
+use crate::support::{BlockOnDrop, Dice, Gate, Stuck, eventually, guarded, lanes, under_every_runtime};
 use futures::StreamExt;
 use futures::executor::block_on;
 use serial_executor::{Builder, Call, Emitter, SerialExecutor, Stats};
@@ -116,11 +116,11 @@ const WAYS: [(&str, Start); 11] = [
     }),
 ];
 
-#[test]
+#[apply(lane_test)]
 fn running_call_is_the_type_of_the_users_closure_while_it_runs() {
     for timing in [false, true] {
         guarded(move || {
-            let lane = SerialExecutor::builder().timing(timing).spawn(0).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().timing(timing), 0);
             for (way, start) in WAYS {
                 let held = Held::default();
                 let (name, future) = start(&lane, held.clone());
@@ -141,7 +141,7 @@ fn running_call_is_the_type_of_the_users_closure_while_it_runs() {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_factory_is_shown_while_it_runs_and_counts_as_no_call() {
     for timing in [false, true] {
         guarded(move || {
@@ -152,7 +152,7 @@ fn a_factory_is_shown_while_it_runs_and_counts_as_no_call() {
                 7
             };
             let name = type_name_of_val(&make);
-            let lane = SerialExecutor::builder().timing(timing).spawn_with(make).unwrap();
+            let lane = lanes::spawn_with(&SerialExecutor::builder().timing(timing), make);
             held.started.pass();
             let call = lane.call(|n| *n);
             let s = stats(&lane);
@@ -173,13 +173,13 @@ fn a_factory_is_shown_while_it_runs_and_counts_as_no_call() {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_factory_is_not_shown_any_more_when_it_is_over_however_it_ended() {
     guarded(|| {
         let builder = Builder::new().timing(true);
         let lane = builder.try_spawn_with(|| Ok::<u8, ()>(7)).wait().unwrap();
         assert_eq!((stats(&lane).running_call, stats(&lane).running_for), (None, None));
-        let lane = builder.spawn_with(|| -> u8 { panic!("no object") }).unwrap();
+        let lane = lanes::spawn_with(&builder, || -> u8 { panic!("no object") });
         eventually("the factory is over", || lane.stats().running_call.is_none());
         assert_eq!(stats(&lane).running_for, None);
         assert!(lane.call(|n| *n).wait().is_err());
@@ -204,11 +204,11 @@ fn what_a_factory_runs_and_for_how_long_are_there_together_at_every_moment() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn nothing_runs_while_the_lane_drops_the_object() {
     guarded(|| {
         let (object, reached, gate) = BlockOnDrop::new();
-        let lane = SerialExecutor::builder().timing(true).spawn(object).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().timing(true), object);
         lane.call(|_| ()).wait().unwrap();
         let ended = lane.close();
         reached.pass();
@@ -221,11 +221,11 @@ fn nothing_runs_while_the_lane_drops_the_object() {
 
 // For how long.
 
-#[test]
+#[apply(lane_test)]
 fn without_timing_there_are_no_times() {
     under_every_runtime(|| async {
         for builder in [SerialExecutor::builder(), SerialExecutor::builder().timing(true).timing(false)] {
-            let lane = builder.spawn(()).unwrap();
+            let lane = lanes::spawn(&builder, ());
             let stuck = Stuck::new(&lane);
             let queued = lane.call(|()| pass(A_MOMENT));
             let s = stats(&lane);
@@ -237,10 +237,10 @@ fn without_timing_there_are_no_times() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn running_for_is_the_age_of_what_runs_and_busy_includes_it() {
     guarded(|| {
-        let lane = SerialExecutor::builder().timing(true).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().timing(true), ());
         lane.call(|()| pass(A_MOMENT)).wait().unwrap();
         let before = stats(&lane);
         assert!(before.busy >= A_MOMENT);
@@ -265,10 +265,10 @@ fn running_for_is_the_age_of_what_runs_and_busy_includes_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_that_panics_or_is_abandoned_was_busy_as_well() {
     guarded(|| {
-        let lane = SerialExecutor::builder().timing(true).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().timing(true), ());
         let panics = |(): &mut ()| {
             pass(A_MOMENT);
             resume_unwind(Box::new("on purpose"));
@@ -314,12 +314,12 @@ fn queue<V>(push: impl FnOnce() -> V) -> (V, Instant, Instant) {
     (queued, before, after)
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_oldest_pending_closure_is_the_first_that_was_not_cancelled() {
     for capacity in [None, Some(1), Some(100)] {
         guarded(move || {
             let builder = SerialExecutor::builder().timing(true);
-            let lane = capacity.map_or(builder.clone(), |n| builder.capacity(n)).spawn(()).unwrap();
+            let lane = lanes::spawn(&capacity.map_or(builder.clone(), |n| builder.capacity(n)), ());
             assert_eq!(stats(&lane).oldest_pending_for, None);
             let stuck = Stuck::new(&lane);
             assert_eq!(stats(&lane).oldest_pending_for, None, "what runs is not pending");
@@ -339,7 +339,7 @@ fn the_oldest_pending_closure_is_the_first_that_was_not_cancelled() {
             last.wait().unwrap();
             assert_eq!(stats(&lane).oldest_pending_for, None);
 
-            let lane = SerialExecutor::builder().timing(true).spawn(()).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().timing(true), ());
             let stuck = Stuck::new(&lane);
             let (cancelled, ..) = queue(|| lane.call(|()| ()));
             let (last, ..) = queue(|| lane.close_with(|()| ()));
@@ -352,10 +352,10 @@ fn the_oldest_pending_closure_is_the_first_that_was_not_cancelled() {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn what_waits_behind_a_session_and_in_it_is_pending() {
     guarded(|| {
-        let lane = SerialExecutor::builder().timing(true).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().timing(true), ());
         // The lane takes these from the inbox together, so one of them waits in the session.
         let stuck = Stuck::new(&lane);
         let request = lane.session();
@@ -383,10 +383,10 @@ fn what_waits_behind_a_session_and_in_it_is_pending() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn what_was_refused_was_never_pending() {
     guarded(|| {
-        let lane = SerialExecutor::builder().timing(true).capacity(1).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().timing(true).capacity(1), ());
         let stuck = Stuck::new(&lane);
         let queued = lane.call(|()| ());
         assert!(lane.try_call(|()| ()).is_err());

@@ -4,7 +4,7 @@
 
 use crate::support::{
     BlockOnDrop, Dice, Gate, PanicOnDrop, PanicOnWake, PanicOnWakerDrop, Stuck, Tracked, Tracker,
-    WakeCounter, eventually, guarded, poll_once, race, under_every_runtime,
+    WakeCounter, eventually, guarded, lanes, poll_once, race, under_every_runtime,
 };
 use futures::executor::{LocalPool, block_on, block_on_stream};
 use futures::stream::{FusedStream, select};
@@ -77,10 +77,10 @@ fn the_stats_add_up(lane: &SerialExecutor<()>) {
 
 // What arrives
 
-#[test]
+#[apply(lane_test)]
 fn every_item_arrives_once_and_in_order_whatever_the_bound() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         for bound in [0, 1, 2, 7, 1000, usize::MAX] {
             let items = numbers(&lane, bound, 500).try_collect::<Vec<_>>().await.unwrap();
             assert!(items.into_iter().eq(0..500), "bound {bound}");
@@ -90,10 +90,10 @@ fn every_item_arrives_once_and_in_order_whatever_the_bound() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn tens_of_thousands_of_items_pass_through_small_bounds_between_two_threads() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         for bound in [1, 2, 7] {
             let items = Tracker::new();
             let stream = lane.stream(bound, {
@@ -111,10 +111,10 @@ fn tens_of_thousands_of_items_pass_through_small_bounds_between_two_threads() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn its_place_in_the_order_is_that_of_the_call_that_made_it() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(vec![1]);
+        let lane = lanes::new(vec![1]);
         let before = lane.call(|list| list.push(2));
         let stream = lane.stream(1, |list, out| {
             list.iter().try_for_each(|n| out.emit(*n)).unwrap();
@@ -130,10 +130,10 @@ fn its_place_in_the_order_is_that_of_the_call_that_made_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn it_may_be_begun_under_one_runtime_and_ended_under_another() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut stream = numbers(&lane, 2, 9);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let first = runtime.block_on(async { (&mut stream).take(3).try_collect::<Vec<_>>().await.unwrap() });
@@ -144,10 +144,10 @@ fn it_may_be_begun_under_one_runtime_and_ended_under_another() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn streams_of_two_lanes_can_be_selected() {
     under_every_runtime(|| async {
-        let (left, right) = (SerialExecutor::new(()), SerialExecutor::new(()));
+        let (left, right) = (lanes::new(()), lanes::new(()));
         let left = numbers(&left, 1, 300).map_ok(|n| ('l', n));
         let right = numbers(&right, 7, 500).map_ok(|n| ('r', n));
         let both: Vec<_> = select(left, right).try_collect().await.unwrap();
@@ -157,11 +157,11 @@ fn streams_of_two_lanes_can_be_selected() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn it_outlives_the_last_handle() {
     guarded(|| {
         let object = Tracker::new();
-        let lane = SerialExecutor::new(object.track());
+        let lane = lanes::new(object.track());
         let mut stream = lane.stream(1, |_, out| count_up(out, 100).unwrap());
         let ended = lane.ended();
         drop(lane);
@@ -173,11 +173,11 @@ fn it_outlives_the_last_handle() {
 
 // The bound
 
-#[test]
+#[apply(lane_test)]
 fn exactly_as_many_items_wait_as_the_bound_says() {
     guarded(|| {
         for (bound, room) in [(0, 1), (1, 1), (2, 2), (7, 7)] {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let (emitted, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
             let mut stream = lane.stream(bound, {
                 let (emitted, taken) = (Arc::clone(&emitted), Arc::clone(&taken));
@@ -204,10 +204,10 @@ fn exactly_as_many_items_wait_as_the_bound_says() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_full_stream_blocks_its_lane_and_no_runtime() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut pool = LocalPool::new();
         let stream = numbers(&lane, 1, 100);
         let ticks = Rc::new(Cell::new(0));
@@ -235,10 +235,10 @@ fn a_full_stream_blocks_its_lane_and_no_runtime() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn polling_on_the_lanes_own_thread_does_not_block() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let own = lane.clone();
         let mut stream = lane
             .call(move |()| {
@@ -252,10 +252,10 @@ fn polling_on_the_lanes_own_thread_does_not_block() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_thread_that_the_closure_waits_for_may_emit() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut stream = lane.stream(1, |(), out| {
             thread::scope(|scope| scope.spawn(|| count_up(out, 100).unwrap()).join().unwrap());
         });
@@ -306,7 +306,7 @@ struct Scene {
 
 impl Scene {
     fn set(state: State) -> Self {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (items, captures) = (Tracker::new(), Tracker::new());
         let (gate, emitted, came_back) =
             (Gate::new(), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
@@ -381,7 +381,7 @@ fn in_every_state(test: fn(State)) {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn without_a_disturbance_all_arrives() {
     in_every_state(|state| {
         let mut scene = Scene::set(state);
@@ -400,7 +400,7 @@ fn without_a_disturbance_all_arrives() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn dropping_the_stream_frees_what_waits_here_and_now_and_ends_the_wait_of_the_closure() {
     in_every_state(|state| {
         let mut scene = Scene::set(state);
@@ -438,7 +438,7 @@ fn dropping_the_stream_frees_what_waits_here_and_now_and_ends_the_wait_of_the_cl
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_abort_ends_the_wait_of_the_closure_and_what_is_missing_is_reported_after_what_waits() {
     in_every_state(|state| {
         let mut scene = Scene::set(state);
@@ -465,10 +465,10 @@ fn an_abort_ends_the_wait_of_the_closure_and_what_is_missing_is_reported_after_w
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_stream_that_an_abort_costs_nothing_is_complete() {
     guarded(|| {
-        let (lane, reached, gate) = (SerialExecutor::new(()), Gate::new(), Gate::new());
+        let (lane, reached, gate) = (lanes::new(()), Gate::new(), Gate::new());
         let mut stream = lane.stream(2, {
             let (reached, gate) = (reached.clone(), gate.clone());
             move |(), out| {
@@ -486,10 +486,10 @@ fn a_stream_that_an_abort_costs_nothing_is_complete() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_panic_after_an_abort_is_still_a_panic() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let own = lane.clone();
         let mut stream = lane.stream(2, move |(), out| {
             out.emit(1).unwrap();
@@ -502,11 +502,11 @@ fn a_panic_after_an_abort_is_still_a_panic() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_panic_poisons_like_that_of_a_call() {
     guarded(|| {
         for (on_panic, poisons) in [(OnPanic::Poison, true), (OnPanic::Continue, false)] {
-            let lane = SerialExecutor::builder().on_panic(on_panic).spawn(()).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().on_panic(on_panic), ());
             let mut stream = lane.stream(1, |(), _: &mut Emitter<()>| panic!("boom"));
             assert_eq!(rest(&mut stream), [Got::Panicked("boom".to_owned())]);
             assert_eq!((lane.is_poisoned(), lane.stats().panicked), (poisons, 1));
@@ -517,10 +517,10 @@ fn a_panic_poisons_like_that_of_a_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_closed_lane_still_runs_the_streams_that_it_has_accepted() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let mut streams = [numbers(&lane, 1, 3), numbers(&lane, 1, 3)];
         let ended = lane.close();
@@ -535,10 +535,10 @@ fn a_closed_lane_still_runs_the_streams_that_it_has_accepted() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_abort_frees_a_blocked_closure_before_it_drops_what_is_queued() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         // The destructor of a queued call waits for the closure of the stream, which waits for
         // room.
         let (capture, _, gate) = BlockOnDrop::new();
@@ -553,7 +553,7 @@ fn an_abort_frees_a_blocked_closure_before_it_drops_what_is_queued() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_stream_that_the_lane_has_taken_but_not_started_when_it_is_aborted_can_emit_nothing() {
     struct AbortOnWake(SerialExecutor<()>);
     impl Wake for AbortOnWake {
@@ -562,7 +562,7 @@ fn a_stream_that_the_lane_has_taken_but_not_started_when_it_is_aborted_can_emit_
         }
     }
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), ());
         let stuck = Stuck::new(&lane);
         let mut stream = lane.stream(1, |(), out| assert_eq!(count_up(out, 2), Err(0)));
         // When the lane takes the stream from the queue, the post is admitted. The lane wakes it
@@ -578,12 +578,12 @@ fn a_stream_that_the_lane_has_taken_but_not_started_when_it_is_aborted_can_emit_
 
 // Races
 
-#[test]
+#[apply(lane_test)]
 fn an_abort_finds_every_stream_whether_it_is_about_to_start_or_has_started() {
     guarded(|| {
         type Stage = (SerialExecutor<()>, Mutex<Option<CallStream<usize>>>);
         let opened = |_: &mut Dice| {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             lane.call(|()| ()).wait().unwrap(); // so that it is up when the race begins
             (lane, Mutex::default())
         };
@@ -607,11 +607,11 @@ fn an_abort_finds_every_stream_whether_it_is_about_to_start_or_has_started() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn nothing_runs_behind_a_stream_that_an_abort_has_cut() {
     guarded(|| {
         for _ in 0..500 {
-            let lane = SerialExecutor::new(0);
+            let lane = lanes::new(0);
             let mut stream = lane.stream(1, |n, out| *n = count_up(out, 9).unwrap_err());
             let behind: Vec<_> = (0..3).map(|_| lane.call(|n| *n)).collect();
             eventually("the stream fills up", || format!("{stream:?}").contains("waiting: 1"));
@@ -624,7 +624,7 @@ fn nothing_runs_behind_a_stream_that_an_abort_has_cut() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_stream_that_is_dropped_at_any_moment_loses_no_item_and_holds_up_nobody() {
     guarded(|| {
         struct Stage {
@@ -633,7 +633,7 @@ fn a_stream_that_is_dropped_at_any_moment_loses_no_item_and_holds_up_nobody() {
             items: Tracker,
             take: usize,
         }
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         race::<Stage, 2>(
             5000,
             |dice| {
@@ -680,10 +680,10 @@ fn at_gates<const N: usize>(lane: &SerialExecutor<()>) -> ([Gate; N], CallStream
     (gates, stream)
 }
 
-#[test]
+#[apply(lane_test)]
 fn whoever_polled_last_is_woken_once_and_only_if_he_waits() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let ([first, second, third], mut stream) = at_gates::<3>(&lane);
         let (early, early_waker) = WakeCounter::new();
         let (late, late_waker) = WakeCounter::new();
@@ -710,10 +710,10 @@ fn whoever_polled_last_is_woken_once_and_only_if_he_waits() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_end_wakes_too() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let endings: [fn(&SerialExecutor<()>, &Stuck); 2] =
             [|_, stuck| stuck.release(), |lane, _| drop(lane.abort())];
         for end in endings {
@@ -728,10 +728,10 @@ fn the_end_wakes_too() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_waker_that_panics_harms_neither_end() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let ([first, second], mut stream) = at_gates::<2>(&lane);
         let (bad, waker) = PanicOnWake::new();
         assert!(poll_once(&mut stream.next(), &waker).is_pending());
@@ -758,7 +758,7 @@ fn a_waker_that_panics_harms_neither_end() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_waker_may_drop_the_stream() {
     struct DropStream(Mutex<Option<CallStream<usize>>>);
     impl Wake for DropStream {
@@ -767,7 +767,7 @@ fn a_waker_may_drop_the_stream() {
         }
     }
     guarded(|| {
-        let (lane, gate) = (SerialExecutor::new(()), Gate::new());
+        let (lane, gate) = (lanes::new(()), Gate::new());
         let passed = gate.clone();
         let mut stream = lane.stream(1, move |(), out| {
             passed.pass();
@@ -784,14 +784,14 @@ fn a_waker_may_drop_the_stream() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_stale_waker_that_takes_its_time_to_drop_does_not_hold_up_the_closure() {
     struct Slow(#[expect(dead_code, reason = "its destructor is what counts")] BlockOnDrop);
     impl Wake for Slow {
         fn wake(self: Arc<Self>) {}
     }
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (slow, reached, gate) = BlockOnDrop::new();
         let mut stream = lane.stream(1, move |(), out| {
             reached.pass();
@@ -807,10 +807,10 @@ fn a_stale_waker_that_takes_its_time_to_drop_does_not_hold_up_the_closure() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_item_that_takes_its_time_to_drop_does_not_hold_up_the_closure() {
     guarded(|| {
-        let (lane, emitted) = (SerialExecutor::new(()), Gate::new());
+        let (lane, emitted) = (lanes::new(()), Gate::new());
         let (slow, reached, gate) = BlockOnDrop::new();
         let stream = lane.stream(2, {
             let emitted = emitted.clone();
@@ -828,10 +828,10 @@ fn an_item_that_takes_its_time_to_drop_does_not_hold_up_the_closure() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn items_whose_destructors_panic_harm_nobody() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let items = Tracker::new();
         let tracker = items.clone();
         let stream = lane.stream(3, move |(), out| {
@@ -848,10 +848,10 @@ fn items_whose_destructors_panic_harm_nobody() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn captures_whose_destructors_panic_harm_nobody() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let stream = |capture| {
             lane.stream(1, move |(), _: &mut Emitter<()>| {
@@ -869,10 +869,10 @@ fn captures_whose_destructors_panic_harm_nobody() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_stream_says_how_far_it_is() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut stream = lane.stream(2, |(), out| {
             assert_eq!(format!("{out:?}"), "Emitter { waiting: 0, .. }");
             count_up(out, 2).unwrap();
@@ -884,10 +884,10 @@ fn a_stream_says_how_far_it_is() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_stream_keeps_no_waker_of_who_has_got_something() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let gate = Gate::new();
         let passes = gate.clone();
         let mut stream = lane.stream(3, move |(), out| {

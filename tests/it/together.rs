@@ -1,7 +1,7 @@
 //! Promises that meet: sessions, posts, futures on the lane, asynchronous io, interrupters and
 //! endings, in pairs.
 
-use crate::support::{Gate, Stuck, Tracker, eventually, guarded, poll_once};
+use crate::support::{Gate, Stuck, Tracker, eventually, guarded, lanes, poll_once};
 use futures::executor::block_on;
 use futures::future::pending;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-#[test]
+#[apply(lane_test)]
 fn a_post_that_has_run_says_so_whatever_was_cancelled_around_a_session_before_an_abort() {
     guarded(|| {
         for capacity in [None, Some(8)] {
             let builder = SerialExecutor::builder();
-            let lane = capacity.map_or(builder.clone(), |n| builder.capacity(n)).spawn(()).unwrap();
+            let lane = lanes::spawn(&capacity.map_or(builder.clone(), |n| builder.capacity(n)), ());
             let first = Stuck::new(&lane);
             // The lane takes these from the inbox together.
             let (gate, started) = (Gate::new(), Gate::new());
@@ -48,10 +48,10 @@ fn a_post_that_has_run_says_so_whatever_was_cancelled_around_a_session_before_an
 }
 
 /// The future waits for the session, and the session for the future.
-#[test]
+#[apply(lane_test)]
 fn a_session_that_a_future_of_the_lane_asks_for_holds_the_lane_until_an_abort() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let tracker = Tracker::new();
         let (own, tracked) = (lane.downgrade(), tracker.track());
         lane.spawn(async move {
@@ -72,10 +72,10 @@ fn a_session_that_a_future_of_the_lane_asks_for_holds_the_lane_until_an_abort() 
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_object_that_a_future_of_the_lane_asks_for_goes_to_the_next_one() {
     guarded(|| {
-        let lane = SerialExecutor::new(7);
+        let lane = lanes::new(7);
         let (asked, all_asked) = (Gate::new(), Gate::new());
         let (own, asks) = (lane.downgrade(), asked.clone());
         let stuck = Stuck::new(&lane);
@@ -96,10 +96,10 @@ fn an_object_that_a_future_of_the_lane_asks_for_goes_to_the_next_one() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_future_of_the_lane_is_never_what_an_interrupt_or_an_abort_hits() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let fired = Arc::new(AtomicUsize::new(0));
         let counts = Arc::clone(&fired);
         lane.on_interrupt(move |()| {
@@ -173,7 +173,7 @@ impl Write for Gated {
 /// The object, its lane, and how often the interrupter has fired, which opens the gate for reading.
 fn gated() -> (Gated, SerialExecutor<Gated>, Arc<AtomicUsize>) {
     let object = Gated::default();
-    let lane = SerialExecutor::new(object.clone());
+    let lane = lanes::new(object.clone());
     let fired = Arc::new(AtomicUsize::new(0));
     let counts = Arc::clone(&fired);
     let set = lane.on_interrupt(move |object| {
@@ -187,7 +187,7 @@ fn gated() -> (Gated, SerialExecutor<Gated>, Arc<AtomicUsize>) {
     (object, lane, fired)
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_io_that_is_dropped_interrupts_its_read_but_what_it_took_is_written() {
     guarded(|| {
         let (object, lane, fired) = gated();
@@ -203,7 +203,7 @@ fn an_io_that_is_dropped_interrupts_its_read_but_what_it_took_is_written() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_io_that_is_dropped_does_not_interrupt_its_write() {
     guarded(|| {
         let (object, lane, fired) = gated();
@@ -218,7 +218,7 @@ fn an_io_that_is_dropped_does_not_interrupt_its_write() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_operations_of_an_io_wait_for_a_session_and_go_with_an_abort() {
     guarded(|| {
         let (object, lane, _) = gated();
@@ -244,7 +244,7 @@ fn the_operations_of_an_io_wait_for_a_session_and_go_with_an_abort() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_running_stream_is_interrupted_when_it_is_dropped_when_the_lane_is_aborted_and_on_demand() {
     guarded(|| {
         for way in ["drop", "abort", "interrupt"] {
@@ -266,10 +266,10 @@ fn a_running_stream_is_interrupted_when_it_is_dropped_when_the_lane_is_aborted_a
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_stream_behind_a_session_is_freed_as_it_is_dropped() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let session = lane.session().wait().unwrap();
         let tracker = Tracker::new();
         let tracked = tracker.track();

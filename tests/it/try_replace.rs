@@ -1,7 +1,7 @@
 //! The promise of `try_replace`: it replaces the object by what a factory makes that may fail. The
 //! old object is gone before, whatever comes of it.
 
-use crate::support::{Gate, Stuck, Tracker, eventually, guarded, under_every_runtime};
+use crate::support::{Gate, Stuck, Tracker, eventually, guarded, lanes, under_every_runtime};
 use serial_executor::{Call, CallError, CancelToken, IntoInnerError, OnPanic, SerialExecutor, TryCallError};
 use std::io;
 use std::panic::resume_unwind;
@@ -14,10 +14,10 @@ fn poison<T: 'static>(lane: &SerialExecutor<T>) {
     assert!(lane.call(|_| resume_unwind(Box::new("poison"))).wait().is_err());
 }
 
-#[test]
+#[apply(lane_test)]
 fn what_the_factory_makes_is_the_object_of_the_calls_behind() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(String::from("old"));
+        let lane = lanes::new(String::from("old"));
         let before = lane.call(|text| text.clone());
         let replaced = lane.try_replace(|| Ok::<_, ()>(String::from("new")));
         let behind = lane.call(|text| text.clone());
@@ -31,11 +31,11 @@ fn what_the_factory_makes_is_the_object_of_the_calls_behind() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_error_goes_to_the_caller_leaves_no_object_and_counts_as_completed() {
     under_every_runtime(|| async {
         for on_panic in [OnPanic::Poison, OnPanic::Continue] {
-            let lane = SerialExecutor::builder().on_panic(on_panic).spawn(1).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().on_panic(on_panic), 1);
             let failed = lane.try_replace(|| "x".parse::<i32>()).await.unwrap();
             assert_eq!(failed, "x".parse::<i32>().map(drop));
             assert_eq!((lane.stats().completed, lane.stats().panicked), (1, 0));
@@ -58,14 +58,14 @@ fn an_error_goes_to_the_caller_leaves_no_object_and_counts_as_completed() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn one_question_mark_is_enough_for_a_client() {
     under_every_runtime(|| async {
         async fn reconnect(lane: &SerialExecutor<u16>, works: bool) -> io::Result<()> {
             let connect = move || if works { Ok(1) } else { Err(io::ErrorKind::ConnectionRefused.into()) };
             lane.try_replace(connect).flatten().await
         }
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         assert_eq!(reconnect(&lane, false).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         reconnect(&lane, true).await.unwrap();
         lane.close().await.unwrap();
@@ -75,10 +75,10 @@ fn one_question_mark_is_enough_for_a_client() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_object_need_not_be_send_and_the_error_comes_out_as_it_is() {
     guarded(|| {
-        let lane = SerialExecutor::new_with(|| Rc::new(1));
+        let lane = lanes::new_with(|| Rc::new(1));
         assert_eq!(lane.try_replace(|| Ok::<_, ()>(Rc::new(2))).wait().unwrap(), Ok(()));
         assert_eq!(lane.call(|n| **n).wait().unwrap(), 2);
         let errors = Tracker::new();
@@ -100,11 +100,11 @@ fn the_object_need_not_be_send_and_the_error_comes_out_as_it_is() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_panic_of_the_factory_is_the_calls_and_leaves_no_object() {
     under_every_runtime(|| async {
         for on_panic in [OnPanic::Poison, OnPanic::Continue] {
-            let lane = SerialExecutor::builder().on_panic(on_panic).spawn(1).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().on_panic(on_panic), 1);
             let panics = || -> Result<i32, ()> { panic!("no second one") };
             let Err(CallError::Panicked(panic)) = lane.try_replace(panics).await else { unreachable!() };
             assert_eq!(panic.message(), "no second one");
@@ -118,11 +118,11 @@ fn a_panic_of_the_factory_is_the_calls_and_leaves_no_object() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn one_that_is_queued_heals_those_behind_it_if_it_succeeds() {
     under_every_runtime(|| async {
         for succeeds in [true, false] {
-            let lane = SerialExecutor::new(1);
+            let lane = lanes::new(1);
             let stuck = Stuck::new(&lane);
             lane.call(|_| resume_unwind(Box::new("poison"))).detach();
             let before = lane.call(|n| *n);
@@ -140,10 +140,10 @@ fn one_that_is_queued_heals_those_behind_it_if_it_succeeds() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn while_one_is_queued_or_running_nobody_is_refused_for_the_poison() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         poison(&lane);
         let (started, gate) = (Gate::new(), Gate::new());
         let (starts, passes) = (started.clone(), gate.clone());
@@ -184,12 +184,12 @@ impl Drop for Noted {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_old_object_is_dropped_before_the_factory_runs_both_on_the_lane() {
     under_every_runtime(|| async {
         for succeeds in [true, false] {
             let log = Log::default();
-            let lane = SerialExecutor::new(Noted(Arc::clone(&log)));
+            let lane = lanes::new(Noted(Arc::clone(&log)));
             let makes = Arc::clone(&log);
             let replaced = lane.try_replace(move || {
                 note(&makes, "made");
@@ -202,11 +202,11 @@ fn the_old_object_is_dropped_before_the_factory_runs_both_on_the_lane() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn one_that_does_not_run_keeps_the_object_and_frees_its_factory() {
     under_every_runtime(|| async {
         let (objects, captures) = (Tracker::new(), Tracker::new());
-        let lane = SerialExecutor::new(objects.track());
+        let lane = lanes::new(objects.track());
         let new = || {
             let capture = captures.track();
             move || Ok::<_, ()>(capture)
@@ -238,7 +238,7 @@ impl Drop for Stubborn {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_token_covers_the_destructor_of_the_old_object() {
     type Tell = fn(&SerialExecutor<Option<Stubborn>>, &mut Option<Call<Result<(), bool>>>);
     let ways: [Tell; 4] = [
@@ -250,7 +250,7 @@ fn the_token_covers_the_destructor_of_the_old_object() {
     guarded(move || {
         for tell in ways {
             let reached = Gate::new();
-            let lane = SerialExecutor::new(Some(Stubborn { reached: reached.clone() }));
+            let lane = lanes::new(Some(Stubborn { reached: reached.clone() }));
             let told = Arc::new(Mutex::new(None));
             let tells = Arc::clone(&told);
             let mut replaced = Some(lane.try_replace(move || {
@@ -270,10 +270,10 @@ fn the_token_covers_the_destructor_of_the_old_object() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_next_call_is_not_hit_by_what_told_a_replacement_to_stop() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (started, gate) = (Gate::new(), Gate::new());
         let (starts, passes) = (started.clone(), gate.clone());
         let replaced = lane.try_replace(move || {

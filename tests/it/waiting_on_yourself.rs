@@ -1,7 +1,7 @@
 //! The promise: to wait for a lane on its own thread is an error. The wait decides that, by the
 //! thread that waits.
 
-use crate::support::{Gate, Stuck, Tracked, Tracker, guarded, under_every_runtime};
+use crate::support::{Gate, Stuck, Tracked, Tracker, guarded, lanes, under_every_runtime};
 use serial_executor::{Call, CallError, Opening, SerialExecutor, WaitError};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 // Unfinished: an error at once.
 
-#[test]
+#[apply(lane_test)]
 fn wait_on_an_unfinished_call_of_its_own_lane_is_an_error_and_cancels_the_call() {
     under_every_runtime(|| async {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let (own, tracked, watch) = (lane.clone(), tracker.track(), tracker.clone());
         let outcome = lane.call(move |_| {
             let inner = own.call(move |n| {
@@ -32,11 +32,11 @@ fn wait_on_an_unfinished_call_of_its_own_lane_is_an_error_and_cancels_the_call()
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn wait_timeout_on_an_unfinished_call_of_its_own_lane_is_an_error_at_once_and_leaves_the_call_usable() {
     guarded(|| {
         for limit in [Duration::ZERO, Duration::from_secs(3600), Duration::MAX] {
-            let lane = SerialExecutor::new(1);
+            let lane = lanes::new(1);
             let own = lane.clone();
             let (outcome, inner) = lane
                 .call(move |_| {
@@ -51,10 +51,10 @@ fn wait_timeout_on_an_unfinished_call_of_its_own_lane_is_an_error_at_once_and_le
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_that_was_made_elsewhere_is_judged_where_it_is_waited_for() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let (send, receive) = mpsc::channel::<Call<()>>();
         let outcome = lane.call(move |()| receive.recv().unwrap().wait());
@@ -64,10 +64,10 @@ fn a_call_that_was_made_elsewhere_is_judged_where_it_is_waited_for() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn waiting_on_the_lane_for_the_very_call_that_runs_is_an_error() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (send, receive) = mpsc::channel::<Call<()>>();
         let (tell, told) = mpsc::channel();
         let call = lane.call(move |()| tell.send(receive.recv().unwrap().wait()).unwrap());
@@ -77,10 +77,10 @@ fn waiting_on_the_lane_for_the_very_call_that_runs_is_an_error() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_replace_on_its_own_lane_cannot_be_waited_for() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let own = lane.clone();
         let outcome = lane.call(move |_| own.replace(|| 2).wait()).wait().unwrap();
         assert!(matches!(outcome, Err(WaitError::WouldDeadlock)));
@@ -88,10 +88,10 @@ fn a_replace_on_its_own_lane_cannot_be_waited_for() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn waiting_on_the_lane_for_the_admission_of_a_post_is_an_error_and_the_post_runs_all_the_same() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(0).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), 0);
         let own = lane.clone();
         let (admitted, refused, limited) = lane
             .call(move |_| {
@@ -109,10 +109,10 @@ fn waiting_on_the_lane_for_the_admission_of_a_post_is_an_error_and_the_post_runs
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn waiting_on_the_lane_for_its_own_end_is_an_error_and_the_lane_ends_all_the_same() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let own = lane.clone();
         let outcomes = lane
             .call(move |()| {
@@ -132,18 +132,18 @@ fn waiting_on_the_lane_for_its_own_end_is_an_error_and_the_lane_ends_all_the_sam
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn waiting_on_the_lane_for_its_own_object_is_an_error_and_the_object_is_dropped_there() {
     guarded(|| {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(tracker.track());
+        let lane = lanes::new(tracker.track());
         let own = lane.clone();
         let outcome = lane.call(move |_| own.into_inner().wait().map(drop)).wait().unwrap();
         assert!(matches!(outcome, Err(WaitError::WouldDeadlock)));
         lane.ended().wait().unwrap();
         assert_eq!(tracker.dropped_on(), [lane.thread().unwrap().id()]);
 
-        let lane = SerialExecutor::new(5);
+        let lane = lanes::new(5);
         let own = lane.clone();
         let (limited, inner) = lane
             .call(move |_| {
@@ -157,11 +157,11 @@ fn waiting_on_the_lane_for_its_own_object_is_an_error_and_the_object_is_dropped_
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_factory_cannot_wait_for_a_call_of_the_lane_it_works_for() {
     guarded(|| {
         let (send, receive) = mpsc::channel::<SerialExecutor<bool>>();
-        let lane = SerialExecutor::new_with(move || {
+        let lane = lanes::new_with(move || {
             let outcome = receive.recv().unwrap().call(|_| ()).wait();
             matches!(outcome, Err(WaitError::WouldDeadlock))
         });
@@ -188,7 +188,7 @@ fn a_factory_cannot_wait_for_the_lane_that_it_opens() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_destructor_of_the_object_cannot_wait_for_the_end_of_its_lane() {
     struct Waits(SerialExecutor<Option<Waits>>, mpsc::Sender<bool>);
     impl Drop for Waits {
@@ -199,7 +199,7 @@ fn the_destructor_of_the_object_cannot_wait_for_the_end_of_its_lane() {
     }
     guarded(|| {
         let (send, receive) = mpsc::channel();
-        let lane = SerialExecutor::new(None);
+        let lane = lanes::new(None);
         let own = lane.clone();
         lane.call(move |object| *object = Some(Waits(own, send))).wait().unwrap();
         lane.close().wait().unwrap();
@@ -209,10 +209,10 @@ fn the_destructor_of_the_object_cannot_wait_for_the_end_of_its_lane() {
 
 // Finished: the result.
 
-#[test]
+#[apply(lane_test)]
 fn what_is_finished_can_be_waited_for_anywhere() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let mut done = lane.call(|n| *n + 1);
         let limited = lane.call(|n| *n + 2);
         lane.call(|_| ()).wait().unwrap();
@@ -222,10 +222,10 @@ fn what_is_finished_can_be_waited_for_anywhere() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_refused_call_of_its_own_lane_says_so_and_not_that_it_would_deadlock() {
     guarded(|| {
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let own = lane.clone();
         let (call, post) = lane
             .call(move |_| {
@@ -237,7 +237,7 @@ fn a_refused_call_of_its_own_lane_says_so_and_not_that_it_would_deadlock() {
         assert!(matches!(call, Err(WaitError::Failed(CallError::Closed))));
         assert!(matches!(post, Err(WaitError::Failed(CallError::Closed))));
 
-        let lane = SerialExecutor::new(0);
+        let lane = lanes::new(0);
         let own = lane.clone();
         let aborted = lane
             .call(move |_| {
@@ -253,13 +253,13 @@ fn a_refused_call_of_its_own_lane_says_so_and_not_that_it_would_deadlock() {
 
 // Another thread: no error.
 
-#[test]
+#[apply(lane_test)]
 fn a_lane_may_wait_for_another_lane() {
     guarded(|| {
-        let mut lane = SerialExecutor::new(0_u32);
+        let mut lane = lanes::new(0_u32);
         let mut lanes = vec![lane.clone()];
         for _ in 0..10 {
-            let next = SerialExecutor::new(0_u32);
+            let next = lanes::new(0_u32);
             let previous = lane.clone();
             // The object of each lane is a depth: one more than that of the lane before, for which
             // a call waits.
@@ -271,20 +271,20 @@ fn a_lane_may_wait_for_another_lane() {
         }
         assert_eq!(lane.call(|depth| *depth).wait().unwrap(), 10);
 
-        let other = SerialExecutor::new(());
+        let other = lanes::new(());
         let outcome = lane.call(move |_| other.close().wait()).wait().unwrap();
         assert!(outcome.is_ok(), "the end of another lane");
-        let other = SerialExecutor::new(7);
+        let other = lanes::new(7);
         assert_eq!(lane.call(move |_| other.into_inner().wait().unwrap()).wait().unwrap(), 7);
         let opened = lane.call(|_| SerialExecutor::try_new_with(|| Ok::<_, ()>(8)).wait()).wait().unwrap();
         assert_eq!(opened.unwrap().call(|n| *n).wait().unwrap(), 8);
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_made_on_the_lane_can_be_waited_for_and_awaited_elsewhere() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let own = lane.clone();
         let (waited, awaited) = lane
             .call(move |n| {
@@ -298,20 +298,20 @@ fn a_call_made_on_the_lane_can_be_waited_for_and_awaited_elsewhere() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_thread_started_by_a_call_may_wait_for_the_lane() {
     guarded(|| {
-        let lane = SerialExecutor::new(1);
+        let lane = lanes::new(1);
         let own = lane.clone();
         let thread = lane.call(move |_| thread::spawn(move || own.call(|n| *n).wait())).wait().unwrap();
         assert_eq!(thread.join().unwrap().unwrap(), 1);
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_lane_is_current_on_its_own_thread_only() {
     guarded(|| {
-        let (left, right) = (SerialExecutor::new(()), SerialExecutor::new(()));
+        let (left, right) = (lanes::new(()), lanes::new(()));
         let handles = (left.clone(), right.clone());
         let seen = left.call(move |()| (handles.0.is_current(), handles.1.is_current())).wait().unwrap();
         assert_eq!(seen, (true, false));
@@ -321,10 +321,10 @@ fn a_lane_is_current_on_its_own_thread_only() {
 
 // Limits and wake-ups.
 
-#[test]
+#[apply(lane_test)]
 fn the_shortest_and_the_longest_limit_are_fine() {
     guarded(|| {
-        let lane = SerialExecutor::builder().capacity(1).spawn(1).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), 1);
         let stuck = Stuck::new(&lane);
         let mut call = lane.call(|n| *n);
         let mut post = lane.post(|n| *n += 1);
@@ -357,10 +357,10 @@ fn the_shortest_and_the_longest_limit_are_fine() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn no_wait_gives_up_before_its_limit_nor_sits_it_out_when_the_result_is_there() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let stuck = Stuck::new(&lane);
         let mut call = lane.call(|()| ());
         let (start, limit) = (Instant::now(), Duration::from_millis(20));
@@ -372,10 +372,10 @@ fn no_wait_gives_up_before_its_limit_nor_sits_it_out_when_the_result_is_there() 
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn wake_ups_meant_for_something_else_do_not_end_a_wait() {
     guarded(|| {
-        let lane = SerialExecutor::new(5);
+        let lane = lanes::new(5);
         let stuck = Stuck::new(&lane);
         let (waiting, stop) = (thread::current(), Arc::new(AtomicBool::new(false)));
         let noise = thread::spawn({
@@ -422,18 +422,18 @@ impl Drop for LastWords {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_thread_local_of_the_lane_may_wait_in_its_destructor() {
     guarded(|| {
         let tracker = Tracker::new();
-        let lane = SerialExecutor::new(tracker.track());
+        let lane = lanes::new(tracker.track());
         let (tell, told) = mpsc::channel();
-        let words = LastWords { own: lane.clone(), other: SerialExecutor::new(42), tell };
+        let words = LastWords { own: lane.clone(), other: lanes::new(42), tell };
         lane.call(move |_| {
             LAST_WORDS.set(Some(words));
             // The thread has waited before. So the thread-local that `wait` uses exists, and may be
             // gone by then.
-            SerialExecutor::new(()).call(|()| ()).wait().unwrap();
+            lanes::new(()).call(|()| ()).wait().unwrap();
         })
         .wait()
         .unwrap();

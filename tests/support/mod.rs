@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `watchdog` | time limits for tests, and for what other threads do |
 //! | `gate` | gates, where threads wait instead of sleeping |
+//! | `lanes` | lanes, served in the way that the program sets |
 //! | `stuck` | a lane in the middle of a call |
 //! | `tracked` | values that report their end |
 //! | `destructors` | values whose destructors panic or block |
@@ -19,6 +20,7 @@
 
 mod watchdog;
 mod gate;
+pub(crate) mod lanes;
 mod stuck;
 mod tracked;
 mod destructors;

@@ -1,7 +1,7 @@
 //! A factory is told to stop when nobody waits for its lane any more.
 
 use super::{Polls, own_token};
-use crate::support::{Dice, Gate, Tracker, eventually, guarded, under_every_runtime};
+use crate::support::{Dice, Gate, Tracker, eventually, guarded, lanes, under_every_runtime};
 use serial_executor::{OpenError, Opening, SerialExecutor, WaitError};
 use std::io::Read;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -140,12 +140,12 @@ fn a_factory_that_is_told_and_fails_is_no_failure_of_anybody() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_factory_of_new_with_is_told_by_abort_and_interrupt_and_not_by_the_last_handle() {
     guarded(|| {
         let lane = |polls: &Polls| {
             let polls = polls.clone();
-            SerialExecutor::new_with(move || {
+            lanes::new_with(move || {
                 polls.run();
                 polls
             })
@@ -184,13 +184,13 @@ fn the_factory_of_new_with_is_told_by_abort_and_interrupt_and_not_by_the_last_ha
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_lane_that_is_aborted_before_its_factory_begins_tells_it_all_the_same() {
     guarded(|| {
         let mut dice = Dice::new(5);
         for _ in 0..1_000 {
             let (send, told) = mpsc::channel();
-            let lane = SerialExecutor::new_with(move || {
+            let lane = lanes::new_with(move || {
                 let token = own_token();
                 eventually("it is told to stop", || token.is_cancelled());
                 send.send(()).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{TellCall, WAYS_TO_TELL, own_token};
 use crate::support::{
-    Dice, Gate, PanicOnDrop, Stuck, Tracker, Witness, eventually, guarded, poll_once, race,
+    Dice, Gate, PanicOnDrop, Stuck, Tracker, Witness, eventually, guarded, lanes, poll_once, race,
     under_every_runtime,
 };
 use serial_executor::{Call, CancelToken, SerialExecutor, WaitError};
@@ -65,11 +65,11 @@ fn armed(lane: &SerialExecutor<()>, function: impl FnOnce() + Send + 'static) ->
 
 // When it is called, and where.
 
-#[test]
+#[apply(lane_test)]
 fn it_is_called_once_on_a_helper_thread_whatever_tells_the_call() {
     under_every_runtime(|| async {
         for tell in WAYS_TO_TELL {
-            let (lane, calls) = (SerialExecutor::new(()), Calls::default());
+            let (lane, calls) = (lanes::new(()), Calls::default());
             let (mut stuck, token) = Stuck::with_token(&lane);
             let (marked, note) = (token.clone(), calls.clone());
             token.on_cancel(move || {
@@ -91,10 +91,10 @@ fn it_is_called_once_on_a_helper_thread_whatever_tells_the_call() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn on_a_token_that_is_cancelled_it_is_called_here_and_now() {
     guarded(|| {
-        let (lane, calls) = (SerialExecutor::new(()), Calls::default());
+        let (lane, calls) = (lanes::new(()), Calls::default());
         let (own, note) = (lane.downgrade(), calls.clone());
         let called = lane.call(move |()| {
             let token = own_token();
@@ -109,7 +109,7 @@ fn on_a_token_that_is_cancelled_it_is_called_here_and_now() {
 
         // Told before the token is taken: `on_cancel` is the first that learns of it.
         for tell in WAYS_TO_TELL {
-            let (lane, calls) = (SerialExecutor::new(()), Calls::default());
+            let (lane, calls) = (lanes::new(()), Calls::default());
             let [started, gate] = [Gate::new(), Gate::new()];
             let (starts, passes, note) = (started.clone(), gate.clone(), calls.clone());
             let (send, called) = mpsc::channel();
@@ -144,11 +144,11 @@ fn on_a_token_that_is_cancelled_it_is_called_here_and_now() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_thread_that_tells_does_not_wait_for_it() {
     under_every_runtime(|| async {
         for tell in WAYS_TO_TELL {
-            let (lane, calls) = (SerialExecutor::new(()), Calls::default());
+            let (lane, calls) = (lanes::new(()), Calls::default());
             let (function, gate) = calls.held();
             let (mut stuck, _) = armed(&lane, function);
             tell(&lane, &mut stuck.call);
@@ -167,11 +167,11 @@ fn a_thread_that_tells_does_not_wait_for_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn it_may_start_a_runtime_whatever_runtime_the_call_is_dropped_under() {
     under_every_runtime(|| async {
         for tell in WAYS_TO_TELL {
-            let (lane, started) = (SerialExecutor::new(()), Gate::new());
+            let (lane, started) = (lanes::new(()), Gate::new());
             let starts = started.clone();
             let call = lane.call(move |()| {
                 let (wake, sleeper) = mpsc::channel();
@@ -193,10 +193,10 @@ fn it_may_start_a_runtime_whatever_runtime_the_call_is_dropped_under() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_token_is_marked_then_its_function_is_called_then_the_interrupter() {
     guarded(|| {
-        let (lane, log) = (SerialExecutor::new(()), Arc::new(Mutex::new(Vec::new())));
+        let (lane, log) = (lanes::new(()), Arc::new(Mutex::new(Vec::new())));
         let notes = Arc::clone(&log);
         let set = lane.on_interrupt(move |()| {
             let notes = Arc::clone(&notes);
@@ -221,10 +221,10 @@ fn the_token_is_marked_then_its_function_is_called_then_the_interrupter() {
 
 // One function, and where the others go.
 
-#[test]
+#[apply(lane_test)]
 fn the_newest_one_counts_and_another_is_dropped_where_it_is_replaced() {
     guarded(|| {
-        let (lane, tracker) = (SerialExecutor::new(()), Tracker::new());
+        let (lane, tracker) = (lanes::new(()), Tracker::new());
         let (old, new) = (Calls::default(), Calls::default());
         let with = |calls: &Calls| {
             let (tracked, function) = (tracker.track(), calls.function());
@@ -262,7 +262,7 @@ fn the_newest_one_counts_and_another_is_dropped_where_it_is_replaced() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn one_that_was_not_called_is_dropped_on_the_lane_before_the_result_is_published() {
     guarded(|| {
         let (tracker, calls) = (Tracker::new(), Calls::default());
@@ -273,7 +273,7 @@ fn one_that_was_not_called_is_dropped_on_the_lane_before_the_result_is_published
                 drop(tracked);
             }
         };
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (mut stuck, _) = armed(&lane, function());
         let (witness, waker) = Witness::new(&tracker);
         let mut call = stuck.call.take().unwrap();
@@ -300,11 +300,11 @@ fn one_that_was_not_called_is_dropped_on_the_lane_before_the_result_is_published
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn after_the_end_of_the_closure_it_is_dropped_at_once_and_never_called() {
     guarded(|| {
         for (is_told, is_gone) in [(false, false), (false, true), (true, false), (true, true)] {
-            let (lane, tracker, calls) = (SerialExecutor::new(()), Tracker::new(), Calls::default());
+            let (lane, tracker, calls) = (lanes::new(()), Tracker::new(), Calls::default());
             let (stuck, token) = Stuck::with_token(&lane);
             if is_told {
                 assert!(lane.interrupt());
@@ -336,10 +336,10 @@ fn after_the_end_of_the_closure_it_is_dropped_at_once_and_never_called() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_panic_of_a_function_or_of_its_destructor_ends_there() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let bomb = |what| {
             let bomb = PanicOnDrop(what);
             move || _ = &bomb
@@ -384,11 +384,11 @@ fn a_panic_of_a_function_or_of_its_destructor_ends_there() {
 
 // The closure's end waits for a function that is being called, and for nothing else.
 
-#[test]
+#[apply(lane_test)]
 fn the_end_of_the_closure_waits_for_one_that_is_being_called() {
     guarded(|| {
         for is_helper in [true, false] {
-            let (lane, calls) = (SerialExecutor::new(()), Calls::default());
+            let (lane, calls) = (lanes::new(()), Calls::default());
             let (function, gate) = calls.held();
             let (mut stuck, token) = Stuck::with_token(&lane);
             let thread = if is_helper {
@@ -417,10 +417,10 @@ fn the_end_of_the_closure_waits_for_one_that_is_being_called() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_function_may_do_anything_to_its_lane_but_wait_for_it() {
     guarded(|| {
-        let (lane, calls) = (SerialExecutor::new(()), Calls::default());
+        let (lane, calls) = (lanes::new(()), Calls::default());
         let ended = lane.ended();
         let (mut stuck, token) = Stuck::with_token(&lane);
         let ran = Arc::new(AtomicUsize::new(0));
@@ -459,10 +459,10 @@ fn a_function_may_do_anything_to_its_lane_but_wait_for_it() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_request_from_inside_a_function_of_the_lane_is_not_heard_wherever_that_is_called() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let asks = || {
             let (own, (send, heard)) = (lane.downgrade(), mpsc::channel());
             let function = move || {
@@ -483,7 +483,7 @@ fn a_request_from_inside_a_function_of_the_lane_is_not_heard_wherever_that_is_ca
         stuck.finish();
         lane.ended().wait().unwrap();
 
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let own = lane.downgrade();
         let call = lane.call(move |()| {
             let own = own.upgrade().unwrap();
@@ -671,11 +671,11 @@ fn connect_and_read(address: SocketAddr, connected: &Gate) -> usize {
     stream.read(&mut [0; 8]).unwrap()
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_closure_that_has_armed_its_connection_ends_whatever_tells_it() {
     under_every_runtime(|| async {
         for tell in WAYS_TO_TELL {
-            let (lane, peer, connected) = (SerialExecutor::new(()), SilentPeer::new(), Gate::new());
+            let (lane, peer, connected) = (lanes::new(()), SilentPeer::new(), Gate::new());
             let (address, connects) = (peer.address(), connected.clone());
             let call = lane.call(move |()| assert_eq!(connect_and_read(address, &connects), 0));
             connected.pass();
@@ -690,11 +690,11 @@ fn a_closure_that_has_armed_its_connection_ends_whatever_tells_it() {
 }
 
 /// The interrupter is one that works only while the call blocks, and it fires too early.
-#[test]
+#[apply(lane_test)]
 fn a_closure_that_arms_its_connection_ends_even_if_it_was_told_before() {
     under_every_runtime(|| async {
         for tell in WAYS_TO_TELL {
-            let (lane, peer, fired) = (SerialExecutor::new(()), SilentPeer::new(), Calls::default());
+            let (lane, peer, fired) = (lanes::new(()), SilentPeer::new(), Calls::default());
             let count = fired.clone();
             let set = lane.on_interrupt(move |()| {
                 let count = count.clone();
@@ -721,10 +721,10 @@ fn a_closure_that_arms_its_connection_ends_even_if_it_was_told_before() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn abort_ends_a_closure_that_arms_itself_however_many_stops_had_no_effect_before() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let (started, (wake, sleeper)) = (Gate::new(), mpsc::channel::<()>());
         let (starts, woken) = (started.clone(), wake.clone());
         let has_no_effect = Calls::default();
@@ -749,10 +749,10 @@ fn abort_ends_a_closure_that_arms_itself_however_many_stops_had_no_effect_before
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_that_is_dropped_at_any_moment_of_a_connect_and_a_read_ends_and_no_other_is_hit() {
     guarded(|| {
-        let (lane, peer) = (SerialExecutor::new(()), SilentPeer::new());
+        let (lane, peer) = (lanes::new(()), SilentPeer::new());
         let mut dice = Dice::new(10);
         let [mut unstarted, mut started] = [0; 2];
         for _ in 0..1_000 {
@@ -800,11 +800,11 @@ thread_local! {
     static ON_THREAD_END: RefCell<Option<OnThreadEnd>> = const { RefCell::new(None) };
 }
 
-#[test]
+#[apply(lane_test)]
 fn waiting_for_the_end_of_a_lane_joins_its_helpers() {
     guarded(|| {
         for is_interrupter in [false, true] {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let [begins, gate] = [Gate::new(), Gate::new()];
             let is_over = Arc::new(AtomicBool::new(false));
             let leave = {

@@ -2,7 +2,9 @@
 //! forgotten.
 
 use super::device::{Device, Did, Remote};
-use crate::support::{PanicOnWake, Stuck, Tracked, Tracker, WakeCounter, eventually, guarded, poll_once};
+use crate::support::{
+    PanicOnWake, Stuck, Tracked, Tracker, WakeCounter, eventually, guarded, lanes, poll_once,
+};
 use futures::executor::block_on;
 use futures::io::{
     AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWrite, AsyncWriteExt, SeekFrom,
@@ -16,10 +18,10 @@ use std::task::{Context, Poll, Wake, Waker};
 
 fn device(bytes: &[u8]) -> (SerialExecutor<Device>, Remote) {
     let (device, remote) = Device::new(bytes);
-    (SerialExecutor::new(device), remote)
+    (lanes::new(device), remote)
 }
 
-#[test]
+#[apply(lane_test)]
 fn what_a_dropped_read_brings_comes_first_in_the_next_one() {
     guarded(|| {
         let (lane, remote) = device(b"0123456789");
@@ -40,7 +42,7 @@ fn what_a_dropped_read_brings_comes_first_in_the_next_one() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_write_that_is_dropped_while_it_waits_has_taken_nothing() {
     guarded(|| {
         let (lane, remote) = device(b"");
@@ -57,7 +59,7 @@ fn a_write_that_is_dropped_while_it_waits_has_taken_nothing() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_seek_that_was_dropped_does_not_answer_for_another() {
     guarded(|| {
         let (lane, remote) = device(b"0123456789");
@@ -90,7 +92,7 @@ fn a_seek_that_was_dropped_does_not_answer_for_another() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_seek_after_a_dropped_read_starts_where_the_reader_was() {
     guarded(|| {
         let (lane, remote) = device(b"0123456789");
@@ -116,7 +118,7 @@ fn poll_write(io: &mut LaneIo<Device>, bytes: &[u8], waker: &Waker) -> Poll<io::
     Pin::new(io).poll_write(&mut Context::from_waker(waker), bytes)
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_reader_and_a_writer_that_wait_for_the_same_are_both_woken() {
     guarded(|| {
         let (lane, remote) = device(b"0123456789");
@@ -148,7 +150,7 @@ fn a_reader_and_a_writer_that_wait_for_the_same_are_both_woken() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_newest_waker_counts_and_one_that_panics_does_no_harm() {
     guarded(|| {
         let (lane, remote) = device(b"0123456789");
@@ -205,7 +207,7 @@ fn marked(tracker: &Tracker, remote: &Remote) -> Waker {
     Waker::from(Arc::new(Marked(tracker.track())))
 }
 
-#[test]
+#[apply(lane_test)]
 fn what_is_queued_when_the_io_is_dropped_never_starts_unless_it_is_a_write() {
     guarded(|| {
         for start in UNPROMISED {
@@ -235,7 +237,7 @@ fn what_is_queued_when_the_io_is_dropped_never_starts_unless_it_is_a_write() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn what_is_running_when_the_io_is_dropped_goes_on_and_leaves_nothing() {
     guarded(|| {
         for start in UNPROMISED {
@@ -256,7 +258,7 @@ fn what_is_running_when_the_io_is_dropped_goes_on_and_leaves_nothing() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn what_is_over_and_unread_when_the_io_is_dropped_goes_with_it() {
     guarded(|| {
         for start in UNPROMISED {

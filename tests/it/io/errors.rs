@@ -1,7 +1,7 @@
 //! Each error comes out of one operation, once, and no byte is lost by it.
 
 use super::device::{Device, Did, Remote};
-use crate::support::{PanicOnDrop, Stuck, WakeCounter, guarded, poll_once};
+use crate::support::{PanicOnDrop, Stuck, WakeCounter, guarded, lanes, poll_once};
 use futures::executor::block_on;
 use futures::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
 use serial_executor::{CallError, LaneIo, SerialExecutor};
@@ -11,7 +11,7 @@ use std::task::{Poll, Waker};
 
 fn device(bytes: &[u8]) -> (SerialExecutor<Device>, Remote) {
     let (device, remote) = Device::new(bytes);
-    (SerialExecutor::new(device), remote)
+    (lanes::new(device), remote)
 }
 
 /// The error of the lane inside.
@@ -21,7 +21,7 @@ fn lane_error(error: &io::Error) -> &CallError {
     inner.unwrap_or_else(|| panic!("not of the lane: {error:?}"))
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_read_passes_errors_short_reads_and_the_end_through_and_tries_again_when_interrupted() {
     guarded(|| {
         let (lane, remote) = device(b"some bytes");
@@ -54,10 +54,10 @@ impl Read for Boaster {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_object_that_claims_more_than_there_was_room_for_is_an_error() {
     guarded(|| {
-        let lane = SerialExecutor::new(Boaster);
+        let lane = lanes::new(Boaster);
         let error = block_on(lane.io().read(&mut [0; 4])).unwrap_err();
         assert!(error.to_string().contains("more than there was room for"), "{error}");
         assert!(!lane.is_poisoned());
@@ -74,7 +74,7 @@ const NEXT: [(&str, Next); 4] = [
     ("seek", |io| block_on(io.seek(SeekFrom::Start(1))).map(drop)),
 ];
 
-#[test]
+#[apply(lane_test)]
 fn the_error_of_a_write_is_reported_by_whatever_comes_next_exactly_once() {
     guarded(|| {
         for (name, next) in NEXT {
@@ -92,7 +92,7 @@ fn the_error_of_a_write_is_reported_by_whatever_comes_next_exactly_once() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_error_of_a_flush_that_was_dropped_is_reported_by_whatever_comes_next_exactly_once() {
     guarded(|| {
         for (name, next) in NEXT {
@@ -108,7 +108,7 @@ fn the_error_of_a_flush_that_was_dropped_is_reported_by_whatever_comes_next_exac
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_write_goes_on_until_all_is_written_and_a_writer_that_takes_nothing_is_an_error() {
     guarded(|| {
         let (lane, remote) = device(b"");
@@ -128,7 +128,7 @@ fn a_write_goes_on_until_all_is_written_and_a_writer_that_takes_nothing_is_an_er
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_flush_and_a_seek_report_their_own_errors() {
     guarded(|| {
         let (lane, remote) = device(b"0123456789");
@@ -142,7 +142,7 @@ fn a_flush_and_a_seek_report_their_own_errors() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_error_of_a_seek_that_was_dropped_is_nobodys() {
     guarded(|| {
         for (name, next) in NEXT {
@@ -157,7 +157,7 @@ fn the_error_of_a_seek_that_was_dropped_is_nobodys() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_seek_that_fails_leaves_what_was_read_ahead_to_the_reader() {
     guarded(|| {
         let (lane, remote) = device(b"0123456789");
@@ -173,7 +173,7 @@ fn a_seek_that_fails_leaves_what_was_read_ahead_to_the_reader() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_panic_poisons_and_after_a_replacement_the_io_works_again() {
     guarded(|| {
         let (lane, remote) = device(b"0123456789");
@@ -219,7 +219,7 @@ fn a_panic_poisons_and_after_a_replacement_the_io_works_again() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn behind_a_closed_lane_everything_is_an_error_but_what_was_read_and_accepted_before() {
     guarded(|| {
         let (lane, _remote) = device(b"0123");
@@ -244,7 +244,7 @@ fn behind_a_closed_lane_everything_is_an_error_but_what_was_read_and_accepted_be
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_abort_wakes_and_fails_what_has_not_started() {
     guarded(|| {
         let (lane, remote) = device(b"0123");
@@ -292,7 +292,7 @@ fn be_rude(remote: &Remote) {
     remote.next(|| Err(io::Error::other(Rude(PanicOnDrop("an error that nobody reads")))));
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_error_that_nobody_reads_may_panic_in_its_destructor() {
     guarded(|| {
         let (lane, remote) = device(b"0123");

@@ -7,7 +7,7 @@ mod cancelling;
 mod retrying;
 mod property;
 
-use crate::support::{Stuck, guarded, under_every_runtime};
+use crate::support::{Stuck, guarded, lanes, under_every_runtime};
 use device::{Device, Did};
 use futures::executor::block_on;
 use futures::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufReader, IoSlice, SeekFrom};
@@ -76,10 +76,10 @@ async fn exercise<T: Read + Write + io::Seek + 'static>(lane: &SerialExecutor<T>
     io.close().await.unwrap();
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_cursor_is_written_sought_and_read_under_every_runtime() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(Cursor::new(Vec::new()));
+        let lane = lanes::new(Cursor::new(Vec::new()));
         exercise(&lane).await;
         assert_eq!(lane.into_inner().await.unwrap().into_inner().len(), MANY);
     });
@@ -100,11 +100,11 @@ fn a_file_is_written_sought_and_read_under_every_runtime() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn copying_from_one_lane_to_another_copies_every_byte() {
     guarded(|| {
-        let from = SerialExecutor::new(Cursor::new(pattern(MANY)));
-        let to = SerialExecutor::new(Cursor::new(Vec::new()));
+        let from = lanes::new(Cursor::new(pattern(MANY)));
+        let to = lanes::new(Cursor::new(Vec::new()));
         let copied = block_on(futures::io::copy(from.io(), &mut to.io())).unwrap();
         assert_eq!(copied, MANY as u64);
         // `copy` has flushed.
@@ -118,12 +118,12 @@ fn copying_from_one_lane_to_another_copies_every_byte() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn lines_come_one_by_one_from_reads_of_eight_kib() {
     guarded(|| {
         let lines: Vec<String> = (0..5_000).map(|n| format!("line {n}")).collect();
         let (device, remote) = Device::new(lines.join("\n"));
-        let lane = SerialExecutor::new(device);
+        let lane = lanes::new(device);
         let read: Vec<String> = block_on(lane.io().lines().try_collect()).unwrap();
         assert_eq!(read, lines);
         let lengths = remote.log().into_iter().map(|did| match did {
@@ -134,11 +134,11 @@ fn lines_come_one_by_one_from_reads_of_eight_kib() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_operation_moves_64_kib_at_the_most_and_a_read_no_more_than_it_was_asked_for() {
     guarded(|| {
         let (device, remote) = Device::new(pattern(MANY));
-        let lane = SerialExecutor::new(device);
+        let lane = lanes::new(device);
         let mut io = lane.io();
         let mut room = vec![0; MANY];
         assert_eq!(block_on(io.read(&mut room)).unwrap(), 64 * 1024);
@@ -163,11 +163,11 @@ fn an_operation_moves_64_kib_at_the_most_and_a_read_no_more_than_it_was_asked_fo
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_seek_from_here_starts_where_the_reader_is_and_not_where_the_object_is() {
     guarded(|| {
         let (device, remote) = Device::new(pattern(30_000));
-        let lane = SerialExecutor::new(device);
+        let lane = lanes::new(device);
         let mut io = lane.io();
         assert_eq!(block_on(io.fill_buf()).unwrap().len(), 8192);
         io.consume_unpin(100);
@@ -213,12 +213,12 @@ impl Write for Duplex {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn halves_on_two_threads_never_lose_a_wake_up() {
     guarded(|| {
         for round in 0..20 {
             let duplex = Duplex { source: Cursor::new(pattern(MANY)), sink: Vec::new() };
-            let lane = SerialExecutor::new(duplex);
+            let lane = lanes::new(duplex);
             let (mut reader, mut writer) = lane.io().split();
             let size = 37 + 1000 * round;
             let writing = thread::spawn(move || {
@@ -243,14 +243,14 @@ fn halves_on_two_threads_never_lose_a_wake_up() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn tokio_reads_writes_seeks_and_copies_through_an_adapter() {
     use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
     guarded(|| {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
         runtime.block_on(async {
-            let from = SerialExecutor::new(Cursor::new(pattern(MANY)));
-            let to = SerialExecutor::new(Cursor::new(Vec::new()));
+            let from = lanes::new(Cursor::new(pattern(MANY)));
+            let to = lanes::new(Cursor::new(Vec::new()));
             let mut sink = to.io().compat_write();
             let copied = tokio::io::copy(&mut from.io().compat(), &mut sink).await.unwrap();
             assert_eq!(copied, MANY as u64);
@@ -297,11 +297,11 @@ fn a_request_and_its_reply_go_over_a_socket_under_every_runtime() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn operations_take_their_turn_among_calls_and_other_ios_and_are_counted() {
     guarded(|| {
         let (device, remote) = Device::new(pattern(10));
-        let lane = SerialExecutor::builder().capacity(1).spawn(device).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().capacity(1), device);
         let (mut one, mut two) = (lane.io(), lane.io());
         let stuck = Stuck::new(&lane);
         assert_eq!(block_on(one.write(b"one")).unwrap(), 3);
@@ -318,10 +318,10 @@ fn operations_take_their_turn_among_calls_and_other_ios_and_are_counted() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_io_is_a_handle() {
     guarded(|| {
-        let lane = SerialExecutor::new(Cursor::new(b"still there".to_vec()));
+        let lane = lanes::new(Cursor::new(b"still there".to_vec()));
         let ended = lane.ended();
         let mut io = lane.io();
         drop(lane);
@@ -346,10 +346,10 @@ impl Write for Local {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_object_need_not_be_send_nor_all_of_reader_writer_and_seeker() {
     guarded(|| {
-        let lane = SerialExecutor::new_with(|| Local(Rc::default()));
+        let lane = lanes::new_with(|| Local(Rc::default()));
         let mut io = lane.io();
         let writing = thread::spawn(move || {
             block_on(async {
@@ -362,10 +362,10 @@ fn the_object_need_not_be_send_nor_all_of_reader_writer_and_seeker() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn no_bytes_are_written_and_read_without_the_lane() {
     guarded(|| {
-        let lane = SerialExecutor::new(Cursor::new(Vec::new()));
+        let lane = lanes::new(Cursor::new(Vec::new()));
         let mut io = lane.io();
         assert_eq!(block_on(io.write(&[])).unwrap(), 0);
         assert_eq!(block_on(io.write_vectored(&[IoSlice::new(&[]), IoSlice::new(&[])])).unwrap(), 0);
@@ -374,10 +374,10 @@ fn no_bytes_are_written_and_read_without_the_lane() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn formatting_says_what_is_under_way() {
     guarded(|| {
-        let lane = SerialExecutor::new(Cursor::new(pattern(10)));
+        let lane = lanes::new(Cursor::new(pattern(10)));
         let mut io = lane.io();
         block_on(io.fill_buf()).unwrap();
         let stuck = Stuck::new(&lane);

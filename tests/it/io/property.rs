@@ -2,7 +2,7 @@
 //! and every position is right.
 
 use super::device::{Device, Did, Remote};
-use crate::support::{guarded, poll_once};
+use crate::support::{guarded, lanes, poll_once};
 use futures::executor::block_on;
 use futures::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
 use proptest::prelude::*;
@@ -108,7 +108,7 @@ impl Run {
         let (device, remote) = Device::new(super::pattern(LENGTH));
         remote.set_chunk(chunk);
         remote.set_permits(0);
-        let lane = SerialExecutor::new(device);
+        let lane = lanes::new(device);
         let io = lane.io();
         Self { lane, remote, io, accepted: Vec::new(), delivered: Vec::new(), sought: Vec::new() }
     }

@@ -2,7 +2,7 @@
 //! what waits meanwhile. So one lane both reads and writes, and no byte is lost or sent twice.
 
 use super::device::{Device, Did, Remote};
-use crate::support::{Gate, Stuck, WakeCounter, eventually, guarded, poll_once, under_every_runtime};
+use crate::support::{Gate, Stuck, WakeCounter, eventually, guarded, lanes, poll_once, under_every_runtime};
 use futures::executor::block_on;
 use futures::io::{
     AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWrite, AsyncWriteExt, BufReader, SeekFrom,
@@ -16,7 +16,7 @@ use std::task::{Poll, Waker};
 /// A device, and an io of it that tries again.
 fn device(bytes: &[u8]) -> (SerialExecutor<Device>, LaneIo<Device>, Remote) {
     let (device, remote) = Device::new(bytes);
-    let lane = SerialExecutor::new(device);
+    let lane = lanes::new(device);
     let io = lane.io().retry_timeouts();
     (lane, io, remote)
 }
@@ -48,7 +48,7 @@ fn assert_closed<V>(result: io::Result<V>) {
 
 // Reading.
 
-#[test]
+#[apply(lane_test)]
 fn a_line_arrives_whole_through_tries_whose_time_is_up() {
     under_every_runtime(|| async {
         let (lane, io, remote) = device(b"one line\nand another");
@@ -65,12 +65,12 @@ fn a_line_arrives_whole_through_tries_whose_time_is_up() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn without_it_a_timeout_is_an_error_and_with_it_other_errors_still_are() {
     under_every_runtime(|| async {
         for kind in BOTH {
             let (device, remote) = Device::new(b"bytes");
-            let lane = SerialExecutor::new(device);
+            let lane = lanes::new(device);
             time_out(&remote, [kind]);
             assert_eq!(lane.io().read(&mut [0; 8]).await.unwrap_err().kind(), kind);
             assert_eq!(lane.stats().submitted, 1);
@@ -88,7 +88,7 @@ fn without_it_a_timeout_is_an_error_and_with_it_other_errors_still_are() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_write_and_a_call_get_in_between_the_tries_of_a_read() {
     guarded(|| {
         for same_io in [true, false] {
@@ -142,10 +142,10 @@ impl Write for Loopback {
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
-#[test]
+#[apply(lane_test)]
 fn one_lane_reads_and_writes_in_both_directions_at_once() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(Loopback::default());
+        let lane = lanes::new(Loopback::default());
         let sent: Vec<_> = (0..50).map(|n| format!("line {n}")).collect();
         for same_io in [true, false] {
             let (reader, mut writer): (Reader, Writer) = if same_io {
@@ -167,7 +167,7 @@ fn one_lane_reads_and_writes_in_both_directions_at_once() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn dropping_the_future_stops_the_tries() {
     guarded(|| {
         let (lane, mut io, remote) = device(b"bytes");
@@ -200,7 +200,7 @@ fn dropping_the_future_stops_the_tries() {
 
 // Writing.
 
-#[test]
+#[apply(lane_test)]
 fn a_write_goes_on_where_it_stopped_and_sends_no_byte_twice() {
     under_every_runtime(|| async {
         let (lane, mut io, remote) = device(b"");
@@ -232,7 +232,7 @@ fn a_write_goes_on_where_it_stopped_and_sends_no_byte_twice() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_flush_is_tried_again() {
     under_every_runtime(|| async {
         let (lane, mut io, remote) = device(b"");
@@ -245,7 +245,7 @@ fn a_flush_is_tried_again() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_write_that_fails_for_good_is_not_tried_again_and_says_so_once() {
     guarded(|| {
         for fails in ["broken", "nothing"] {
@@ -282,7 +282,7 @@ fn start_a_write(io: &mut LaneIo<Device>, remote: &Remote) {
     remote.blocked();
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_task_that_reads_drives_a_write_whose_task_has_gone() {
     guarded(|| {
         let (lane, mut io, remote) = device(b"1234567890");
@@ -305,7 +305,7 @@ fn a_task_that_reads_drives_a_write_whose_task_has_gone() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_task_that_reads_drives_no_flush() {
     guarded(|| {
         let (lane, mut io, remote) = device(b"1234");
@@ -321,7 +321,7 @@ fn a_task_that_reads_drives_no_flush() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn both_tasks_are_woken_for_a_write_for_which_both_wait() {
     guarded(|| {
         for reader_first in [true, false] {
@@ -347,7 +347,7 @@ fn both_tasks_are_woken_for_a_write_for_which_both_wait() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_error_of_a_write_that_a_reader_drives_waits_for_the_writer() {
     guarded(|| {
         for next in ["write", "flush", "seek"] {
@@ -375,7 +375,7 @@ fn the_error_of_a_write_that_a_reader_drives_waits_for_the_writer() {
 
 // Seeking.
 
-#[test]
+#[apply(lane_test)]
 fn a_seek_is_tried_again_and_never_tries_a_read_again() {
     guarded(|| {
         let (lane, mut io, remote) = device(b"0123456789");
@@ -394,7 +394,7 @@ fn a_seek_is_tried_again_and_never_tries_a_read_again() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_seek_whose_future_was_dropped_is_not_tried_again() {
     guarded(|| {
         for next in ["read", "write", "flush", "seek"] {
@@ -431,7 +431,7 @@ fn a_seek_whose_future_was_dropped_is_not_tried_again() {
 
 // The end of the lane.
 
-#[test]
+#[apply(lane_test)]
 fn after_a_close_the_next_try_fails() {
     under_every_runtime(|| async {
         let (lane, mut io, remote) = device(b"bytes");
@@ -450,7 +450,7 @@ fn after_a_close_the_next_try_fails() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn an_abort_ends_a_try_that_is_queued_at_once() {
     guarded(|| {
         let (lane, mut io, remote) = device(b"bytes");
@@ -475,7 +475,7 @@ fn an_abort_ends_a_try_that_is_queued_at_once() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_write_between_two_tries_fails_with_the_lane_and_what_it_sent_stays_sent() {
     guarded(|| {
         let (lane, mut io, remote) = device(b"");
@@ -488,7 +488,7 @@ fn a_write_between_two_tries_fails_with_the_lane_and_what_it_sent_stays_sent() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_try_on_a_poisoned_object_is_the_last() {
     guarded(|| {
         let (lane, mut io, remote) = device(b"bytes");

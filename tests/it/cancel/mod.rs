@@ -4,7 +4,7 @@
 mod factories;
 mod on_cancel;
 
-use crate::support::{Dice, Gate, Stuck, eventually, guarded, poll_once, race, under_every_runtime};
+use crate::support::{Dice, Gate, Stuck, eventually, guarded, lanes, poll_once, race, under_every_runtime};
 use futures::StreamExt;
 use futures::executor::block_on;
 use futures::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
@@ -171,7 +171,7 @@ const ABORT: Tell = |lane, _| {
 
 async fn assert_told(what: &str, start: Start, tell: Tell) {
     let polls = Polls::default();
-    let lane = SerialExecutor::new(polls.clone());
+    let lane = lanes::new(polls.clone());
     let mut future = Some(start(&lane));
     polls.started.pass();
     assert_ne!(tell(&lane, &mut future), Some(false), "{what}: it has taken its token");
@@ -181,7 +181,7 @@ async fn assert_told(what: &str, start: Start, tell: Tell) {
     assert_eq!(polls.told(), 1, "{what}");
 }
 
-#[test]
+#[apply(lane_test)]
 fn whatever_polls_is_told_when_its_future_is_dropped_and_by_interrupt_and_abort() {
     under_every_runtime(|| async {
         for (what, start) in TOLD_BY_ITS_FUTURE {
@@ -197,12 +197,12 @@ fn whatever_polls_is_told_when_its_future_is_dropped_and_by_interrupt_and_abort(
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_future_of_what_goes_on_without_it_tells_nobody() {
     guarded(|| {
         for (what, start) in NOT_TOLD_BY_ITS_FUTURE {
             let polls = Polls::default();
-            let lane = SerialExecutor::new(polls.clone());
+            let lane = lanes::new(polls.clone());
             let future = start(&lane);
             let token = polls.token();
             drop(future);
@@ -214,7 +214,7 @@ fn a_future_of_what_goes_on_without_it_tells_nobody() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn closing_and_what_only_watches_tells_nobody() {
     guarded(|| {
         type Watch = fn(SerialExecutor<()>) -> Option<SerialExecutor<()>>;
@@ -245,7 +245,7 @@ fn closing_and_what_only_watches_tells_nobody() {
             }),
         ];
         for (what, watch) in watches {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let (stuck, token) = Stuck::with_token(&lane);
             let ended = lane.ended();
             let lane = watch(lane);
@@ -257,7 +257,7 @@ fn closing_and_what_only_watches_tells_nobody() {
         }
 
         // A session that is given up while its call runs.
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut session = lane.session().wait().unwrap();
         let (gate, (send, tokens)) = (Gate::new(), mpsc::channel());
         let passes = gate.clone();
@@ -291,11 +291,11 @@ const WAYS_TO_TELL: [TellCall; 4] = [
     },
 ];
 
-#[test]
+#[apply(lane_test)]
 fn a_token_that_is_taken_after_the_closure_was_told_is_cancelled_from_the_start() {
     under_every_runtime(|| async {
         for tell in WAYS_TO_TELL {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let [started, gate] = [Gate::new(), Gate::new()];
             let (starts, passes, (send, tokens)) = (started.clone(), gate.clone(), mpsc::channel());
             let call = lane.call(move |()| {
@@ -316,12 +316,12 @@ fn a_token_that_is_taken_after_the_closure_was_told_is_cancelled_from_the_start(
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_token_stays_as_it_is_after_its_closure_and_all_tokens_of_a_closure_are_one() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         for tell in WAYS_TO_TELL {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let (gate, (send, tokens)) = (Gate::new(), mpsc::channel());
             let passes = gate.clone();
             let call = lane.call(move |()| {
@@ -350,11 +350,11 @@ fn a_token_stays_as_it_is_after_its_closure_and_all_tokens_of_a_closure_are_one(
 }
 
 /// A flag of one's own for all calls is raised too early or too late. The token is a flag for each.
-#[test]
+#[apply(lane_test)]
 fn a_call_that_is_told_at_its_very_end_leaves_the_next_one_alone() {
     guarded(|| {
         for tell in &WAYS_TO_TELL[..3] {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let [begun, gate] = [Gate::new(), Gate::new()];
             let (begins, passes) = (begun.clone(), gate.clone());
             let call = lane.call(move |()| {
@@ -445,10 +445,10 @@ fn a_call_that_is_dropped_or_interrupted_as_it_ends_never_tells_the_next_one() {
 
 // Which call is told.
 
-#[test]
+#[apply(lane_test)]
 fn interrupting_a_call_tells_that_call_and_only_while_it_runs() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let fired = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&fired);
         let set = lane.on_interrupt(move |()| {
@@ -497,10 +497,10 @@ fn interrupting_a_call_tells_that_call_and_only_while_it_runs() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn without_a_token_and_an_interrupter_an_interrupt_is_not_heard_and_is_remembered() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let gates = [(); 3].map(|()| Gate::new());
         let [started, gate, taken] = gates.clone();
         let call = lane.call(move |()| {
@@ -519,10 +519,10 @@ fn without_a_token_and_an_interrupter_an_interrupt_is_not_heard_and_is_remembere
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_closure_may_tell_itself() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let own = lane.downgrade();
         let told = lane.call(move |()| {
             let before = own_token();
@@ -544,10 +544,10 @@ fn a_closure_may_tell_itself() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn all_calls_of_a_session_have_tokens_of_their_own() {
     guarded(|| {
-        let lane = SerialExecutor::new(());
+        let lane = lanes::new(());
         let mut session = lane.session().wait().unwrap();
         assert!(!lane.interrupt(), "an open session is no closure");
         let told = session.call(|()| own_token().is_cancelled());
@@ -580,13 +580,13 @@ impl Drop for Asks {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn there_is_a_token_only_while_a_closure_or_factory_runs() {
     guarded(|| {
         let (send, has_token) = mpsc::channel();
         let asks = || Asks(send.clone());
         assert!(CancelToken::current().is_none());
-        let lane = SerialExecutor::new_with({
+        let lane = lanes::new_with({
             let (of_factory, object) = (asks(), asks());
             move || {
                 drop(of_factory);
@@ -649,11 +649,11 @@ fn there_is_a_token_only_while_a_closure_or_factory_runs() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn there_is_no_token_after_a_panic() {
     guarded(|| {
         for on_panic in [OnPanic::Poison, OnPanic::Continue] {
-            let lane = SerialExecutor::builder().on_panic(on_panic).spawn(()).unwrap();
+            let lane = lanes::spawn(&SerialExecutor::builder().on_panic(on_panic), ());
             let (send, has_token) = mpsc::channel();
             let asks = |what: &'static str| {
                 let send = send.clone();
@@ -672,17 +672,17 @@ fn there_is_no_token_after_a_panic() {
             lane.replace(|| ()).wait().unwrap();
             assert!(!lane.call(|()| own_token().is_cancelled()).wait().unwrap());
         }
-        let lane = SerialExecutor::<()>::new_with(|| resume_unwind(Box::new(())));
+        let lane = lanes::new_with::<()>(|| resume_unwind(Box::new(())));
         lane.call(|()| ()).wait().unwrap_err();
         let asked = lane.spawn_with_handle(async { CancelToken::current().is_some() }).unwrap();
         assert!(!block_on(asked));
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_token_of_a_call_that_panicked_is_not_that_of_the_next_one() {
     guarded(|| {
-        let lane = SerialExecutor::builder().on_panic(OnPanic::Continue).spawn(()).unwrap();
+        let lane = lanes::spawn(&SerialExecutor::builder().on_panic(OnPanic::Continue), ());
         let (gate, (send, tokens)) = (Gate::new(), mpsc::channel());
         let passes = gate.clone();
         let call = lane.call(move |()| -> () {
@@ -702,11 +702,11 @@ fn the_token_of_a_call_that_panicked_is_not_that_of_the_next_one() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_call_of_another_lane_is_not_told() {
     guarded(|| {
         // Each call is the first one of its lane.
-        let (lane, other) = (SerialExecutor::new(()), SerialExecutor::new(()));
+        let (lane, other) = (lanes::new(()), lanes::new(()));
         let ((stuck, token), (others, its_token)) = (Stuck::with_token(&lane), Stuck::with_token(&other));
         assert!(stuck.call.as_ref().unwrap().interrupt());
         assert!(token.is_cancelled() && !its_token.is_cancelled());
@@ -719,11 +719,11 @@ fn a_call_of_another_lane_is_not_told() {
 
 // Streams, and `replace`.
 
-#[test]
+#[apply(lane_test)]
 fn after_an_abort_a_stream_ends_in_an_error_if_its_closure_had_taken_its_token() {
     under_every_runtime(|| async {
         for (takes_token, interrupts) in [(true, false), (false, false), (true, true)] {
-            let lane = SerialExecutor::new(());
+            let lane = lanes::new(());
             let [started, gate] = [Gate::new(), Gate::new()];
             let (starts, passes) = (started.clone(), gate.clone());
             let stream = lane.stream(4, move |(), out| {
@@ -764,12 +764,12 @@ impl Drop for PollsInDrop {
     }
 }
 
-#[test]
+#[apply(lane_test)]
 fn the_token_of_replace_covers_the_destructor_of_the_old_object_and_the_interrupter_does_not() {
     guarded(|| {
         for tell in 0..3 {
             let polls = Polls::default();
-            let lane = SerialExecutor::new(PollsInDrop(polls.clone()));
+            let lane = lanes::new(PollsInDrop(polls.clone()));
             let fired = Arc::new(AtomicUsize::new(0));
             let count = Arc::clone(&fired);
             let set = lane.on_interrupt(move |_| {
