@@ -6,6 +6,18 @@
 //! `layers` and `tidy`, because no lane needs to be served for them; `builder`, because it is about
 //! the threads that lanes make; `storm`, because it is long; and `worker`, whose lanes all have a
 //! runner.
+//!
+//! What was broken on purpose, and the ways to serve a lane that were seen to fail:
+//!
+//! | broken | fails for |
+//! |---|---|
+//! | a polled worker that has nothing to do leaves no waker | the three futures |
+//! | a polled worker that has done its share does not wake itself | the three futures |
+//! | a worker parks without a check for new work | `Run`, `LocalSet`, `LocalExecutor` |
+//! | `Runner::start` calls the factory before the lane can see it | all four |
+//!
+//! Not seen here: a worker that is polled keeps its old waker. That costs a wake-up, and nothing
+//! else.
 #![allow(dead_code, unused_imports, reason = "what only tests use that are left out")]
 #![allow(clippy::enum_glob_use, reason = "clippy allows it in the functions of the usual harness")]
 
