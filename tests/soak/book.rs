@@ -268,8 +268,8 @@ impl Book {
     /// An interrupter or the function of a token: it stops the slow call that runs, and no other.
     fn stop(&self, counter: &AtomicU64) {
         let ByLane { started, completed, panicked, .. } = &self.by_lane;
-        let before = started.load(Acquire);
         let ended: u64 = [completed, panicked].into_iter().flatten().map(|count| count.load(Acquire)).sum();
+        let before = started.load(Acquire);
         counter.fetch_add(1, Relaxed);
         *self.interrupted.lock() = true;
         self.bell.notify_all();
