@@ -7,9 +7,10 @@ use crate::ticket::on_purpose;
 use crate::watch::fault;
 use fastrand::Rng;
 use parking_lot::Mutex;
-use serial_executor::{OnPanic, OpenError, SerialExecutor, Stats};
+use serial_executor::{OnPanic, OpenError, Panic, Runner, SerialExecutor, Stats};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
 
 pub(crate) struct Life {
     pub(crate) lane: SerialExecutor<Object>,
@@ -93,9 +94,11 @@ impl Life {
         }
         let panics = rng.u8(0..16) == 0;
         let make = move || if panics { on_purpose() } else { Object::new(book) };
-        let lane = match rng.u8(0..8) {
+        let lane = match rng.u8(0..10) {
             0..=3 => builder.spawn(Object::new(book)).expect("a thread"),
             4..=6 => builder.spawn_with(make).expect("a thread"),
+            7 => on_our_thread(builder.runner(make), Runner::run),
+            8 => on_our_thread(builder.runner(make), |runner| pollster::block_on(runner.start())),
             _ => {
                 let opening = builder.try_spawn_with(|| Err::<(), _>("on purpose"));
                 if rng.bool() && !matches!(opening.await, Err(OpenError::Make("on purpose"))) {
@@ -172,6 +175,15 @@ impl Life {
         totals.fired += fates.fired;
         totals.told += fates.told;
     }
+}
+
+/// A lane that a thread of ours serves.
+fn on_our_thread<F: FnOnce() -> Object + Send + 'static>(
+    (lane, runner): (SerialExecutor<Object>, Runner<Object, F>),
+    serve: fn(Runner<Object, F>) -> Result<(), Panic>,
+) -> SerialExecutor<Object> {
+    thread::spawn(move || check(serve(runner).is_ok(), "the end of a lane was a panic"));
+    lane
 }
 
 /// Holds at every moment, on every thread.
