@@ -1,53 +1,9 @@
-//! Peers that are served by an executor of futures that stay on their thread.
+//! An actor that an executor of futures serves, all of which stay on their thread.
 
-use super::{About, Counter, Kind, Lane, Peer, Starts};
-use futures::executor::LocalPool;
-use serial_executor::SerialExecutor;
+use super::{About, Counter, Kind, Peer, Starts};
 use std::future::Future;
 use std::thread;
 use tokio::sync::{mpsc, oneshot};
-
-/// A lane on a thread that futures' `LocalPool` runs.
-pub(crate) struct OnLocalPool(SerialExecutor<Counter>);
-
-impl Peer for OnLocalPool {
-    const ABOUT: About = About { name: "serial-executor, a worker on a LocalPool", ..Lane::<true>::ABOUT };
-
-    fn make() -> Self {
-        let (lane, runner) = SerialExecutor::builder().runner(|| 0);
-        thread::spawn(|| LocalPool::new().run_until(runner.start()));
-        Self(lane)
-    }
-
-    fn call<R: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Counter) -> R + Send + 'static,
-    ) -> impl Future<Output = R> + Send {
-        let call = self.0.call(job);
-        async { call.await.expect("the lane is open and the closure does not panic") }
-    }
-}
-
-/// A lane on a thread that runs nothing else.
-pub(crate) struct OnRunner(SerialExecutor<Counter>);
-
-impl Peer for OnRunner {
-    const ABOUT: About = About { name: "serial-executor, a runner on a thread", ..Lane::<true>::ABOUT };
-
-    fn make() -> Self {
-        let (lane, runner) = SerialExecutor::builder().runner(|| 0);
-        thread::spawn(|| runner.run());
-        Self(lane)
-    }
-
-    fn call<R: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Counter) -> R + Send + 'static,
-    ) -> impl Future<Output = R> + Send {
-        let call = self.0.call(job);
-        async { call.await.expect("the lane is open and the closure does not panic") }
-    }
-}
 
 /// The message of the actor.
 pub(crate) type Job = Box<dyn FnOnce(&mut Counter) + Send>;

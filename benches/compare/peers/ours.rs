@@ -1,8 +1,10 @@
 //! This crate, used as its documentation shows.
 
 use super::{About, Bounded, Counter, Kind, Peer, Poster, Starts};
+use futures::executor::LocalPool;
 use serial_executor::{Builder, SerialExecutor};
 use std::future::Future;
+use std::thread;
 
 /// A lane. `SPIN` is [`Builder::spin`], `true` by default.
 pub(crate) struct Lane<const SPIN: bool>(SerialExecutor<Counter>);
@@ -42,6 +44,34 @@ impl<const SPIN: bool> Bounded for Lane<SPIN> {
     fn send(&self, job: impl FnOnce(&mut Counter) + Send + 'static) -> impl Future<Output = ()> + Send {
         let post = self.0.post(job);
         async { post.await.expect("the lane is open") }
+    }
+}
+
+/// A lane on a thread that it has not made. The thread runs nothing else, or (`IS_TASK`) the lane's
+/// worker is a task of futures' `LocalPool`.
+pub(crate) struct Guest<const IS_TASK: bool>(Lane<true>);
+
+impl<const IS_TASK: bool> Peer for Guest<IS_TASK> {
+    const ABOUT: About = About {
+        name: if IS_TASK {
+            "serial-executor, a worker on a LocalPool"
+        } else {
+            "serial-executor, a runner on a thread"
+        },
+        ..Lane::<true>::ABOUT
+    };
+
+    fn make() -> Self {
+        let (lane, runner) = Builder::new().runner(|| 0);
+        thread::spawn(|| if IS_TASK { LocalPool::new().run_until(runner.start()) } else { runner.run() });
+        Self(Lane(lane))
+    }
+
+    fn call<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Counter) -> R + Send + 'static,
+    ) -> impl Future<Output = R> + Send {
+        self.0.call(job)
     }
 }
 

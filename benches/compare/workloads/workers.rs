@@ -6,8 +6,8 @@
 //! the lane that has a thread of its own.
 
 use crate::drive::{self, nanos};
-use crate::peers::local::{self, LocalSetActor, OnLocalPool, OnRunner};
-use crate::peers::{Counter, Kind, Lane, Peer, increment};
+use crate::peers::local::{self, LocalSetActor};
+use crate::peers::{Counter, Guest, Kind, Lane, Peer, increment};
 use crate::placement::{Placement, block_on};
 use crate::plan::Plan;
 use crate::race::Race;
@@ -90,15 +90,15 @@ pub(super) fn races(plan: &Plan) -> Vec<Race> {
             let about = "one call at a time to a thread that an executor of local futures runs";
             let mut race = Race::new(format!("to a worker, {}", placement.name()), about, rounds);
             enter::<Lane<true>>(&mut race, placement, calls);
-            enter::<OnRunner>(&mut race, placement, calls);
-            enter::<OnLocalPool>(&mut race, placement, calls);
+            enter::<Guest<false>>(&mut race, placement, calls);
+            enter::<Guest<true>>(&mut race, placement, calls);
             enter::<LocalSetActor>(&mut race, placement, calls);
             race
         })
         .collect();
     let about = "one call at a time from a task of the same thread";
     let mut beside = Race::new("beside a worker", about, rounds);
-    beside.enter(OnLocalPool::ABOUT.name, Kind::Ours, move || worker(calls));
+    beside.enter(Guest::<true>::ABOUT.name, Kind::Ours, move || worker(calls));
     beside.enter("serial-executor, a lane with a thread", Kind::Ours, move || {
         let lane = SerialExecutor::new(0);
         from_local_pool(&mut LocalPool::new(), &lane, calls)
