@@ -10,7 +10,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// Closes the lane, for all its handles.
     ///
     /// The lane refuses new calls and runs those that it has accepted. Then it drops the object on
-    /// its thread, and the thread ends.
+    /// its thread. Then the thread ends, if the lane has made it.
     ///
     /// This method does not wait. It returns a future that resolves when the object has been
     /// dropped; the future may be dropped as well. `close` may be called any number of times.
@@ -44,8 +44,8 @@ impl<T: 'static> SerialExecutor<T> {
     /// - A running [`stream`](Self::stream) emits no more items, and no longer waits for room.
     /// - An open [`Session`](crate::Session) is over.
     ///
-    /// Then the lane drops the object on its thread, and the thread ends. `abort` may be called any
-    /// number of times, also after [`close`](Self::close).
+    /// Then the lane drops the object on its thread, and the thread ends, if the lane has made it.
+    /// `abort` may be called any number of times, also after [`close`](Self::close).
     ///
     /// The destructor of a captured value must not wait for another call of the same lane, because
     /// `abort` may have yet to drop that call. If several threads end a lane, its [`Ended`] may

@@ -10,7 +10,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 ///
 /// Clones are handles of the same lane. Handles are `Send` and `Sync`, even if the object is
 /// neither. When the last handle is dropped, the lane closes: it runs the accepted calls and drops
-/// the object on its thread, and the thread ends.
+/// the object on its thread. Then the thread ends, if the lane has made it.
 ///
 /// No method blocks, and none waits for a closure. Where a result takes time, the method returns a
 /// future.

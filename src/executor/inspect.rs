@@ -53,8 +53,8 @@ impl<T: 'static> SerialExecutor<T> {
 
     /// Returns the lane's thread, for its id and its name.
     ///
-    /// `None` means that the lane has no thread yet. A lane made by any of the constructors always
-    /// has one.
+    /// `None` means that the lane has no thread yet: its [`Runner`](crate::Runner) has not been
+    /// started. A lane that makes its thread has one from the beginning.
     ///
     /// The lane parks this thread when it has no work. So a closure that calls
     /// [`std::thread::park`] must check a flag of its own in a loop: an unpark may be meant for the

@@ -2,7 +2,7 @@
 
 use crate::error::CallError;
 use crate::lane::{Core, Lane, State};
-use crate::panic::Panic;
+use crate::panic::{Panic, quietly};
 use crate::sync::Arc;
 use futures::future::FusedFuture;
 use std::fmt;
@@ -41,7 +41,7 @@ const STEPS: u64 = 64;
 /// assert_eq!(five, 5);
 /// ```
 ///
-/// It can not go to another thread:
+/// It cannot go to another thread:
 ///
 /// ```compile_fail,E0277
 /// # use serial_executor::SerialExecutor;
@@ -195,7 +195,7 @@ impl<T: 'static> Future for Worker<T> {
             match core.poll(STEPS, cx.waker()) {
                 State::Idle => return Poll::Pending,
                 State::Busy => {
-                    cx.waker().wake_by_ref();
+                    quietly(|| cx.waker().wake_by_ref());
                     return Poll::Pending;
                 }
                 State::Done => this.core = None,

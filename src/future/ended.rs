@@ -56,6 +56,9 @@ impl Ended {
 
     /// Waits in synchronous code until the lane has ended and its thread has exited.
     ///
+    /// A thread that the lane has not made goes on, when its [`Worker`](crate::Worker) has ended. This
+    /// method does not wait for it.
+    ///
     /// ```
     /// use serial_executor::SerialExecutor;
     ///
@@ -75,7 +78,8 @@ impl Ended {
     /// # Blocking
     ///
     /// Until the accepted calls, the destructor of the object and the destructors of the thread's
-    /// thread-locals have run, and the thread has exited.
+    /// thread-locals have run, and the thread has exited. With a [`Runner`](crate::Runner), until the
+    /// lane has ended.
     pub fn wait(mut self) -> Result<(), WaitError<Panic>> {
         let lane = self.lane.clone();
         let outcome = self.wait_within(None);

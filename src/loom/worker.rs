@@ -28,6 +28,10 @@ fn add(lane: &SerialExecutor<usize>) -> Call<usize> {
     })
 }
 
+fn assert_closed(result: &Result<usize, WaitError>) {
+    assert!(matches!(result, Err(WaitError::Failed(CallError::Closed))), "{result:?}");
+}
+
 #[test]
 fn a_push_against_a_worker_that_leaves_a_waker_is_seen_or_wakes_it() {
     explore("worker: push against a poll", 3, || {
@@ -75,7 +79,7 @@ fn a_worker_that_is_dropped_against_a_push() {
         let (lane, worker) = worker();
         let other = beside(&lane, |lane| add(lane).wait());
         drop(worker);
-        assert!(matches!(other.join().unwrap(), Err(WaitError::Failed(CallError::Closed))));
+        assert_closed(&other.join().unwrap());
         lane.ended().wait().unwrap();
     });
 }
@@ -91,7 +95,7 @@ fn a_worker_that_is_dropped_against_an_abort() {
         drop(worker);
         other.join().unwrap().unwrap();
         assert_eq!(lane.pending(), 0);
-        assert!(matches!(call.wait(), Err(WaitError::Failed(CallError::Closed))));
+        assert_closed(&call.wait());
     });
 }
 
@@ -104,7 +108,7 @@ fn a_worker_that_is_dropped_against_a_session() {
         let mut session = block_on(opening).unwrap();
         let other = thread::spawn(move || session.call(|object| *object).wait());
         drop(worker);
-        assert!(matches!(other.join().unwrap(), Err(WaitError::Failed(CallError::Closed))));
+        assert_closed(&other.join().unwrap());
         lane.ended().wait().unwrap();
     });
 }
@@ -139,7 +143,7 @@ fn a_runner_that_is_dropped_against_a_push() {
         let (lane, runner) = runner();
         let other = beside(&lane, |lane| add(lane).wait());
         drop(runner);
-        assert!(matches!(other.join().unwrap(), Err(WaitError::Failed(CallError::Closed))));
+        assert_closed(&other.join().unwrap());
         let ended = poll_with(&Wakes::new().1, |cx| lane.ended().poll_unpin(cx));
         assert!(matches!(ended, Poll::Ready(Ok(()))));
     });

@@ -2,7 +2,7 @@
 
 use crate::support::lanes::{self, ServedBy};
 use crate::support::{
-    Gate, Stuck, Tracked, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,
+    Gate, Log, Stuck, Tracked, Tracker, WakeCounter, eventually, guarded, poll_once, under_every_runtime,
 };
 use serial_executor::{
     CallError, Ended, IntoInner, IntoInnerError, OnPanic, SerialExecutor, TryCallError, WaitError,
@@ -11,26 +11,12 @@ use serial_executor::{
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
 type Lane<T> = SerialExecutor<T>;
-
-/// What happened, in order.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<&'static str>>>);
-
-impl Log {
-    fn add(&self, what: &'static str) {
-        self.0.lock().unwrap().push(what);
-    }
-
-    fn read(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
-    }
-}
 
 /// An object that notes its end.
 struct Logged(Log);

@@ -6,6 +6,7 @@
 //! | `gate` | gates, where threads wait instead of sleeping |
 //! | `lanes` | lanes, served in the way that the program sets |
 //! | `stuck` | a lane in the middle of a call |
+//! | `log` | what happened, in order |
 //! | `tracked` | values that report their end |
 //! | `destructors` | values whose destructors panic or block |
 //! | `wakers` | wakers that count, observe or panic |
@@ -22,6 +23,7 @@ mod watchdog;
 mod gate;
 pub(crate) mod lanes;
 mod stuck;
+mod log;
 mod tracked;
 mod destructors;
 mod wakers;
@@ -32,6 +34,7 @@ mod race;
 pub(crate) use destructors::{BlockOnDrop, PanicOnDrop};
 pub(crate) use dice::Dice;
 pub(crate) use gate::Gate;
+pub(crate) use log::Log;
 pub(crate) use race::race;
 pub(crate) use runtimes::{RUNTIMES, under_every_runtime};
 pub(crate) use stuck::Stuck;

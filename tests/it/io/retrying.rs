@@ -28,6 +28,14 @@ fn time_out(remote: &Remote, kinds: impl IntoIterator<Item = ErrorKind>) {
     }
 }
 
+/// A device whose next operation is held up, and then finds its time up.
+fn held_device(bytes: &[u8]) -> (SerialExecutor<Device>, LaneIo<Device>, Remote) {
+    let (lane, io, remote) = device(bytes);
+    remote.set_permits(0);
+    time_out(&remote, [ErrorKind::TimedOut]);
+    (lane, io, remote)
+}
+
 const BOTH: [ErrorKind; 2] = [ErrorKind::TimedOut, ErrorKind::WouldBlock];
 
 fn wrote(bytes: &[u8]) -> Did {
@@ -170,9 +178,7 @@ fn one_lane_reads_and_writes_in_both_directions_at_once() {
 #[apply(lane_test)]
 fn dropping_the_future_stops_the_tries() {
     guarded(|| {
-        let (lane, mut io, remote) = device(b"bytes");
-        remote.set_permits(0);
-        time_out(&remote, [ErrorKind::TimedOut]);
+        let (lane, mut io, remote) = held_device(b"bytes");
         let mut room = [0; 8];
         let mut reading = io.read(&mut room);
         assert!(poll_once(&mut reading, Waker::noop()).is_pending());
@@ -308,9 +314,7 @@ fn a_task_that_reads_drives_a_write_whose_task_has_gone() {
 #[apply(lane_test)]
 fn a_task_that_reads_drives_no_flush() {
     guarded(|| {
-        let (lane, mut io, remote) = device(b"1234");
-        remote.set_permits(0);
-        time_out(&remote, [ErrorKind::TimedOut]);
+        let (lane, mut io, remote) = held_device(b"1234");
         assert!(poll_once(&mut io.flush(), Waker::noop()).is_pending());
         remote.blocked();
         remote.set_permits(usize::MAX);
@@ -378,9 +382,7 @@ fn the_error_of_a_write_that_a_reader_drives_waits_for_the_writer() {
 #[apply(lane_test)]
 fn a_seek_is_tried_again_and_never_tries_a_read_again() {
     guarded(|| {
-        let (lane, mut io, remote) = device(b"0123456789");
-        remote.set_permits(0);
-        time_out(&remote, [ErrorKind::TimedOut]);
+        let (lane, mut io, remote) = held_device(b"0123456789");
         assert!(poll_once(&mut io.read(&mut [0; 4]), Waker::noop()).is_pending());
         remote.blocked();
         time_out(&remote, BOTH);
@@ -398,9 +400,7 @@ fn a_seek_is_tried_again_and_never_tries_a_read_again() {
 fn a_seek_whose_future_was_dropped_is_not_tried_again() {
     guarded(|| {
         for next in ["read", "write", "flush", "seek"] {
-            let (lane, mut io, remote) = device(b"0123456789");
-            remote.set_permits(0);
-            time_out(&remote, [ErrorKind::TimedOut]);
+            let (lane, mut io, remote) = held_device(b"0123456789");
             assert!(poll_once(&mut io.seek(SeekFrom::Start(3)), Waker::noop()).is_pending());
             remote.blocked();
             remote.set_permits(usize::MAX);
@@ -434,9 +434,7 @@ fn a_seek_whose_future_was_dropped_is_not_tried_again() {
 #[apply(lane_test)]
 fn after_a_close_the_next_try_fails() {
     under_every_runtime(|| async {
-        let (lane, mut io, remote) = device(b"bytes");
-        remote.set_permits(0);
-        time_out(&remote, [ErrorKind::TimedOut]);
+        let (lane, mut io, remote) = held_device(b"bytes");
         let mut room = [0; 8];
         assert!(io.read(&mut room).now_or_never().is_none());
         remote.blocked();
@@ -453,9 +451,7 @@ fn after_a_close_the_next_try_fails() {
 #[apply(lane_test)]
 fn an_abort_ends_a_try_that_is_queued_at_once() {
     guarded(|| {
-        let (lane, mut io, remote) = device(b"bytes");
-        remote.set_permits(0);
-        time_out(&remote, [ErrorKind::TimedOut]);
+        let (lane, mut io, remote) = held_device(b"bytes");
         let (wakes, waker) = WakeCounter::new();
         let mut room = [0; 8];
         let mut reading = io.read(&mut room);
@@ -491,9 +487,7 @@ fn a_write_between_two_tries_fails_with_the_lane_and_what_it_sent_stays_sent() {
 #[apply(lane_test)]
 fn a_try_on_a_poisoned_object_is_the_last() {
     guarded(|| {
-        let (lane, mut io, remote) = device(b"bytes");
-        remote.set_permits(0);
-        time_out(&remote, [ErrorKind::TimedOut]);
+        let (lane, mut io, remote) = held_device(b"bytes");
         let mut room = [0; 8];
         assert!(poll_once(&mut io.read(&mut room), Waker::noop()).is_pending());
         let gate = Gate::new();

@@ -1,7 +1,7 @@
 //! A [`Runner`](serial_executor::Runner): before the start, and if there is none.
 
-use super::{Log, OnDrop};
-use crate::support::{PanicOnDrop, Tracker, guarded, poll_once};
+use super::OnDrop;
+use crate::support::{Log, PanicOnDrop, Tracker, guarded, poll_once};
 use futures::task::SpawnExt;
 use serial_executor::{CallError, CancelToken, IntoInnerError, SerialExecutor, TryCallError, WaitError};
 use std::future::pending;
@@ -184,7 +184,7 @@ fn a_runner_that_is_dropped_ends_the_lane_on_this_thread_in_order() {
         let waker = Waker::from(Arc::new(LogWake(log.clone())));
         assert!(poll_once(&mut ended, &waker).is_pending());
         drop(runner);
-        assert_eq!(log.events(), ["call", "future", "factory", "ended"]);
+        assert_eq!(log.read(), ["call", "future", "factory", "ended"]);
         assert!(matches!(call.wait(), Err(WaitError::Failed(CallError::Closed))));
         assert!(matches!(poll_once(&mut ended, &waker), Poll::Ready(Ok(()))));
         assert!(!lane.is_current());
