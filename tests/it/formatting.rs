@@ -189,3 +189,20 @@ fn a_token_says_whether_it_is_cancelled() {
         stuck.finish();
     });
 }
+
+#[test]
+fn a_runner_and_a_worker_can_be_formatted_and_a_worker_tells_whether_its_lane_has_ended() {
+    guarded(|| {
+        let (lane, runner) = SerialExecutor::builder().runner(|| Opaque);
+        assert_eq!(format!("{runner:?}"), "(Runner)");
+        assert_says(
+            &format!("{lane:?}"),
+            &[r#"thread: "", phase: open, running: false, running_call: None"#],
+        );
+        let mut worker = runner.start();
+        assert_eq!(format!("{worker:?}"), "Worker { ended: false, .. }");
+        drop(lane);
+        worker.run_pending();
+        assert_eq!(format!("{worker:?}"), "Worker { ended: true, .. }");
+    });
+}
