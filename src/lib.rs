@@ -192,6 +192,7 @@ mod lane;
 mod future;
 mod stream;
 mod io;
+mod scope;
 mod executor;
 #[cfg(all(test, loom))]
 mod loom;
@@ -200,8 +201,9 @@ pub use error::{CallError, IntoInnerError, OpenError, ThreadError, TryCallError,
 pub use executor::{Builder, Opening, Runner, SerialExecutor, WeakSerialExecutor, Worker};
 pub use future::{Call, Ended, Flatten, IntoInner, Post, Session};
 pub use io::LaneIo;
-pub use lane::{CancelToken, OnPanic};
+pub use lane::{CancelToken, Kept, OnPanic};
 pub use panic::Panic;
+pub use scope::{Borrowed, Lend, Scope, ScopeEnd};
 pub use stats::Stats;
 pub use stream::{CallStream, Emitter};
 

@@ -131,7 +131,7 @@ impl<T: 'static> SerialExecutor<T> {
         let lane = self.lane();
         let cell = Arc::new(JobCell::new(OnValue(f)));
         match lane.queue.try_push(Arc::clone(&cell) as Arc<dyn Job<T>>, lane.object.poison.rejects_calls()) {
-            Ok(place) => Ok(Call::new(cell, Arc::clone(self.any_lane()), Some(place))),
+            Ok(place) => Ok(Call::new(cell, self.call_queue(), Some(place))),
             Err(why) => match cell.take_work() {
                 Some(OnValue(f)) => Err(why.with_closure(f)),
                 None => unreachable!("a job that was not accepted has its closure"),
@@ -196,6 +196,6 @@ impl<T: 'static> SerialExecutor<T> {
         let cell = Arc::new(JobCell::new(work));
         let job: Arc<dyn Job<T>> = Arc::clone(&cell) as _;
         let pushed = self.lane().queue.push(job);
-        Call::pushed::<T, _>(cell, Arc::clone(self.any_lane()), pushed)
+        Call::pushed(cell, self.call_queue(), pushed)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::handle::SerialExecutor;
 use crate::future::{Call, Ended, IntoInner};
-use crate::lane::{ByValue, Job, JobCell};
+use crate::lane::{ByValue, Job, JobCell, Request};
 use crate::queue::Phase;
 use crate::sync::Arc;
 
@@ -70,7 +70,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// # });
     /// ```
     pub fn abort(&self) -> Ended {
-        self.lane().abort(|| _ = self.any_lane().interrupt(None));
+        self.lane().abort(|| _ = self.call_queue().request(None, Request::GiveUp));
         self.ended()
     }
 
@@ -179,7 +179,7 @@ impl<T: 'static> SerialExecutor<T> {
         let cell = Arc::new(JobCell::new(ByValue(f)));
         let job: Arc<dyn Job<T>> = Arc::clone(&cell) as _;
         let pushed = self.lane().queue.push_last(job);
-        Call::pushed::<T, _>(cell, Arc::clone(self.any_lane()), pushed)
+        Call::pushed(cell, self.call_queue(), pushed)
     }
 
     /// Returns whether the lane refuses new calls, because it was closed or aborted.

@@ -1,6 +1,6 @@
 //! [`SerialExecutor`]: the handle of a lane. Its methods are in the other files of this folder.
 
-use crate::lane::{AnyLane, Handle, Lane};
+use crate::lane::{AnyLane, CallQueue, Handle, Lane};
 use crate::sync::Arc;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -45,6 +45,13 @@ impl<T> SerialExecutor<T> {
 
     pub(super) fn any_lane(&self) -> &Arc<dyn AnyLane> {
         &self.handle.any_lane
+    }
+
+    pub(super) fn call_queue(&self) -> Arc<dyn CallQueue>
+    where
+        T: 'static,
+    {
+        Arc::clone(self.lane()) as _
     }
 }
 

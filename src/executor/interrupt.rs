@@ -2,7 +2,7 @@
 
 use super::handle::SerialExecutor;
 use crate::future::Call;
-use crate::lane::{Object, OnObject, name_of};
+use crate::lane::{Object, OnObject, Request, name_of};
 
 impl<T: 'static> SerialExecutor<T> {
     /// Sets what makes the running call return early, for all calls of the lane.
@@ -122,6 +122,6 @@ impl<T: 'static> SerialExecutor<T> {
     /// assert!(!lane.interrupt());
     /// ```
     pub fn interrupt(&self) -> bool {
-        self.any_lane().interrupt(None)
+        self.call_queue().request(None, Request::Interrupt)
     }
 }

@@ -10,6 +10,7 @@ mod builder;
 mod call;
 mod replace;
 mod session;
+mod scope;
 mod stream;
 mod io;
 mod spawn;

@@ -3,7 +3,7 @@
 use super::handle::SerialExecutor;
 use crate::error::{OpenError, ThreadError, WaitError};
 use crate::future::wait;
-use crate::lane::Core;
+use crate::lane::{Core, Request};
 use crate::panic::{drop_quietly, quietly};
 use crate::queue::Running;
 use crate::slot::{Slot, SlotReceiver};
@@ -206,7 +206,8 @@ impl<T, E> Drop for Opening<T, E> {
         // After the slot is closed, so that what the factory makes is dropped on the lane.
         drop_quietly(self.receiver.close());
         if let Some(lane) = &self.lane {
-            lane.any_lane().interrupt(Some(Running::FACTORY));
+            let queue = Arc::clone(lane.any_lane()).call_queue();
+            queue.request(Some(Running::FACTORY), Request::GiveUp);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::handle::SerialExecutor;
 use crate::panic::drop_quietly;
-use crate::queue::TaskEvent;
+use crate::queue::Event;
 use futures::task::{FutureObj, Spawn, SpawnError};
 
 /// Runs futures on the lane's thread, between its calls.
@@ -51,7 +51,7 @@ use futures::task::{FutureObj, Spawn, SpawnError};
 /// having been polled.
 impl<T: 'static> Spawn for SerialExecutor<T> {
     fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
-        self.lane().queue.schedule(TaskEvent::Spawned(future), false).map_err(|refused| {
+        self.lane().queue.schedule(Event::Spawned(future), false).map_err(|refused| {
             drop_quietly(Some(refused));
             SpawnError::shutdown()
         })

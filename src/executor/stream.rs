@@ -1,7 +1,10 @@
 //! Calls that give many values.
 
 use super::handle::SerialExecutor;
-use crate::lane::Job;
+use crate::error::CallError;
+use crate::future::Session;
+use crate::lane::{Job, Lane};
+use crate::queue::Place;
 use crate::stream::{CallStream, Emitter, StreamJob};
 use crate::sync::Arc;
 
@@ -100,14 +103,64 @@ impl<T: 'static> SerialExecutor<T> {
         bound: usize,
         f: impl FnOnce(&mut T, &mut Emitter<I>) + Send + 'static,
     ) -> CallStream<I> {
-        let (job, receiver) = StreamJob::new(bound, f);
-        let job: Arc<dyn Job<T>> = Arc::new(job);
-        match self.lane().queue.push(Arc::clone(&job)) {
-            Ok(place) => receiver.into_stream(Arc::clone(self.any_lane()), Some(place)),
-            Err(why) => {
-                job.discard(why);
-                receiver.into_stream(Arc::clone(self.any_lane()), None)
-            }
-        }
+        open(self.lane(), bound, f, |job| self.lane().queue.push(job))
     }
+}
+
+impl<T: 'static> Session<T> {
+    /// Queues a closure in this session that emits items, and returns the stream of these items: as
+    /// [`SerialExecutor::stream`] does on a handle. For rows inside a transaction, say.
+    ///
+    /// ```
+    /// use futures::TryStreamExt;
+    /// use serial_executor::SerialExecutor;
+    ///
+    /// # pollster::block_on(async {
+    /// let lane = SerialExecutor::new(vec![1, 2, 3]);
+    /// let mut session = lane.session().await?;
+    /// session.call(|list| list.push(4)).await?;
+    /// let items = session.stream(2, |list, out| {
+    ///     let _ = list.iter().try_for_each(|n| out.emit(*n));
+    /// });
+    /// session.close(); // the stream goes on to its end
+    /// assert_eq!(items.try_collect::<Vec<_>>().await?, [1, 2, 3, 4]);
+    /// # Ok::<(), serial_executor::CallError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// While the closure runs, later calls of the session wait; so a stream whose items nobody takes
+    /// blocks the session and the lane.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallStream`]. The stream ends with [`CallError::Closed`](crate::CallError::Closed) after
+    /// an abort, but not after a close.
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`CallStream`]. Ending the session lets the stream finish.
+    ///
+    /// # Blocking
+    ///
+    /// As for [`SerialExecutor::stream`].
+    pub fn stream<I: Send + 'static>(
+        &mut self,
+        bound: usize,
+        f: impl FnOnce(&mut T, &mut Emitter<I>) + Send + 'static,
+    ) -> CallStream<I> {
+        open(self.lane(), bound, f, |job| self.lane().queue.push_in_session(job))
+    }
+}
+
+/// Makes the stream of a closure, and queues it.
+fn open<T: 'static, I: Send + 'static>(
+    lane: &Arc<Lane<T>>,
+    bound: usize,
+    f: impl FnOnce(&mut T, &mut Emitter<I>) + Send + 'static,
+    push: impl FnOnce(Arc<dyn Job<T>>) -> Result<Place, CallError>,
+) -> CallStream<I> {
+    let (job, receiver) = StreamJob::new(bound, f);
+    let job: Arc<dyn Job<T>> = Arc::new(job);
+    let place = push(Arc::clone(&job)).map_err(|why| job.discard(why)).ok();
+    receiver.into_stream(Arc::clone(lane) as _, place)
 }

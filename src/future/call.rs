@@ -2,7 +2,7 @@
 
 use super::wait::wait;
 use crate::error::{CallError, WaitError};
-use crate::lane::{AnyLane, Job, JobCell, Work};
+use crate::lane::{CallQueue, JobCell, Request};
 use crate::panic::drop_quietly;
 use crate::queue::Place;
 use crate::slot::{HasSlot, SlotReceiver};
@@ -60,7 +60,7 @@ use std::time::Duration;
 #[must_use = "dropping a call cancels it; to let it run unwatched, `detach` it"]
 pub struct Call<R> {
     receiver: SlotReceiver<Result<R, CallError>>,
-    lane: Arc<dyn AnyLane>,
+    queue: Arc<dyn CallQueue>,
     /// The call's number in the queue, as long as dropping this future would cancel the call.
     sequence: Option<u64>,
     /// Whether to spin at the first poll, because the result may come within microseconds.
@@ -72,32 +72,32 @@ impl<R> Call<R> {
     /// resolved.
     pub(crate) fn new(
         source: Arc<dyn HasSlot<Result<R, CallError>>>,
-        lane: Arc<dyn AnyLane>,
+        queue: Arc<dyn CallQueue>,
         place: Option<Place>,
     ) -> Self {
         Self {
             receiver: SlotReceiver::new(source),
-            lane,
+            queue,
             sequence: place.map(|place| place.sequence),
             spin_first: place.is_some_and(|place| place.lane_awake),
         }
     }
 
     /// The future of a job that was pushed. If the queue has refused the job, discards it.
-    pub(crate) fn pushed<T, W>(
+    pub(crate) fn pushed<W>(
         cell: Arc<JobCell<W, R>>,
-        lane: Arc<dyn AnyLane>,
+        queue: Arc<dyn CallQueue>,
         pushed: Result<Place, CallError>,
     ) -> Self
     where
-        W: Work<T, Output = R> + 'static,
+        W: Send + 'static,
         R: Send + 'static,
     {
         match pushed {
-            Ok(place) => Self::new(cell, lane, Some(place)),
+            Ok(place) => Self::new(cell, queue, Some(place)),
             Err(why) => {
-                Job::<T>::discard(&*cell, why);
-                Self::new(cell, lane, None)
+                cell.discard(why);
+                Self::new(cell, queue, None)
             }
         }
     }
@@ -157,7 +157,7 @@ impl<R> Call<R> {
     /// assert_eq!(call.wait().unwrap(), "stopped");
     /// ```
     pub fn interrupt(&self) -> bool {
-        self.sequence.is_some_and(|sequence| self.lane.interrupt(Some(sequence)))
+        self.sequence.is_some_and(|sequence| self.queue.request(Some(sequence), Request::Interrupt))
     }
 
     /// Waits for the result in synchronous code.
@@ -224,7 +224,7 @@ impl<R> Call<R> {
     }
 
     fn wait_within(&mut self, limit: Option<Duration>) -> Result<R, WaitError> {
-        wait(self, |call| call.lane.thread().is_current(), limit)
+        wait(self, |call| call.queue.thread().is_current(), limit)
     }
 }
 
@@ -234,8 +234,8 @@ impl<R> Future for Call<R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         // On the lane's own thread no result can come while this thread spins.
-        if mem::take(&mut this.spin_first) && !this.lane.thread().is_current() {
-            this.lane.caller_spin().spin(|| this.receiver.is_finished());
+        if mem::take(&mut this.spin_first) && !this.queue.thread().is_current() {
+            this.queue.caller_spin().spin(|| this.receiver.is_finished());
         }
         let polled = this.receiver.poll(cx);
         if polled.is_ready() {
@@ -258,7 +258,7 @@ impl<R> Drop for Call<R> {
         // the lane drops its result, not this thread.
         let unread = self.receiver.close();
         if unread.is_none() {
-            self.lane.cancel(sequence);
+            self.queue.cancel(sequence);
         }
         drop_quietly(unread);
     }

@@ -3,7 +3,7 @@
 
 use super::call::Call;
 use crate::error::CallError;
-use crate::lane::{AnyLane, JobCell, Lane, Object, OnValue, Work};
+use crate::lane::{CallQueue, JobCell, Lane, Object, OnValue, Work};
 use crate::sync::Arc;
 use std::any::type_name;
 use std::fmt;
@@ -46,8 +46,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// [`abort`](crate::SerialExecutor::abort) ends it. [`close`](crate::SerialExecutor::close) waits
 /// for it.
 ///
-/// A session has calls only. Fetch in portions what a [`stream`](crate::SerialExecutor::stream)
-/// would give.
+/// Nothing in a session may borrow from the object between two calls. For a transaction or a
+/// prepared statement there is [`scope`](crate::SerialExecutor::scope).
 ///
 /// A panic in one of its calls poisons the object, as in any call. The session goes on, and its
 /// calls resolve to [`CallError::Poisoned`] until
@@ -91,6 +91,10 @@ impl<T> Work<T> for OpenSession<T> {
 }
 
 impl<T> Session<T> {
+    pub(crate) fn lane(&self) -> &Arc<Lane<T>> {
+        &self.lane
+    }
+
     /// Queues a closure in this session. The future resolves to what the closure returns.
     ///
     /// ```
@@ -117,7 +121,7 @@ impl<T> Session<T> {
     {
         let cell = Arc::new(JobCell::new(OnValue(f)));
         let pushed = self.lane.queue.push_in_session(Arc::clone(&cell) as _);
-        Call::pushed::<T, _>(cell, Arc::clone(&self.lane) as Arc<dyn AnyLane>, pushed)
+        Call::pushed(cell, Arc::clone(&self.lane) as Arc<dyn CallQueue>, pushed)
     }
 
     /// Ends the session, as dropping it does.

@@ -2,7 +2,7 @@
 
 use super::job::{IoJob, Outcome, Side};
 use super::operation::{Buffer, Operation, ReadAhead};
-use crate::lane::{AnyLane, Lane};
+use crate::lane::{CallQueue, Lane};
 use crate::panic::drop_quietly;
 use crate::sync::Arc;
 use std::io::{self, ErrorKind, SeekFrom};
@@ -141,12 +141,12 @@ impl<T> Half<T> {
 
     /// The [`LaneIo`](super::LaneIo) is gone. Cancels an operation that has not started, and
     /// interrupts one that is running, but neither if it is a write.
-    pub(super) fn abandon(&self, lane: &Arc<dyn AnyLane>) {
+    pub(super) fn abandon(&self, queue: &Arc<dyn CallQueue>) {
         self.job.abandon();
         match &self.pending {
             // The bytes of a write were reported as written.
             None | Some(Pending { kind: Kind::Write, .. }) => {}
-            Some(Pending { sequence, .. }) => lane.cancel(*sequence),
+            Some(Pending { sequence, .. }) => queue.cancel(*sequence),
         }
     }
 }

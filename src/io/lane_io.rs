@@ -398,8 +398,9 @@ impl<T: Seek + 'static> AsyncSeek for LaneIo<T> {
 
 impl<T> Drop for LaneIo<T> {
     fn drop(&mut self) {
-        self.reading.abandon(&self.handle.any_lane);
-        self.writing.abandon(&self.handle.any_lane);
+        let queue = Arc::clone(&self.handle.any_lane).call_queue();
+        self.reading.abandon(&queue);
+        self.writing.abandon(&queue);
     }
 }
 

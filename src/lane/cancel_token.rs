@@ -1,10 +1,9 @@
 //! [`CancelToken`]: how a closure learns that it is told to stop.
 
-use super::shared::AnyLane;
-use super::thread::set_in_closure;
+use super::call_queue::CallQueue;
+use super::current;
 use crate::panic::drop_quietly;
-use crate::sync::{Arc, AtomicBool, Ordering, per_thread};
-use std::cell::Cell;
+use crate::sync::{Arc, AtomicBool, Ordering};
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Weak;
@@ -50,39 +49,8 @@ use std::sync::Weak;
 /// in .NET.
 #[derive(Clone)]
 pub struct CancelToken {
-    lane: Weak<dyn AnyLane>,
-    job: u64,
+    queue: Weak<dyn CallQueue>,
     is_cancelled: Arc<AtomicBool>,
-}
-
-per_thread! {
-    /// The lane whose closures this thread runs.
-    static CURRENT: Cell<Option<Weak<dyn AnyLane>>> = Cell::new(None);
-}
-
-/// For as long as it lives, the closures that this thread runs find the tokens of one lane.
-///
-/// A thread can serve a lane inside a closure of another lane: the tokens of that one are found
-/// again afterwards.
-pub(super) struct Entered {
-    outer: Option<Weak<dyn AnyLane>>,
-    was_in_closure: bool,
-}
-
-impl Entered {
-    pub(super) fn new(lane: Weak<dyn AnyLane>) -> Self {
-        let outer = CURRENT.try_with(|current| current.replace(Some(lane))).ok().flatten();
-        Self { outer, was_in_closure: set_in_closure(false) }
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let outer = self.outer.take();
-        // The thread-local is gone while the thread ends.
-        drop(CURRENT.try_with(|current| current.replace(outer)));
-        set_in_closure(self.was_in_closure);
-    }
 }
 
 impl CancelToken {
@@ -101,15 +69,9 @@ impl CancelToken {
     /// ```
     #[must_use]
     pub fn current() -> Option<Self> {
-        // The thread-local is gone while the thread ends.
-        let lane = CURRENT.try_with(|current| {
-            let lane = current.take();
-            current.set(lane.clone());
-            lane
-        });
-        let lane = lane.ok().flatten()?;
-        let (job, is_cancelled) = lane.upgrade()?.token()?;
-        Some(Self { lane, job, is_cancelled })
+        let queue = current::queue()?;
+        let is_cancelled = queue.upgrade()?.token()?;
+        Some(Self { queue, is_cancelled })
     }
 
     /// Returns whether the closure is told to stop. It costs one load of an atomic.
@@ -175,8 +137,8 @@ impl CancelToken {
     /// # }).unwrap();
     /// ```
     pub fn on_cancel(&self, f: impl FnOnce() + Send + 'static) {
-        match self.lane.upgrade() {
-            Some(lane) => lane.object().stop.on_cancel(self.job, Box::new(f)),
+        match self.queue.upgrade() {
+            Some(queue) => queue.stop().on_cancel(&self.is_cancelled, Box::new(f)),
             None => drop_quietly(Some(f)),
         }
     }

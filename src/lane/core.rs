@@ -1,14 +1,16 @@
 //! [`Core`]: serves a lane. The thread that makes it becomes the lane's thread.
 
-use super::cancel_token::Entered;
+use super::call_queue::CallQueue;
+use super::current::Entered;
 use super::job::{AfterRun, Job};
+use super::kept;
 use super::object::{Object, Owned};
-use super::shared::{AnyLane, Lane};
+use super::shared::Lane;
 use super::tasks::{Schedule, Tasks};
 use super::timing::Timing;
 use crate::error::CallError;
 use crate::panic::{Panic, catch, drop_quietly};
-use crate::queue::{Consumer, LaneSpin, Last, Next, Queue, Turn};
+use crate::queue::{Consumer, Event, LaneSpin, Last, Next, Queue, Turn};
 use crate::sync::Arc;
 use std::mem;
 use std::sync::Weak;
@@ -17,7 +19,7 @@ use std::task::Waker;
 /// A lane that is to be served, as its closures and wakers see it.
 pub(crate) struct Served<T> {
     pub(crate) lane: Arc<Lane<T>>,
-    any_lane: Weak<dyn AnyLane>,
+    queue: Weak<dyn CallQueue>,
     schedule: Weak<dyn Schedule>,
     /// Whether the thread goes on with something else when the lane has ended.
     is_guest: bool,
@@ -25,9 +27,15 @@ pub(crate) struct Served<T> {
 
 impl<T: 'static> Served<T> {
     pub(crate) fn new(lane: Arc<Lane<T>>, is_guest: bool) -> Self {
-        let any_lane = Arc::downgrade(&lane) as Weak<dyn AnyLane>;
+        let queue = Arc::downgrade(&lane) as Weak<dyn CallQueue>;
         let schedule = Arc::downgrade(&lane) as Weak<dyn Schedule>;
-        Self { lane, any_lane, schedule, is_guest }
+        Self { lane, queue, schedule, is_guest }
+    }
+}
+
+impl<T> Served<T> {
+    fn enter(&self, keeps: bool) -> Entered {
+        Entered::lane(Weak::clone(&self.queue), Weak::clone(&self.schedule), keeps)
     }
 }
 
@@ -69,7 +77,7 @@ impl<T> Core<T> {
     }
 
     fn enter(&self) -> Entered {
-        Entered::new(Weak::clone(&self.served.any_lane))
+        self.served.enter(true)
     }
 
     /// Makes the object, with a factory of this name. If the factory fails or panics, there is no
@@ -133,7 +141,9 @@ impl<T> Core<T> {
                     AfterRun::Retire => self.consumer.retire(job),
                     AfterRun::Release => {}
                 },
-                Next::Event(event) => self.tasks.run(event, &self.served.schedule),
+                Next::Event(Event::Released(kept)) => kept::release(&self.served.schedule, kept),
+                Next::Event(Event::Spawned(future)) => self.tasks.spawn(future, &self.served.schedule),
+                Next::Event(Event::Woken(task)) => self.tasks.poll(task),
                 Next::Idle => {
                     if !wait(&lane.queue, &mut self.consumer) {
                         return State::Idle;
@@ -157,6 +167,7 @@ impl<T> Core<T> {
         if let Last::Job(sequence, job) = &last {
             if lane.object_waiters.are_before(*sequence) {
                 self.drop_tasks();
+                kept::clear(&self.served.schedule);
                 if let Some(value) = self.owned.value.take() {
                     let is_callable = lane.object.poison.is_callable();
                     self.owned.value = lane.object_waiters.hand_over_before(*sequence, value, is_callable);
@@ -174,20 +185,21 @@ impl<T> Core<T> {
         drop(mem::replace(&mut self.tasks, Tasks::new()));
     }
 
-    /// Refuses and discards the calls, and drops the spawned futures. The drop does the same: this
-    /// is for what must be dropped after them and before the end is told.
+    /// Refuses and discards the calls, and drops the spawned futures and the kept values. The drop
+    /// does the same: this is for what must be dropped after them and before the end is told.
     pub(crate) fn discard(&mut self) {
         self.served.lane.queue.forget_waker();
         // No closure runs here that could be told to stop.
         self.served.lane.abort(|| ());
         self.object().disarm();
         self.drop_tasks();
+        kept::end(&self.served.schedule);
     }
 }
 
 impl<T> Drop for Core<T> {
     fn drop(&mut self) {
-        let _entered = self.enter();
+        let _entered = self.served.enter(false);
         self.discard();
         let lane = &self.served.lane;
         let object = self.owned.value.take();

@@ -155,6 +155,25 @@ impl<W, R> JobCell<W, R> {
     pub(crate) fn take_work(&self) -> Option<W> {
         self.work.take()
     }
+
+    /// Publishes the result of the closure, or drops it here if nobody waits for it.
+    pub(crate) fn publish(&self, result: Result<R, CallError>) -> AfterRun {
+        let unread = self.slot.fill(result);
+        let after = if unread.is_some() { AfterRun::Retire } else { AfterRun::Release };
+        drop_quietly(unread);
+        after
+    }
+
+    /// Drops the closure without running it.
+    pub(crate) fn cancel(&self) {
+        drop_quietly(self.work.take());
+    }
+
+    /// Drops the closure without running it, then resolves the future with the reason.
+    pub(crate) fn discard(&self, why: CallError) {
+        drop_quietly(self.work.take());
+        drop_quietly(self.slot.fill(Err(why)));
+    }
 }
 
 impl<T, W, R> Job<T> for JobCell<W, R>
@@ -168,10 +187,7 @@ where
         // Before the slot is filled. So a caller that sees the result finds it counted, and a
         // caller that drops it interrupts nothing.
         object.finish(&result);
-        let unread = self.slot.fill(result);
-        let after = if unread.is_some() { AfterRun::Retire } else { AfterRun::Release };
-        drop_quietly(unread);
-        after
+        self.publish(result)
     }
 
     fn info(&self) -> JobInfo {
@@ -179,12 +195,11 @@ where
     }
 
     fn cancel(&self) {
-        drop_quietly(self.work.take());
+        self.cancel();
     }
 
     fn discard(&self, why: CallError) {
-        drop_quietly(self.work.take());
-        drop_quietly(self.slot.fill(Err(why)));
+        self.discard(why);
     }
 }
 

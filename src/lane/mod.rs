@@ -7,11 +7,14 @@
 mod thread;
 mod poison;
 mod stop;
-mod active_stream;
+mod active;
 mod timing;
+mod tasks;
+mod call_queue;
+mod current;
+mod kept;
 mod object;
 mod job;
-mod tasks;
 mod end;
 mod object_waiters;
 mod shared;
@@ -20,13 +23,16 @@ mod handle;
 mod core;
 
 pub use cancel_token::CancelToken;
+pub use kept::Kept;
 pub use poison::OnPanic;
 
 pub(crate) use self::core::{Core, Served, State};
-pub(crate) use active_stream::Abortable;
+pub(crate) use active::{Abortable, Active};
+pub(crate) use call_queue::CallQueue;
+pub(crate) use current::Entered;
 pub(crate) use handle::Handle;
 pub(crate) use job::{AfterRun, ByValue, Job, JobCell, JobInfo, OnObject, OnValue, PostCell, Work, name_of};
 pub(crate) use object::Object;
 pub(crate) use shared::{AnyLane, Lane, PendingReplace, Settings};
-#[cfg(all(test, loom))]
-pub(crate) use stop::{Heard, Stop};
+pub(crate) use stop::{Heard, Request, Stop};
+pub(crate) use thread::{LaneThread, is_in_closure, run as run_closure};

@@ -4,7 +4,9 @@
 //! The value is a local variable of the lane's thread. Nothing else can reach it. That is how an
 //! object that is neither `Send` nor `Sync` can serve the whole program.
 
-use super::active_stream::ActiveStream;
+use super::active::Active;
+use super::current;
+use super::kept;
 use super::poison::{OnPanic, Poison};
 use super::stop::{Interrupter, Stop};
 use super::thread;
@@ -20,7 +22,7 @@ pub(crate) struct ObjectState {
     pub(crate) stop: Stop,
     /// `None` unless the builder asked for it.
     pub(super) timing: Option<Box<Timing>>,
-    pub(crate) active_stream: ActiveStream,
+    pub(crate) active: Active,
     on_panic: OnPanic,
 }
 
@@ -30,9 +32,14 @@ impl ObjectState {
             poison: Poison::default(),
             stop: Stop::new(),
             timing: timing.then(|| Box::new(Timing::new())),
-            active_stream: ActiveStream::new(),
+            active: Active::new(),
             on_panic,
         }
+    }
+
+    /// Whether a panic poisons the object.
+    pub(crate) fn poisons(&self) -> bool {
+        self.on_panic == OnPanic::Poison
     }
 }
 
@@ -67,7 +74,7 @@ impl<'lane, T> Object<'lane, T> {
         Self { owned, state, counters }
     }
 
-    pub(crate) fn state(&self) -> &ObjectState {
+    pub(crate) fn state(&self) -> &'lane ObjectState {
         self.state
     }
 
@@ -98,7 +105,10 @@ impl<'lane, T> Object<'lane, T> {
         self.state.stop.disarm();
         let old = self.owned.value.take();
         let made = thread::run(|| {
-            drop_quietly(old);
+            current::without_keeping(|| {
+                kept::clear_current();
+                drop_quietly(old);
+            });
             make()
         });
         if let Err(error) = self.put(made).map_err(CallError::Panicked)? {
@@ -151,7 +161,11 @@ impl<'lane, T> Object<'lane, T> {
         let why = match self.owned.value.take_if(|_| self.state.poison.is_callable()) {
             Some(value) => {
                 self.owned.is_given = true;
-                return thread::run(|| f(value)).map_err(CallError::Panicked);
+                let by_value = || {
+                    kept::clear_current();
+                    f(value)
+                };
+                return thread::run(by_value).map_err(CallError::Panicked);
             }
             None if self.owned.is_given => CallError::Closed,
             None => CallError::Poisoned,
@@ -217,7 +231,7 @@ impl<'lane, T> Object<'lane, T> {
     }
 
     fn panicked(&self, panic: Panic) -> CallError {
-        if self.state.on_panic == OnPanic::Poison {
+        if self.state.poisons() {
             self.state.poison.set_poisoned();
         }
         CallError::Panicked(panic)

@@ -1,22 +1,20 @@
 //! [`Lane`]: what the handles, the futures and the thread of a lane share.
 
+use super::call_queue::CallQueue;
 use super::end::End;
 use super::job::{Job, JobInfo};
 use super::object::ObjectState;
 use super::object_waiters::ObjectWaiters;
 use super::poison::OnPanic;
-use super::stop::Heard;
+use super::stop::{Heard, Request, Stop};
 use super::tasks::Schedule;
 use super::thread::{LaneThread, is_in_closure};
 use super::timing::Times;
 use crate::error::CallError;
-use crate::queue::{CallerSpin, Queue, Running, TaskEvent};
+use crate::queue::{CallerSpin, Event, Queue, Running};
 use crate::stats::Stats;
-use crate::sync::{Arc, AtomicBool, thread};
+use crate::sync::{Arc, AtomicBool};
 use std::task::{Context, Poll};
-
-/// The name of the threads that call interrupters. Linux shows 15 bytes of it.
-const HELPER_NAME: &str = "lane-interrupt";
 
 pub(crate) struct Lane<T> {
     pub(crate) thread: LaneThread,
@@ -26,7 +24,7 @@ pub(crate) struct Lane<T> {
     pub(crate) end: End,
     pub(crate) caller_spin: CallerSpin,
     /// Whether the lane spins before its thread sleeps.
-    pub(super) spin: bool,
+    pub(crate) spin: bool,
 }
 
 /// What a lane is made with.
@@ -60,10 +58,15 @@ impl<T> Lane<T> {
     /// be counted. The difference between the jobs that were taken and the jobs that were counted
     /// is that one job.
     pub(crate) fn stats(&self) -> Stats {
-        let mut times = Times::default();
-        let counts = self.queue.counts(|counters| match &self.object.timing {
-            Some(timing) => timing.read(&mut times, || counters.read()),
-            None => counters.read(),
+        let (mut times, mut in_scope) = (Times::default(), false);
+        let counts = self.queue.counts(|counters| {
+            let finished = match &self.object.timing {
+                Some(timing) => timing.read(&mut times, || counters.read()),
+                None => counters.read(),
+            };
+            // In this order: a scope that is over by now was not counted as finished.
+            in_scope = self.object.stop.is_in_scope();
+            finished
         });
         let finished = counts.finished;
         let taken = counts.accepted - counts.pending as u64 - counts.cancelled - counts.discarded;
@@ -76,7 +79,7 @@ impl<T> Lane<T> {
             refused: counts.refused + counts.discarded + finished.refused,
             pending: counts.pending,
             running,
-            in_session: counts.in_session,
+            in_session: counts.in_session || in_scope,
             running_call: (running || counts.running.is_factory()).then_some(counts.running.name),
             running_for: times.running_for,
             oldest_pending_for: counts.oldest_pending_for,
@@ -89,13 +92,14 @@ impl<T> Lane<T> {
     /// Each call resolves after its closure is dropped, so a caller that sees `Closed` knows that
     /// its captures are gone. The price is that a slow destructor delays the calls behind it.
     ///
-    /// A running stream is aborted, and `taken` called, after the calls behind it were taken out,
-    /// because none of them may find the object as the aborted stream leaves it; and before the
-    /// first destructor runs, because a slow one would delay that.
-    pub(crate) fn abort(&self, taken: impl FnOnce()) {
-        let taken = || {
-            self.object.active_stream.abort();
-            taken();
+    /// The first time, a running stream or scope is aborted, and `taken` called, after the calls
+    /// behind it were taken out, because none of them may find the object as the aborted one leaves
+    /// it; and before the first destructor runs, because a slow one would delay that.
+    pub(crate) fn abort(&self, mut taken: impl FnMut()) {
+        let taken = |is_first| {
+            if is_first {
+                self.object.active.abort(&mut taken);
+            }
         };
         self.queue.abort(taken, |job| job.discard(CallError::Closed));
     }
@@ -129,34 +133,53 @@ impl<T> Drop for PendingReplace<T> {
 }
 
 /// A lane as its futures see it: without the type of the object.
-pub(crate) trait AnyLane: Send + Sync {
-    fn thread(&self) -> &LaneThread;
+pub(crate) trait AnyLane: CallQueue {
+    fn call_queue(self: Arc<Self>) -> Arc<dyn CallQueue>;
 
     fn end(&self) -> &End;
 
     fn object(&self) -> &ObjectState;
-
-    fn caller_spin(&self) -> &CallerSpin;
-
-    /// Takes the call out of the queue and drops its closure on this thread. Returns false if the
-    /// call is not in the queue any more.
-    fn remove(&self, sequence: u64) -> bool;
-
-    /// Tells the running job to stop, or (with a number) that job if it is the one.
-    fn tell(&self, job: Option<u64>) -> Heard;
-
-    /// The token of the closure that this thread, which is the lane's, runs. Returns the number of
-    /// the job, and the token's mark.
-    fn token(&self) -> Option<(u64, Arc<AtomicBool>)>;
 
     fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
 
     fn forget_admission(&self, sequence: u64);
 }
 
-impl<T> AnyLane for Lane<T> {
+impl<T> CallQueue for Lane<T> {
     fn thread(&self) -> &LaneThread {
         &self.thread
+    }
+
+    fn caller_spin(&self) -> &CallerSpin {
+        &self.caller_spin
+    }
+
+    fn stop(&self) -> &Stop {
+        &self.object.stop
+    }
+
+    fn remove(&self, sequence: u64) -> bool {
+        self.queue.remove(sequence).map(|job| job.cancel()).is_some()
+    }
+
+    fn tell(&self, call: Option<u64>, request: Request) -> Heard {
+        let tell = |running: &mut Running| {
+            let (is_told, heard) = self.object.stop.request(request);
+            running.is_told |= is_told;
+            heard
+        };
+        self.queue.with_running(call, tell).unwrap_or(Heard::No)
+    }
+
+    fn token(&self) -> Option<Arc<AtomicBool>> {
+        let take = |running: &mut Running| self.object.stop.token(running.sequence, running.is_told);
+        is_in_closure().then(|| self.queue.with_running(None, take)).flatten()
+    }
+}
+
+impl<T: 'static> AnyLane for Lane<T> {
+    fn call_queue(self: Arc<Self>) -> Arc<dyn CallQueue> {
+        self
     }
 
     fn end(&self) -> &End {
@@ -165,24 +188,6 @@ impl<T> AnyLane for Lane<T> {
 
     fn object(&self) -> &ObjectState {
         &self.object
-    }
-
-    fn caller_spin(&self) -> &CallerSpin {
-        &self.caller_spin
-    }
-
-    fn remove(&self, sequence: u64) -> bool {
-        self.queue.remove(sequence).map(|job| job.cancel()).is_some()
-    }
-
-    fn tell(&self, job: Option<u64>) -> Heard {
-        self.queue.tell(job, || self.object.stop.request()).unwrap_or(Heard::No)
-    }
-
-    fn token(&self) -> Option<(u64, Arc<AtomicBool>)> {
-        let take =
-            |running: &Running| (running.sequence, self.object.stop.token(running.sequence, running.is_told));
-        is_in_closure().then(|| self.queue.with_running(take))
     }
 
     fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
@@ -194,38 +199,8 @@ impl<T> AnyLane for Lane<T> {
     }
 }
 
-impl dyn AnyLane {
-    /// Tells the running job to stop, or (with a number) that job if it is the one. Returns whether
-    /// a token or an interrupter has heard it.
-    pub(crate) fn interrupt(self: &Arc<Self>, job: Option<u64>) -> bool {
-        let heard = self.tell(job);
-        if heard == Heard::NeedsHelper {
-            self.start_helper();
-        }
-        heard != Heard::No
-    }
-
-    /// Takes a call out of the queue; or tells it to stop, if it is running.
-    pub(crate) fn cancel(self: &Arc<Self>, sequence: u64) {
-        if !self.remove(sequence) {
-            self.interrupt(Some(sequence));
-        }
-    }
-
-    fn start_helper(self: &Arc<Self>) {
-        let lane = Arc::clone(self);
-        let helper = thread::Builder::new().name(HELPER_NAME.to_owned());
-        let helper = helper.spawn(move || lane.object().stop.help());
-        if helper.is_err() {
-            // The operating system gives no thread: better here than not at all.
-            self.object().stop.help();
-        }
-        self.object().stop.helper_started(helper.ok());
-    }
-}
-
 impl<T> Schedule for Lane<T> {
-    fn schedule(&self, event: TaskEvent) {
+    fn schedule(&self, event: Event) {
         // A lane that no longer polls has dropped the future, so the event is not needed.
         let _ = self.queue.schedule(event, true);
     }

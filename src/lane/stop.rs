@@ -19,6 +19,11 @@
 //! | `Some(job)`  | `start` if there is an interrupter, or a  | marks the token, and has its |
 //! |              | token that is taken                       | functions called             |
 //!
+//! While a scope of the lane is served, the closure that serves it waits, or runs an inner call, which
+//! is a closure with a token of its own. [`State`] has a [`Level`] for each scope, the innermost
+//! last. An inner call starts under the lock of its scope's `ready`. A request for the lane's job is
+//! for all that run then; one for an inner call is for it and for those inside it.
+//!
 //! Functions are foreign code and may block. A *helper* thread calls them, one at a time for each
 //! lane, and never the thread that makes the request. Requests that come while the helper calls
 //! share its next turn. The lane does not go on from a job while a function is being called for it
@@ -30,7 +35,7 @@ use crate::queue::Running;
 use crate::sync::process::OnceLock;
 use crate::sync::thread::{self, JoinHandle, Thread, ThreadId};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
-use std::mem;
+use std::{iter, mem};
 
 /// The lane's interrupter.
 pub(crate) type Interrupter = Arc<dyn Fn() + Send + Sync>;
@@ -50,9 +55,9 @@ pub(crate) struct Stop {
 struct State {
     /// The job whose functions may be called.
     listening: Option<u64>,
-    /// The mark of its token, if the closure has taken one.
-    token: Option<Arc<AtomicBool>>,
-    on_cancel: Option<OnCancel>,
+    job: Listener,
+    /// The scopes that are being served.
+    scopes: Vec<Level>,
     interrupter: Option<Interrupter>,
     /// Whether a request has come since the helper's last turn.
     requested: bool,
@@ -68,6 +73,59 @@ struct State {
     helpers: Vec<JoinHandle<()>>,
 }
 
+/// How a closure that runs hears of requests.
+#[derive(Default)]
+struct Listener {
+    /// The mark of its token, if the closure has taken one.
+    token: Option<Arc<AtomicBool>>,
+    on_cancel: Option<OnCancel>,
+}
+
+impl Listener {
+    /// Cancels the token. Returns whether there is one.
+    fn mark(&self) -> bool {
+        if let Some(token) = &self.token {
+            token.store(true, Ordering::Release);
+        }
+        self.token.is_some()
+    }
+
+    fn is_marked(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.load(Ordering::Relaxed))
+    }
+
+    fn has(&self, token: &Arc<AtomicBool>) -> bool {
+        self.token.as_ref().is_some_and(|own| Arc::ptr_eq(own, token))
+    }
+
+    /// Drops what was not called.
+    fn end(self) {
+        drop_quietly(self.on_cancel);
+    }
+}
+
+/// A scope that is being served.
+struct Level {
+    scope: usize,
+    /// The inner call that runs. `None` while the scope waits for one.
+    call: Option<InnerCall>,
+}
+
+struct InnerCall {
+    sequence: u64,
+    is_told: bool,
+    listener: Listener,
+}
+
+/// Why a closure is told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Somebody interrupts what runs.
+    Interrupt,
+    /// The future was dropped or the lane aborted. A scope that waits ends.
+    GiveUp,
+}
+
 /// What came of a request.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +135,42 @@ pub(crate) enum Heard {
     Yes,
     /// A function is to be called, and there is no helper: the caller starts one.
     NeedsHelper,
+}
+
+impl State {
+    /// The closures that run or wait, the innermost last.
+    fn listeners(&mut self) -> impl Iterator<Item = &mut Listener> {
+        let calls = self.scopes.iter_mut().filter_map(|level| level.call.as_mut());
+        iter::once(&mut self.job).chain(calls.map(|call| &mut call.listener))
+    }
+
+    /// Whether the innermost closure waits in a scope.
+    fn is_waiting(&self) -> bool {
+        self.scopes.last().is_some_and(|level| level.call.is_none())
+    }
+
+    /// Tells the inner calls of this scope and of those inside it. `is_heard` says whether a token
+    /// outside has heard the request.
+    fn request(&mut self, level: usize, mut is_heard: bool) -> Heard {
+        for call in self.scopes[level..].iter_mut().filter_map(|level| level.call.as_mut()) {
+            call.is_told = true;
+            is_heard |= call.listener.mark();
+        }
+        // While a scope waits, nothing runs that could be made to return.
+        if self.is_waiting() || self.calling.contains(&thread::current().id()) {
+            return Heard::No;
+        }
+        let has_function = |listener: &mut Listener| listener.is_marked() && listener.on_cancel.is_some();
+        if self.interrupter.is_none() && !self.listeners().any(has_function) {
+            return if is_heard { Heard::Yes } else { Heard::No };
+        }
+        self.requested = true;
+        if mem::replace(&mut self.has_helper, true) {
+            return Heard::Yes;
+        }
+        self.spawning += 1;
+        Heard::NeedsHelper
+    }
 }
 
 impl Stop {
@@ -99,52 +193,102 @@ impl Stop {
     pub(crate) fn token(&self, job: u64, is_told: bool) -> Arc<AtomicBool> {
         let mut state = self.lock();
         state.listening = Some(job);
-        let token = state.token.get_or_insert_with(|| Arc::new(AtomicBool::new(is_told)));
+        let token = state.job.token.get_or_insert_with(|| Arc::new(AtomicBool::new(is_told)));
         self.has_token.store(true, Ordering::Relaxed);
         Arc::clone(token)
     }
 
+    /// The token of the inner call that runs in this scope. Called by the lane, in its closure.
+    pub(crate) fn token_in_scope(&self, scope: usize) -> Option<Arc<AtomicBool>> {
+        let mut state = self.lock();
+        let call = state.scopes.iter_mut().rfind(|level| level.scope == scope)?.call.as_mut()?;
+        let token = call.listener.token.get_or_insert_with(|| Arc::new(AtomicBool::new(call.is_told)));
+        Some(Arc::clone(token))
+    }
+
     /// Sets the function of a token. Calls it here and now if the token is cancelled, and drops it
     /// if the closure has ended.
-    pub(crate) fn on_cancel(&self, job: u64, on_cancel: OnCancel) {
-        let mut state = self.lock();
-        if state.listening != Some(job) {
-            drop(state);
+    pub(crate) fn on_cancel(&self, token: &Arc<AtomicBool>, on_cancel: OnCancel) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(listener) = state.listeners().find(|listener| listener.has(token)) else {
+            drop(guard);
             return drop_quietly(Some(on_cancel));
-        }
-        if state.token.as_ref().is_some_and(|token| token.load(Ordering::Relaxed)) {
+        };
+        if listener.is_marked() {
             state.calling.push(thread::current().id());
-            drop(state);
+            drop(guard);
             quietly(on_cancel);
             return self.called();
         }
-        let replaced = state.on_cancel.replace(on_cancel);
-        drop(state);
+        let replaced = listener.on_cancel.replace(on_cancel);
+        drop(guard);
         drop_quietly(replaced);
     }
 
-    /// A request for the job that is running. Called under the lock of `ready`.
-    pub(crate) fn request(&self) -> Heard {
-        let Some(state) = self.state.get() else { return Heard::No };
+    /// A request for the job that is running. Called under the lock of `ready`. Also returns
+    /// whether the job counts as told.
+    pub(crate) fn request(&self, request: Request) -> (bool, Heard) {
+        let Some(state) = self.state.get() else { return (true, Heard::No) };
         let mut state = state.lock();
-        if state.listening.is_none() {
+        let is_told = request == Request::GiveUp || !state.is_waiting();
+        if !is_told || state.listening.is_none() && state.scopes.is_empty() {
+            return (is_told, Heard::No);
+        }
+        let is_heard = state.job.mark();
+        (true, state.request(0, is_heard))
+    }
+
+    /// A request for the inner call with this number, if it is running in this scope. Called under
+    /// the lock of the scope's `ready`.
+    pub(crate) fn request_in_scope(&self, scope: usize, sequence: u64, request: Request) -> Heard {
+        let mut state = self.lock();
+        let runs = |level: &Level| {
+            level.scope == scope && level.call.as_ref().is_some_and(|call| call.sequence == sequence)
+        };
+        let Some(level) = state.scopes.iter().position(runs) else { return Heard::No };
+        if request == Request::Interrupt && state.is_waiting() {
             return Heard::No;
         }
-        if let Some(token) = &state.token {
-            token.store(true, Ordering::Release);
+        state.request(level, false)
+    }
+
+    /// The lane's thread serves this scope from here on.
+    ///
+    /// The closure that serves it waits meanwhile: what was to be called for it is not called for an
+    /// inner call.
+    pub(crate) fn enter_scope(&self, scope: usize) {
+        let mut state = self.lock();
+        state.requested = false;
+        let mut state = self.wait_until(state, |state| state.calling.is_empty());
+        state.scopes.push(Level { scope, call: None });
+    }
+
+    /// It does so no longer. No inner call runs.
+    pub(crate) fn leave_scope(&self) {
+        self.lock().scopes.pop();
+    }
+
+    /// Whether a scope is being served.
+    pub(crate) fn is_in_scope(&self) -> bool {
+        self.state.get().is_some_and(|state| !state.lock().scopes.is_empty())
+    }
+
+    /// The lane has taken this call of the scope that it serves. Called under the lock of the
+    /// scope's `ready`.
+    pub(crate) fn start_in_scope(&self, sequence: u64) {
+        if let Some(level) = self.lock().scopes.last_mut() {
+            level.call = Some(InnerCall { sequence, is_told: false, listener: Listener::default() });
         }
-        if !state.calling.is_empty() && state.calling.contains(&thread::current().id()) {
-            return Heard::No;
-        }
-        if state.on_cancel.is_none() && state.interrupter.is_none() {
-            return Heard::Yes;
-        }
-        state.requested = true;
-        if mem::replace(&mut state.has_helper, true) {
-            return Heard::Yes;
-        }
-        state.spawning += 1;
-        Heard::NeedsHelper
+    }
+
+    /// The closure of the inner call is over: from here on nothing is called for it.
+    pub(crate) fn finish_in_scope(&self) {
+        let mut state = self.lock();
+        let call = state.scopes.last_mut().and_then(|level| level.call.take());
+        state.requested = false;
+        drop(self.wait_until(state, |state| state.calling.is_empty()));
+        call.map(|call| call.listener).into_iter().for_each(Listener::end);
     }
 
     /// What a helper does: calls functions as long as there are requests.
@@ -157,9 +301,12 @@ impl Stop {
                 return Self::unpark_lane(state);
             }
             state.calling.push(thread::current().id());
-            let (on_cancel, interrupter) = (state.on_cancel.take(), state.interrupter.clone());
+            let interrupter = state.interrupter.clone();
+            let told = state.listeners().filter(|listener| listener.is_marked());
+            let mut functions: Vec<_> = told.filter_map(|listener| listener.on_cancel.take()).collect();
             drop(state);
-            if let Some(on_cancel) = on_cancel {
+            // The innermost closure is the one that blocks.
+            while let Some(on_cancel) = functions.pop() {
                 quietly(on_cancel);
             }
             if let Some(interrupter) = &interrupter {
@@ -211,10 +358,9 @@ impl Stop {
         let mut state = self.lock();
         state.listening = None;
         state.requested = false;
-        let (token, unused) = (state.token.take(), state.on_cancel.take());
+        let listener = mem::take(&mut state.job);
         drop(self.wait_until(state, |state| state.calling.is_empty()));
-        drop(token);
-        drop_quietly(unused);
+        listener.end();
     }
 
     /// Waits, on the lane's thread.
@@ -236,8 +382,7 @@ impl Stop {
 
     /// Whether the token of the running closure was taken and is cancelled.
     pub(crate) fn is_token_cancelled(&self) -> bool {
-        self.has_token.load(Ordering::Relaxed)
-            && self.lock().token.as_ref().is_some_and(|token| token.load(Ordering::Relaxed))
+        self.has_token.load(Ordering::Relaxed) && self.lock().job.is_marked()
     }
 
     /// Sets the interrupter. Called by the lane, after `finish` of the job that brings it.

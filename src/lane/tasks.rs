@@ -7,7 +7,7 @@
 
 use crate::memory::shrink_to;
 use crate::panic::{catch, drop_quietly};
-use crate::queue::TaskEvent;
+use crate::queue::Event;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use futures::task::FutureObj;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ const KEPT: usize = 64;
 /// Where the waker of a future puts its event: a lane with any type of object.
 pub(crate) trait Schedule: Send + Sync {
     /// Queues the event if the lane still works.
-    fn schedule(&self, event: TaskEvent);
+    fn schedule(&self, event: Event);
 }
 
 /// The futures of a lane. They are on its thread's stack, like the object.
@@ -56,7 +56,7 @@ impl Wake for TaskWaker {
         // poll.
         if !self.scheduled.swap(true, Ordering::AcqRel) {
             if let Some(lane) = self.lane.upgrade() {
-                lane.schedule(TaskEvent::Woken(self.task));
+                lane.schedule(Event::Woken(self.task));
             }
         }
     }
@@ -67,20 +67,18 @@ impl Tasks {
         Self { tasks: HashMap::new(), next: 0 }
     }
 
-    /// Polls the future that an event is about. `lane` is where its wakers put their events.
-    pub(crate) fn run(&mut self, event: TaskEvent, lane: &Weak<dyn Schedule>) {
-        let number = match event {
-            TaskEvent::Woken(number) => number,
-            TaskEvent::Spawned(future) => {
-                let task = self.next;
-                self.next += 1;
-                let signal =
-                    Arc::new(TaskWaker { lane: Weak::clone(lane), task, scheduled: AtomicBool::new(true) });
-                let waker = Waker::from(Arc::clone(&signal));
-                self.tasks.insert(task, Task { future, signal, waker });
-                task
-            }
-        };
+    /// Takes a future in, and polls it. `lane` is where its wakers put their events.
+    pub(crate) fn spawn(&mut self, future: FutureObj<'static, ()>, lane: &Weak<dyn Schedule>) {
+        let task = self.next;
+        self.next += 1;
+        let signal = Arc::new(TaskWaker { lane: Weak::clone(lane), task, scheduled: AtomicBool::new(true) });
+        let waker = Waker::from(Arc::clone(&signal));
+        self.tasks.insert(task, Task { future, signal, waker });
+        self.poll(task);
+    }
+
+    /// Polls the future with this number.
+    pub(crate) fn poll(&mut self, number: u64) {
         // The future may have ended since it was woken.
         let Some(task) = self.tasks.get_mut(&number) else { return };
         task.signal.scheduled.swap(false, Ordering::AcqRel);
@@ -112,7 +110,7 @@ mod tests {
     struct Nowhere;
 
     impl Schedule for Nowhere {
-        fn schedule(&self, _: TaskEvent) {}
+        fn schedule(&self, _: Event) {}
     }
 
     #[test]
@@ -126,11 +124,11 @@ mod tests {
                 polls += 1;
                 if polls == 2 { Poll::Ready(()) } else { Poll::Pending }
             });
-            tasks.run(TaskEvent::Spawned(FutureObj::new(Box::new(at_second_poll))), &lane);
+            tasks.spawn(FutureObj::new(Box::new(at_second_poll)), &lane);
         }
         assert!(tasks.tasks.capacity() >= 10_000);
         for number in 1..MANY {
-            tasks.run(TaskEvent::Woken(number), &lane);
+            tasks.poll(number);
         }
         assert_eq!(tasks.tasks.len(), 1);
         assert!(tasks.tasks.capacity() <= 8 * KEPT, "{}", tasks.tasks.capacity());
@@ -144,13 +142,13 @@ mod tests {
         tasks.tasks.reserve(448);
         assert_eq!(tasks.tasks.capacity(), 448);
         for _ in 0..56 {
-            tasks.run(TaskEvent::Spawned(FutureObj::new(Box::new(futures::future::pending()))), &lane);
+            tasks.spawn(FutureObj::new(Box::new(futures::future::pending())), &lane);
         }
-        let ends = || TaskEvent::Spawned(FutureObj::new(Box::new(futures::future::ready(()))));
-        tasks.run(ends(), &lane);
+        let ends = || FutureObj::new(Box::new(futures::future::ready(())));
+        tasks.spawn(ends(), &lane);
         assert_eq!((tasks.tasks.len(), tasks.tasks.capacity()), (56, 448));
         tasks.tasks.remove(&0);
-        tasks.run(ends(), &lane);
+        tasks.spawn(ends(), &lane);
         assert_eq!(tasks.tasks.len(), 55);
         assert!(tasks.tasks.capacity() < 448);
     }

@@ -70,7 +70,7 @@ impl LaneThread {
 }
 
 /// Runs a closure or factory, which may take a token, and catches its panic.
-pub(super) fn run<V>(closure: impl FnOnce() -> V) -> Result<V, Panic> {
+pub(crate) fn run<V>(closure: impl FnOnce() -> V) -> Result<V, Panic> {
     set_in_closure(true);
     let value = catch(closure);
     set_in_closure(false);
@@ -78,7 +78,7 @@ pub(super) fn run<V>(closure: impl FnOnce() -> V) -> Result<V, Panic> {
 }
 
 /// Whether this thread runs a closure or factory.
-pub(super) fn is_in_closure() -> bool {
+pub(crate) fn is_in_closure() -> bool {
     IN_CLOSURE.with(Cell::get)
 }
 

@@ -66,7 +66,7 @@ fn a_closure_that_waits_for_room_learns_of_an_abort_and_the_consumer_that_items_
             channel.finish(None, false);
             emitted
         });
-        let abort = beside(&channel, Abortable::abort);
+        let abort = beside(&channel, |channel| channel.abort(&mut || ()));
         let (mut received, mut missing) = (0, false);
         while let Some(item) = next(&channel) {
             match item {

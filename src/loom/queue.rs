@@ -3,7 +3,7 @@
 
 use super::{Wakes, explore, explore_all, poll_with};
 use crate::error::CallError;
-use crate::queue::{Consumer, Counters, LaneSpin, Next, Queue, TaskEvent, Turn};
+use crate::queue::{Consumer, Counters, Event, LaneSpin, Next, Queue, Turn};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use std::sync::{Arc, Mutex};
@@ -117,7 +117,7 @@ fn an_abort_leaves_each_job_to_the_lane_or_discards_it() {
         let pusher = beside(&queue, |queue| [push(queue, 1), push(queue, 2)]);
         let aborter = beside(&queue, |queue| {
             let discarded = Mutex::new(Vec::new());
-            queue.abort(|| (), |job| discarded.lock().unwrap().push(*job));
+            queue.abort(|_| (), |job| discarded.lock().unwrap().push(*job));
             assert_eq!(queue.pending(), 0, "the abort takes what has not started, and the lane does not");
             discarded.into_inner().unwrap()
         });
@@ -165,7 +165,7 @@ fn a_job_is_cancelled_or_discarded() {
         let place = queue.push(Arc::new(1)).unwrap();
         let canceller = beside(&queue, move |queue| queue.remove(place.sequence).is_some());
         let discarded = Mutex::new(0);
-        queue.abort(|| (), |_| *discarded.lock().unwrap() += 1);
+        queue.abort(|_| (), |_| *discarded.lock().unwrap() += 1);
         assert_eq!(discarded.into_inner().unwrap(), u32::from(!canceller.join().unwrap()));
         assert!(serve(&queue, LaneSpin::new(false)).is_empty());
     });
@@ -211,7 +211,7 @@ fn a_post_that_waits_is_told_when_the_call_before_it_is_cancelled() {
 
 #[test]
 fn a_post_that_waits_is_told_when_it_is_discarded() {
-    let abort = |queue: &Jobs, _| queue.abort(|| (), drop);
+    let abort = |queue: &Jobs, _| queue.abort(|_| (), drop);
     a_post_waits("queue: a waiting post against an abort", abort, |polled| {
         matches!(polled, Poll::Ready(Err(CallError::Closed)))
     });
@@ -244,7 +244,7 @@ fn an_abort_ends_a_session_that_is_held() {
         let holder = beside(&queue, |queue| queue.push_in_session(Arc::new(1)).is_ok());
         let aborter = beside(&queue, |queue| {
             let discarded = Mutex::new(0);
-            queue.abort(|| (), |_| *discarded.lock().unwrap() += 1);
+            queue.abort(|_| (), |_| *discarded.lock().unwrap() += 1);
             discarded.into_inner().unwrap()
         });
         let taken = serve(&queue, LaneSpin::new(false)).len();
@@ -256,10 +256,10 @@ fn an_abort_ends_a_session_that_is_held() {
 fn a_future_that_is_woken_finds_the_lane_awake_or_wakes_it_and_the_lane_takes_its_event() {
     explore_all("queue: a task event against the lane", || {
         let queue = queue();
-        let waker = beside(&queue, |queue| assert!(queue.schedule(TaskEvent::Woken(1), true).is_ok()));
+        let waker = beside(&queue, |queue| assert!(queue.schedule(Event::Woken(1), true).is_ok()));
         // Nothing else wakes the lane.
         let next = next(&queue, &mut Consumer::new(LaneSpin::new(false)), |_, _| "");
-        assert!(matches!(next, Next::Event(TaskEvent::Woken(1))));
+        assert!(matches!(next, Next::Event(Event::Woken(1))));
         waker.join().unwrap();
     });
 }
@@ -268,7 +268,7 @@ fn a_future_that_is_woken_finds_the_lane_awake_or_wakes_it_and_the_lane_takes_it
 fn a_task_event_for_a_lane_that_ends_is_taken_or_dropped_by_the_lane_or_comes_back() {
     explore_all("queue: a task event against the end", || {
         let queue = queue();
-        let waker = beside(&queue, |queue| queue.schedule(TaskEvent::Woken(1), true).is_err());
+        let waker = beside(&queue, |queue| queue.schedule(Event::Woken(1), true).is_err());
         queue.close();
         let taken = serve(&queue, LaneSpin::new(false)).len() + queue.end_events().count();
         assert_eq!(taken + usize::from(waker.join().unwrap()), 1);

@@ -1,7 +1,7 @@
 //! [`Stop`]: requests to stop, against closures that take tokens, arm functions and end.
 
 use super::{explore, explore_all};
-use crate::lane::{Heard, Stop};
+use crate::lane::{Heard, Request, Stop};
 use crate::sync::{Mutex, thread};
 use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
@@ -76,8 +76,8 @@ fn tell(stage: &Arc<Stage>, job: Option<u64>) -> Heard {
     if job.is_some_and(|job| job != running.0) {
         return Heard::No;
     }
-    running.1 = true;
-    let heard = stage.stop.request();
+    let (is_told, heard) = stage.stop.request(Request::GiveUp);
+    running.1 |= is_told;
     drop(running);
     if heard == Heard::NeedsHelper {
         let helped = Arc::clone(stage);
@@ -127,7 +127,7 @@ fn a_function_that_is_armed_while_a_request_comes_is_called() {
         let stage = Stage::new();
         stage.start(1);
         let request = beside(&stage, Some(1));
-        drop(stage.token());
+        let token = stage.token();
         let (lane, called) = (thread::current(), Arc::new(AtomicBool::new(false)));
         let (is_called, function) = (Arc::clone(&called), stage.function());
         let on_cancel = move || {
@@ -135,7 +135,7 @@ fn a_function_that_is_armed_while_a_request_comes_is_called() {
             is_called.store(true, Relaxed);
             lane.unpark();
         };
-        stage.stop.on_cancel(1, Box::new(on_cancel));
+        stage.stop.on_cancel(&token, Box::new(on_cancel));
         // What the closure blocks in. It ends only if the request is not lost.
         while !called.load(Relaxed) {
             thread::park();
@@ -154,11 +154,11 @@ fn a_request_hits_its_closure_while_it_runs_and_never_the_next() {
         stage.start(1);
         let request = beside(&stage, Some(1));
         let token = stage.token();
-        stage.stop.on_cancel(1, Box::new(stage.function()));
+        stage.stop.on_cancel(&token, Box::new(stage.function()));
         stage.finish();
         stage.start(2);
         let next = stage.token();
-        stage.stop.on_cancel(2, Box::new(stage.function()));
+        stage.stop.on_cancel(&next, Box::new(stage.function()));
         stage.finish();
         let heard = request.join().unwrap();
         assert_eq!(token.load(Relaxed), heard != Heard::No || token.load(Relaxed));
@@ -231,12 +231,12 @@ fn the_lane_waits_for_a_function_that_another_thread_sets_too_late() {
     explore("stop: on_cancel of another thread against the closure's end", 3, || {
         let stage = Stage::new();
         stage.start(1);
-        drop(stage.token());
+        let token = stage.token();
         assert_eq!(tell(&stage, Some(1)), Heard::Yes);
         let setter = {
             let stage = Arc::clone(&stage);
             // It is called there and then.
-            loom::thread::spawn(move || stage.stop.on_cancel(1, Box::new(stage.function())))
+            loom::thread::spawn(move || stage.stop.on_cancel(&token, Box::new(stage.function())))
         };
         stage.finish();
         let hits = stage.hits(1);

@@ -2,7 +2,7 @@
 
 use super::list::KEPT_ASLEEP;
 use super::spin::LaneSpin;
-use super::state::{Parked, Phase, Queue, Running, TaskEvent};
+use super::state::{Event, Parked, Phase, Queue, Running};
 use super::turn::Turn;
 use crate::panic::drop_quietly;
 use crate::sync::{Arc, Ordering, thread};
@@ -18,7 +18,7 @@ const RETIRED_BYTES: usize = 256;
 /// What the lane does next.
 pub(crate) enum Next<J: ?Sized> {
     Job(Arc<J>),
-    Event(TaskEvent),
+    Event(Event),
     /// There is nothing, or nothing more within the turn.
     Idle,
     /// There is nothing, and nothing will come but for the jobs that end the lane.
@@ -286,7 +286,7 @@ mod tests {
         let aborted = queue();
         assert_eq!((aborted.pending(), counted(&aborted)), (8, 4));
         let discarded = std::cell::RefCell::new(Vec::new());
-        aborted.abort(|| (), |job| discarded.borrow_mut().push(*job));
+        aborted.abort(|_| (), |job| discarded.borrow_mut().push(*job));
         assert_eq!(discarded.into_inner(), [10, 11, 12, 13, 2, 3, 20, 21]);
         assert_eq!(aborted.counts(Counters::read).discarded, 8);
         // What waited behind the session was discarded, although its calls, which come later, were begun.
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn no_session_opens_after_an_abort() {
         let queue = Queue::<u64>::new(None, false, false);
-        queue.abort(|| (), |_| ());
+        queue.abort(|_| (), |_| ());
         assert!(matches!(queue.open_session(), Err(CallError::Closed)));
         assert!(matches!(queue.refill(&mut consumer()), Refill::Closed));
     }
@@ -319,7 +319,7 @@ mod tests {
         let queue = Queue::<u64>::new(None, false, false);
         let told = std::cell::Cell::new(0);
         for _ in 0..3 {
-            queue.abort(|| told.set(told.get() + 1), |_| ());
+            queue.abort(|is_first| told.set(told.get() + u32::from(is_first)), |_| ());
         }
         assert_eq!(told.get(), 1);
     }

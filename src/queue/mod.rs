@@ -45,5 +45,5 @@ mod consumer;
 pub(crate) use consumer::{Consumer, Last, Next};
 pub(crate) use counters::Counters;
 pub(crate) use spin::{CallerSpin, LaneSpin};
-pub(crate) use state::{Phase, Place, Queue, Running, TaskEvent};
+pub(crate) use state::{Event, Phase, Place, Queue, Running};
 pub(crate) use turn::Turn;

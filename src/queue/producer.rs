@@ -107,9 +107,10 @@ impl<J: ?Sized> Queue<J> {
         self.notify(inbox);
     }
 
-    /// Refuses new jobs, ends a session, and takes out what is queued, in order. The first time then
-    /// calls `taken`. After that calls `discard` with each job, which resolves it.
-    pub(crate) fn abort(&self, taken: impl FnOnce(), discard: impl Fn(Arc<J>)) {
+    /// Refuses new jobs, ends a session, and takes out what is queued, in order. Then calls `taken`,
+    /// which learns whether this is the first abort. After that calls `discard` with each job, which
+    /// resolves it.
+    pub(crate) fn abort(&self, taken: impl FnOnce(bool), discard: impl Fn(Arc<J>)) {
         let mut ready = self.ready();
         let mut inbox = self.inbox.lock();
         let is_first = mem::replace(&mut inbox.phase, Phase::Aborted) != Phase::Aborted;
@@ -130,9 +131,7 @@ impl<J: ?Sized> Queue<J> {
         let jobs = jobs.chain(last.take());
         drop(ready);
         self.notify(inbox);
-        if is_first {
-            taken();
-        }
+        taken(is_first);
         jobs.for_each(discard);
         posts.for_each(|waker| wake(Some(waker)));
     }

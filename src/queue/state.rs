@@ -19,7 +19,7 @@ pub(crate) struct Queue<J: ?Sized> {
     /// Set when there is something new for the lane. A hint for a lane that spins, which reads it
     /// without a lock; what it announces is read under the locks.
     pub(super) has_work: AtomicBool,
-    /// Whether there are task events. Written under the lock of `inbox`; a hint for the lane.
+    /// Whether there are events. Written under the lock of `inbox`; a hint for the lane.
     pub(super) has_events: AtomicBool,
     /// Whether `extras` must hear of each job that leaves.
     pub(super) tracks_jobs: bool,
@@ -72,8 +72,8 @@ pub(super) struct Extras<J: ?Sized> {
     pub(super) queued_at: Option<List<Instant>>,
     /// Jobs that end the lane: each waits until there is nothing else.
     pub(super) last: List<Arc<J>>,
-    /// What happened to spawned futures: the lane polls them between the jobs.
-    pub(super) events: VecDeque<TaskEvent>,
+    /// What happened to spawned futures and kept values: the lane sees to it between the jobs.
+    pub(super) events: VecDeque<Event>,
     /// How many jobs were not accepted.
     refused: u64,
     /// An abort took out this job and all that were accepted after it.
@@ -120,12 +120,14 @@ pub(super) struct Session<J: ?Sized> {
     pub(super) is_open: bool,
 }
 
-/// Something that makes the lane poll a spawned future.
-pub(crate) enum TaskEvent {
+/// What the lane has to do between two jobs.
+pub(crate) enum Event {
     /// The future is new.
     Spawned(FutureObj<'static, ()>),
     /// The future with this number was woken.
     Woken(u64),
+    /// The kept value with this number has no handle any more.
+    Released(u64),
 }
 
 /// The job that the lane runs, or has run last.
@@ -262,20 +264,16 @@ impl<J: ?Sized> Queue<J> {
         self.counts(Counters::read).pending
     }
 
-    /// Tells the running job to stop, or (with a number) that job if it is the one. Then calls
-    /// `then` under the lock.
-    pub(crate) fn tell<V>(&self, job: Option<u64>, then: impl FnOnce() -> V) -> Option<V> {
+    /// Calls `then` with the running job, or (with a number) with that job if it is the one. The
+    /// lane takes no job meanwhile.
+    pub(crate) fn with_running<V>(
+        &self,
+        job: Option<u64>,
+        then: impl FnOnce(&mut Running) -> V,
+    ) -> Option<V> {
         let mut ready = self.ready();
-        if job.is_some_and(|job| job != ready.running.sequence) {
-            return None;
-        }
-        ready.running.is_told = true;
-        Some(then())
-    }
-
-    /// Calls `read` with the running job, under the lock under which it is told to stop.
-    pub(crate) fn with_running<V>(&self, read: impl FnOnce(&Running) -> V) -> V {
-        read(&self.ready().running)
+        let running = &mut ready.running;
+        (job.is_none() || job == Some(running.sequence)).then(|| then(running))
     }
 
     /// The lane begins to run its factory. Calls `start` under the lock under which

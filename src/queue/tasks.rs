@@ -1,7 +1,7 @@
 //! What happens to spawned futures. The lane polls them between two jobs.
 
 use super::list::KEPT_ASLEEP;
-use super::state::{Phase, Queue, TaskEvent};
+use super::state::{Event, Phase, Queue};
 use super::turn::Turn;
 use crate::sync::Ordering;
 use std::mem;
@@ -9,7 +9,7 @@ use std::mem;
 impl<J: ?Sized> Queue<J> {
     /// Queues an event. A new future is accepted while new jobs are; a future that was `accepted`
     /// before, as long as the lane polls. The event comes back if it is refused.
-    pub(crate) fn schedule(&self, event: TaskEvent, accepted: bool) -> Result<(), TaskEvent> {
+    pub(crate) fn schedule(&self, event: Event, accepted: bool) -> Result<(), Event> {
         let mut inbox = self.inbox.lock();
         if !inbox.polls_tasks || !accepted && inbox.phase != Phase::Open {
             return Err(event);
@@ -24,7 +24,7 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// The next event within the turn, unless the lane is in a session.
-    pub(super) fn pop_event(&self, turn: &mut Turn) -> Option<TaskEvent> {
+    pub(super) fn pop_event(&self, turn: &mut Turn) -> Option<Event> {
         if turn.events == 0 || !self.has_events.load(Ordering::Relaxed) {
             return None;
         }
@@ -45,7 +45,7 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Takes out all events, and refuses those to come. Called by the lane, which drops them.
-    pub(crate) fn end_events(&self) -> impl Iterator<Item = TaskEvent> + use<J> {
+    pub(crate) fn end_events(&self) -> impl Iterator<Item = Event> + use<J> {
         let mut inbox = self.inbox.lock();
         inbox.polls_tasks = false;
         let events = inbox.extras.as_mut().map(|extras| mem::take(&mut extras.events));

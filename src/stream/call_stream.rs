@@ -2,7 +2,7 @@
 
 use super::channel::Channel;
 use crate::error::CallError;
-use crate::lane::AnyLane;
+use crate::lane::CallQueue;
 use crate::queue::Place;
 use crate::sync::Arc;
 use futures::stream::{FusedStream, Stream};
@@ -65,7 +65,7 @@ use std::task::{Context, Poll, ready};
 pub struct CallStream<I> {
     /// `None` after the end of the stream.
     channel: Option<Arc<Channel<I>>>,
-    lane: Arc<dyn AnyLane>,
+    queue: Arc<dyn CallQueue>,
     /// The closure's number in the queue, if the queue accepted it.
     sequence: Option<u64>,
 }
@@ -75,8 +75,8 @@ pub(crate) struct StreamReceiver<I>(pub(super) Arc<Channel<I>>);
 
 impl<I> StreamReceiver<I> {
     /// The stream of a closure that is in the queue, or (`None`) of one that was refused.
-    pub(crate) fn into_stream(self, lane: Arc<dyn AnyLane>, place: Option<Place>) -> CallStream<I> {
-        CallStream { channel: Some(self.0), lane, sequence: place.map(|place| place.sequence) }
+    pub(crate) fn into_stream(self, queue: Arc<dyn CallQueue>, place: Option<Place>) -> CallStream<I> {
+        CallStream { channel: Some(self.0), queue, sequence: place.map(|place| place.sequence) }
     }
 }
 
@@ -106,7 +106,7 @@ impl<I> Drop for CallStream<I> {
         let unread = channel.close();
         // The channel is closed first, so that a closure that is interrupted finds it closed.
         if let (false, Some(sequence)) = (unread.was_finished, self.sequence) {
-            self.lane.cancel(sequence);
+            self.queue.cancel(sequence);
         }
         unread.discard();
     }

@@ -154,7 +154,7 @@ impl<I> Channel<I> {
 }
 
 impl<I: Send> Abortable for Channel<I> {
-    fn abort(&self) {
+    fn abort(&self, taken: &mut dyn FnMut()) {
         let mut state = self.state.lock();
         if let Phase::Open = state.phase {
             state.phase = Phase::Aborted { missing: false };
@@ -162,6 +162,7 @@ impl<I: Send> Abortable for Channel<I> {
         let blocked = state.blocked.take();
         drop(state);
         unpark(blocked);
+        taken();
     }
 }
 

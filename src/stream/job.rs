@@ -29,10 +29,10 @@ where
     fn run(&self, object: &mut Object<'_, T>) -> AfterRun {
         let Some((f, channel)) = self.0.take() else { return AfterRun::Retire };
         let mut emitter = Emitter::new(Arc::clone(&channel));
-        object.state().active_stream.enter(Arc::clone(&channel) as _);
+        object.state().active.enter(Arc::clone(&channel) as _);
         let result = object.call(|value| f(value, &mut emitter));
         let is_told = object.state().stop.is_token_cancelled();
-        object.state().active_stream.leave();
+        object.state().active.leave();
         // Counted before the channel is finished: a consumer that sees the end finds the call
         // counted.
         object.finish(&result);

@@ -1363,6 +1363,7 @@ fn setting_and_replacing_against_interrupts_never_fires_one_for_an_object_that_i
                     stage.interrupt();
                     while stage.lane.pending() > 0 {
                         stage.interrupt();
+                        thread::yield_now();
                     }
                 },
                 |stage| {

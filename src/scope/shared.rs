@@ -1,0 +1,184 @@
+//! [`Shared`]: what the two ends of a scope, its calls and its closure share.
+//!
+//! | `end`       | set by                                         | later calls | `serve` returns       |
+//! |-------------|------------------------------------------------|-------------|-----------------------|
+//! | `None`      | `new`                                          | queued      | (it goes on)          |
+//! | `Closed`    | `Borrowed::close`                              | (none)      | when all calls have run |
+//! | `Dropped`   | the drop of `Borrowed`                         | (none)      | when all calls have run |
+//! | `Panicked`  | a call that panics                             | `Poisoned`  | at once               |
+//! | `Aborted`   | an abort, the drop of the closure's future,    | `Closed`    | after the call that   |
+//! |             | the end of the closure                         |             | runs                  |
+//!
+//! `Panicked` and `Aborted` take the place of `Closed` and `Dropped`, and nothing takes theirs.
+
+use super::job::ScopeJob;
+use super::lend::{Lend, ScopeEnd};
+use crate::error::CallError;
+use crate::lane::{
+    Abortable, Active, AfterRun, CallQueue, Entered, Heard, LaneThread, Request, Stop, is_in_closure,
+};
+use crate::panic::Panic;
+use crate::queue::{CallerSpin, Consumer, LaneSpin, Next, Phase, Place, Queue, Running, Turn};
+use crate::sync::{Arc, AtomicBool, Mutex};
+use std::ptr;
+use std::sync::Weak;
+
+pub(crate) struct Shared<L: Lend> {
+    queue: Queue<dyn ScopeJob<L>>,
+    /// Where the call is queued whose closure serves the scope.
+    outer: Arc<dyn CallQueue>,
+    end: Mutex<Option<ScopeEnd>>,
+    /// The scope inside this one whose closure runs.
+    active: Active,
+    settings: ScopeSettings,
+}
+
+/// What a scope takes over from its lane.
+#[derive(Clone, Copy)]
+pub(crate) struct ScopeSettings {
+    /// Whether the lane spins before its thread sleeps.
+    pub(crate) spin: bool,
+    /// Whether a panic ends the scope.
+    pub(crate) ends_on_panic: bool,
+}
+
+impl<L: Lend> Shared<L> {
+    pub(crate) fn new(outer: Arc<dyn CallQueue>, settings: ScopeSettings) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Queue::new(None, false, false),
+            outer,
+            end: Mutex::new(None),
+            active: Active::new(),
+            settings,
+        })
+    }
+
+    pub(super) fn settings(&self) -> ScopeSettings {
+        self.settings
+    }
+
+    /// Queues a call.
+    pub(super) fn push(&self, job: Arc<dyn ScopeJob<L>>) -> Result<Place, CallError> {
+        self.queue.push(job).map_err(|_| self.why_refused())
+    }
+
+    /// How many calls are queued.
+    pub(super) fn pending(&self) -> usize {
+        self.queue.pending()
+    }
+
+    /// Runs the calls with what is lent, until the scope ends.
+    pub(super) fn serve(self: &Arc<Self>, lent: &mut L::Of<'_>) -> ScopeEnd {
+        if self.queue.phase() == Phase::Aborted {
+            return ScopeEnd::Aborted;
+        }
+        let _level = StopLevel::new(self);
+        let queue = Arc::downgrade(self) as Weak<dyn CallQueue>;
+        let _entered = Entered::scope(queue);
+        let (mut consumer, mut turn) = (Consumer::new(LaneSpin::new(self.settings.spin)), Turn::endless());
+        loop {
+            let next = self.queue.try_next(&mut consumer, &mut turn, |sequence, job| {
+                self.stop().start_in_scope(sequence);
+                job.name()
+            });
+            match next {
+                Next::Job(job) => match job.run(lent, &self.active, &|outcome| self.finish(outcome)) {
+                    AfterRun::Retire => consumer.retire(job),
+                    AfterRun::Release => {}
+                },
+                Next::Idle => self.queue.wait(&mut consumer),
+                // Futures are spawned on the lane, not in a scope.
+                Next::Event(_) => {}
+                Next::Closed => break,
+            }
+        }
+        self.end.lock().unwrap_or(ScopeEnd::Aborted)
+    }
+
+    /// The closure of a call is over. Its result is not published.
+    fn finish(&self, outcome: Result<(), &Panic>) {
+        self.stop().finish_in_scope();
+        if outcome.is_err() && self.settings.ends_on_panic {
+            self.end(ScopeEnd::Panicked, || ());
+        }
+    }
+
+    /// No more calls will come.
+    pub(super) fn close(&self, end: ScopeEnd) {
+        self.end.lock().get_or_insert(end);
+        self.queue.close();
+    }
+
+    /// Ends the scope: the calls that are queued do not run. Calls `taken` before it runs the first
+    /// destructor.
+    pub(super) fn end(&self, end: ScopeEnd, taken: impl FnOnce()) {
+        let mut current = self.end.lock();
+        if !matches!(*current, Some(ScopeEnd::Panicked | ScopeEnd::Aborted)) {
+            *current = Some(end);
+        }
+        drop(current);
+        self.queue.abort(|_| taken(), |job| job.discard(self.why_refused()));
+    }
+
+    fn why_refused(&self) -> CallError {
+        let end = *self.end.lock();
+        match end {
+            Some(ScopeEnd::Panicked) => CallError::Poisoned,
+            Some(ScopeEnd::Closed | ScopeEnd::Dropped | ScopeEnd::Aborted) | None => CallError::Closed,
+        }
+    }
+
+    /// Tells this scope from the others of its lane that are being served.
+    fn id(&self) -> usize {
+        ptr::from_ref(self).addr()
+    }
+}
+
+impl<L: Lend> Abortable for Shared<L> {
+    fn abort(&self, taken: &mut dyn FnMut()) {
+        self.end(ScopeEnd::Aborted, || self.active.abort(taken));
+    }
+}
+
+impl<L: Lend> CallQueue for Shared<L> {
+    fn thread(&self) -> &LaneThread {
+        self.outer.thread()
+    }
+
+    fn caller_spin(&self) -> &CallerSpin {
+        self.outer.caller_spin()
+    }
+
+    fn stop(&self) -> &Stop {
+        self.outer.stop()
+    }
+
+    fn remove(&self, sequence: u64) -> bool {
+        self.queue.remove(sequence).map(|job| job.cancel()).is_some()
+    }
+
+    fn tell(&self, call: Option<u64>, request: Request) -> Heard {
+        let tell = |running: &mut Running| self.stop().request_in_scope(self.id(), running.sequence, request);
+        self.queue.with_running(call, tell).unwrap_or(Heard::No)
+    }
+
+    fn token(&self) -> Option<Arc<AtomicBool>> {
+        is_in_closure().then(|| self.stop().token_in_scope(self.id())).flatten()
+    }
+}
+
+/// For as long as it lives, the lane's thread serves the scope.
+struct StopLevel<'scope>(&'scope Stop);
+
+impl<'scope> StopLevel<'scope> {
+    fn new<L: Lend>(scope: &'scope Shared<L>) -> Self {
+        scope.stop().enter_scope(scope.id());
+        Self(scope.stop())
+    }
+}
+
+impl Drop for StopLevel<'_> {
+    fn drop(&mut self) {
+        self.0.leave_scope();
+    }
+}
