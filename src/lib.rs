@@ -107,6 +107,8 @@
 //! |---|---|
 //! | [`call`], [`try_call`], [`post`] | run a closure on the object: for its result; if there is room; without a result |
 //! | [`session`](SerialExecutor::session) | have the object for several calls in a row, with awaits in between |
+//! | [`scope`](SerialExecutor::scope) | have what borrows from the object: a transaction, a prepared statement, a cursor |
+//! | [`Kept`] | have what may not leave the thread: children of the object |
 //! | [`stream`] | get items as a closure makes them: rows, lines, readings |
 //! | [`io`](SerialExecutor::io) | use an object that is `Read`, `Write` or `Seek` as its asynchronous counterpart |
 //! | [`CancelToken`], [`on_interrupt`] | stop a running call that is dropped, aborted or [interrupted](Call::interrupt) |
@@ -146,7 +148,8 @@
 //! it; that is all there is to exactly-once. The lane stores the result in the allocation, releases
 //! the lock, and wakes the waker. A lane without calls spins, then parks.
 //!
-//! A [`Session`] has a list of its own. While the session is open, the lane takes calls only from
+//! A [`Scope`] is a queue of the same kind inside a call, and its closure takes from it. A
+//! [`Session`] has a list of its own. While the session is open, the lane takes calls only from
 //! it. The lane keeps the number of the running call where a cancel looks for calls, so a call is
 //! either found in a list or told to stop. A closure that asks for its token, and an interrupter,
 //! are found in the same step. Spawned futures live on the lane's stack. Spawning and waking them
@@ -177,7 +180,7 @@
 // What a user or the operating system can make fail is not unwrapped.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
-// The layers, lowest first: a module imports only modules above it. `tests/it/tidy.rs` holds it to
+// The layers, lowest first: a module imports only modules above it. `tests/it/layers.rs` holds it to
 // that.
 mod sync;
 mod take_once;

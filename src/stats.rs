@@ -38,8 +38,9 @@ pub struct Stats {
     pub pending: usize,
     /// Whether a closure is running.
     pub running: bool,
-    /// Whether there is a [`Session`](crate::Session). If this stays true while `running` is false
-    /// and `pending` grows, a task holds a session without using it.
+    /// Whether there is a [`Session`](crate::Session), or a [`Scope`](crate::Scope) is being served.
+    /// If this stays true while `running` is false and `pending` grows, a task holds a session
+    /// without using it. While a scope is served, `running` is true: its closure runs.
     pub in_session: bool,
     /// What is running, for people: the name of the closure's type ([`std::any::type_name`]), which
     /// begins with the function that makes the call. It is there exactly while `running`, and while

@@ -45,14 +45,14 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// What is lent cannot leave the scope, so it cannot outlive what it borrows from:
     ///
-    /// ```compile_fail
+    /// ```compile_fail,E0521
     /// # use serial_executor::{Lend, Scope, SerialExecutor};
     /// # struct Text;
     /// # impl Lend for Text { type Of<'a> = &'a mut String; }
     /// # let lane = SerialExecutor::new(String::new());
     /// # let (mut text, done) = lane.scope(|mut text: &mut String, scope: Scope<Text>| scope.serve(&mut text));
-    /// let mut escaped: Option<&'static mut String> = None;
-    /// let call = text.call(move |text| escaped = Some(*text));
+    /// let mut escaped: Option<&mut String> = None;
+    /// let call = text.call(move |text| escaped = Some(&mut **text));
     /// ```
     ///
     /// ```
@@ -62,7 +62,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// # let lane = SerialExecutor::new(String::new());
     /// # let (mut text, done) = lane.scope(|mut text: &mut String, scope: Scope<Text>| scope.serve(&mut text));
     /// let mut taken: Option<String> = None;
-    /// let call = text.call(move |text| { taken = Some(std::mem::take(*text)); taken });
+    /// let call = text.call(move |text| { taken = Some(text.clone()); taken });
     /// # call.wait().unwrap();
     /// ```
     ///
@@ -71,7 +71,7 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// A [`session`](Self::session) is for several calls in a row on the object itself, where
     /// nothing borrows; a [`call`](Self::call) for what needs no await in between. The
-    /// [guide](crate::guide#how-do-i-keep-a-transaction-open-across-awaits) compares them.
+    /// [guide](crate::guide#how-do-i-make-a-transaction) compares them.
     ///
     /// # Errors
     ///

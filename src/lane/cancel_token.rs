@@ -41,7 +41,13 @@ use std::sync::Weak;
 ///
 /// It then stays cancelled. A token that is taken after one of these has come is cancelled from the
 /// start, so nothing is lost. Closing the lane cancels no token, and neither does dropping the last
-/// handle, a [`Session`](crate::Session), a [`Post`](crate::Post) or an [`Ended`](crate::Ended).
+/// handle, a [`Session`](crate::Session), a [`Borrowed`](crate::Borrowed), a [`Post`](crate::Post)
+/// or an [`Ended`](crate::Ended).
+///
+/// Each call of a [`Borrowed`](crate::Borrowed) has a token of its own. What tells the closure that
+/// serves the scope also tells the call that runs in it. While the scope waits for a call, there is
+/// nothing to make return: then dropping the closure's future and an abort cancel the closure's
+/// token and call no function.
 ///
 /// A closure that never takes its token pays nothing for it.
 ///
