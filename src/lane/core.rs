@@ -136,7 +136,7 @@ impl<T> Core<T> {
         let _entered = self.enter();
         let lane = Arc::clone(&self.served.lane);
         while !turn.is_over() {
-            match lane.queue.try_next(&mut self.consumer, turn, |sequence, job| lane.start(sequence, job)) {
+            match lane.queue.try_next(&mut self.consumer, turn, |_, job| lane.start(job)) {
                 Next::Job(job) => match job.run(&mut self.object()) {
                     AfterRun::Retire => self.consumer.retire(job),
                     AfterRun::Release => {}
@@ -163,7 +163,7 @@ impl<T> Core<T> {
     fn run_last(&mut self, lane: &Arc<Lane<T>>, turn: &mut Turn) -> Last<dyn Job<T>> {
         // Only tokens stop these.
         self.object().disarm();
-        let last = lane.queue.pop_last(turn, |sequence, job| lane.start(sequence, job));
+        let last = lane.queue.pop_last(turn, |_, job| lane.start(job));
         if let Last::Job(sequence, job) = &last {
             if lane.object_waiters.are_before(*sequence) {
                 self.drop_tasks();

@@ -37,7 +37,7 @@ impl Entered {
 
     /// The thread, which serves a lane already, serves this scope of it.
     pub(crate) fn scope(queue: Weak<dyn CallQueue>) -> Self {
-        Self::new(get().map(|current| Current { queue, ..current }))
+        Self::new(read(|current| Current { queue, ..current.clone() }))
     }
 
     fn new(current: Option<Current>) -> Self {
@@ -54,31 +54,32 @@ impl Drop for Entered {
 
 /// The queue whose closures this thread runs.
 pub(super) fn queue() -> Option<Weak<dyn CallQueue>> {
-    get().map(|current| current.queue)
+    read(|current| Weak::clone(&current.queue))
 }
 
 /// The lane that this thread serves.
 pub(super) fn lane() -> Option<Weak<dyn Schedule>> {
-    get().map(|current| current.lane)
+    read(|current| Weak::clone(&current.lane))
 }
 
 /// The lane that this thread serves, if it takes values to keep.
 pub(super) fn keeping_lane() -> Option<Weak<dyn Schedule>> {
-    get().filter(|current| current.keeps).map(|current| current.lane)
+    read(|current| current.keeps.then(|| Weak::clone(&current.lane))).flatten()
 }
 
 /// While this runs, the lane that this thread serves takes no values to keep. `f` must not panic.
 pub(super) fn without_keeping(f: impl FnOnce()) {
-    let outer = get();
-    replace(outer.clone().map(|current| Current { keeps: false, ..current }));
+    let outer = replace(read(|current| Current { keeps: false, ..current.clone() }));
     f();
-    replace(outer);
+    drop(replace(outer));
 }
 
-fn get() -> Option<Current> {
+/// `None` if this thread serves no lane.
+fn read<V>(f: impl FnOnce(&Current) -> V) -> Option<V> {
     let current = replace(None);
-    replace(current.clone());
-    current
+    let value = current.as_ref().map(f);
+    replace(current);
+    value
 }
 
 /// Returns `None` while the thread ends: the thread-local is gone.

@@ -105,9 +105,9 @@ impl<T> Lane<T> {
     }
 
     /// The lane has taken this job.
-    pub(super) fn start(&self, sequence: u64, job: &dyn Job<T>) -> &'static str {
+    pub(super) fn start(&self, job: &dyn Job<T>) -> &'static str {
         let JobInfo { name, is_interruptible } = job.info();
-        self.object.stop.start(sequence, is_interruptible);
+        self.object.stop.start(is_interruptible);
         if let Some(timing) = &self.object.timing {
             timing.start();
         }
@@ -172,7 +172,7 @@ impl<T> CallQueue for Lane<T> {
     }
 
     fn token(&self) -> Option<Arc<AtomicBool>> {
-        let take = |running: &mut Running| self.object.stop.token(running.sequence, running.is_told);
+        let take = |running: &mut Running| self.object.stop.token(running.is_told);
         is_in_closure().then(|| self.queue.with_running(None, take)).flatten()
     }
 }

@@ -13,11 +13,11 @@
 //!   under nested locks (`ready`, then `state`), and so does a token that is taken. So either the
 //!   token sees that the job was told, or the request sees the token.
 //!
-//! | `listening`  | set by                                    | a request for the job        |
-//! |--------------|-------------------------------------------|------------------------------|
-//! | `None`       | `finish`, `disarm`                        | marks the queue's word only  |
-//! | `Some(job)`  | `start` if there is an interrupter, or a  | marks the token, and has its |
-//! |              | token that is taken                       | functions called             |
+//! | `is_listening` | set by                                    | a request for the job        |
+//! |----------------|-------------------------------------------|------------------------------|
+//! | false          | `finish`, `disarm`                        | marks the queue's word only  |
+//! | true           | `start` if there is an interrupter, or a  | marks the token, and has its |
+//! |                | token that is taken                       | functions called             |
 //!
 //! While a scope of the lane is served, the closure that serves it waits, or runs an inner call, which
 //! is a closure with a token of its own. [`State`] has a [`Level`] for each scope, the innermost
@@ -53,14 +53,15 @@ pub(crate) struct Stop {
 
 #[derive(Default)]
 struct State {
-    /// The job whose functions may be called.
-    listening: Option<u64>,
+    /// Whether functions may be called for the job that runs.
+    is_listening: bool,
     job: Listener,
     /// The scopes that are being served.
     scopes: Vec<Level>,
     interrupter: Option<Interrupter>,
-    /// Whether a request has come since the helper's last turn.
-    requested: bool,
+    /// The outermost closure for which a request has come since the helper's last turn: 0 is the
+    /// job, 1 the call of the outermost scope, and so on.
+    requested: Option<usize>,
     /// Whether there is a helper, or is about to be.
     has_helper: bool,
     /// Helpers whose handles are not in `helpers` yet.
@@ -149,22 +150,21 @@ impl State {
         self.scopes.last().is_some_and(|level| level.call.is_none())
     }
 
-    /// Tells the inner calls of this scope and of those inside it. `is_heard` says whether a token
-    /// outside has heard the request.
-    fn request(&mut self, level: usize, mut is_heard: bool) -> Heard {
-        for call in self.scopes[level..].iter_mut().filter_map(|level| level.call.as_mut()) {
-            call.is_told = true;
-            is_heard |= call.listener.mark();
-        }
+    /// Tells this closure (0 is the job, 1 the call of the outermost scope) and those inside it.
+    fn request(&mut self, from: usize) -> Heard {
+        let calls = self.scopes.iter_mut().skip(from.saturating_sub(1));
+        calls.filter_map(|level| level.call.as_mut()).for_each(|call| call.is_told = true);
+        let mut is_heard = false;
+        self.listeners().skip(from).for_each(|listener| is_heard |= listener.mark());
         // While a scope waits, nothing runs that could be made to return.
         if self.is_waiting() || self.calling.contains(&thread::current().id()) {
             return Heard::No;
         }
-        let has_function = |listener: &mut Listener| listener.is_marked() && listener.on_cancel.is_some();
-        if self.interrupter.is_none() && !self.listeners().any(has_function) {
+        let has_function = self.listeners().skip(from).any(|listener| listener.on_cancel.is_some());
+        if self.interrupter.is_none() && !has_function {
             return if is_heard { Heard::Yes } else { Heard::No };
         }
-        self.requested = true;
+        self.requested = Some(self.requested.map_or(from, |before| before.min(from)));
         if mem::replace(&mut self.has_helper, true) {
             return Heard::Yes;
         }
@@ -182,17 +182,17 @@ impl Stop {
         }
     }
 
-    /// The lane has taken this job. Called under the lock of `ready`.
-    pub(crate) fn start(&self, job: u64, is_interruptible: bool) {
+    /// The lane has taken a job. Called under the lock of `ready`.
+    pub(crate) fn start(&self, is_interruptible: bool) {
         if is_interruptible && self.has_interrupter.load(Ordering::Relaxed) {
-            self.lock().listening = Some(job);
+            self.lock().is_listening = true;
         }
     }
 
     /// The token of the running job. Called by the lane, in its closure, under the lock of `ready`.
-    pub(crate) fn token(&self, job: u64, is_told: bool) -> Arc<AtomicBool> {
+    pub(crate) fn token(&self, is_told: bool) -> Arc<AtomicBool> {
         let mut state = self.lock();
-        state.listening = Some(job);
+        state.is_listening = true;
         let token = state.job.token.get_or_insert_with(|| Arc::new(AtomicBool::new(is_told)));
         self.has_token.store(true, Ordering::Relaxed);
         Arc::clone(token)
@@ -232,11 +232,10 @@ impl Stop {
         let Some(state) = self.state.get() else { return (true, Heard::No) };
         let mut state = state.lock();
         let is_told = request == Request::GiveUp || !state.is_waiting();
-        if !is_told || state.listening.is_none() && state.scopes.is_empty() {
+        if !is_told || !state.is_listening && state.scopes.is_empty() {
             return (is_told, Heard::No);
         }
-        let is_heard = state.job.mark();
-        (true, state.request(0, is_heard))
+        (true, state.request(0))
     }
 
     /// A request for the inner call with this number, if it is running in this scope. Called under
@@ -250,7 +249,7 @@ impl Stop {
         if request == Request::Interrupt && state.is_waiting() {
             return Heard::No;
         }
-        state.request(level, false)
+        state.request(level + 1)
     }
 
     /// The lane's thread serves this scope from here on.
@@ -259,7 +258,7 @@ impl Stop {
     /// inner call.
     pub(crate) fn enter_scope(&self, scope: usize) {
         let mut state = self.lock();
-        state.requested = false;
+        state.requested = None;
         let mut state = self.wait_until(state, |state| state.calling.is_empty());
         state.scopes.push(Level { scope, call: None });
     }
@@ -286,7 +285,7 @@ impl Stop {
     pub(crate) fn finish_in_scope(&self) {
         let mut state = self.lock();
         let call = state.scopes.last_mut().and_then(|level| level.call.take());
-        state.requested = false;
+        state.requested = None;
         drop(self.wait_until(state, |state| state.calling.is_empty()));
         call.map(|call| call.listener).into_iter().for_each(Listener::end);
     }
@@ -296,13 +295,13 @@ impl Stop {
         self.join_other_helpers();
         loop {
             let mut state = self.lock();
-            if !mem::take(&mut state.requested) {
+            let Some(from) = state.requested.take() else {
                 state.has_helper = false;
                 return Self::unpark_lane(state);
-            }
+            };
             state.calling.push(thread::current().id());
             let interrupter = state.interrupter.clone();
-            let told = state.listeners().filter(|listener| listener.is_marked());
+            let told = state.listeners().skip(from);
             let mut functions: Vec<_> = told.filter_map(|listener| listener.on_cancel.take()).collect();
             drop(state);
             // The innermost closure is the one that blocks.
@@ -356,8 +355,8 @@ impl Stop {
 
     fn stop_listening(&self) {
         let mut state = self.lock();
-        state.listening = None;
-        state.requested = false;
+        state.is_listening = false;
+        state.requested = None;
         let listener = mem::take(&mut state.job);
         drop(self.wait_until(state, |state| state.calling.is_empty()));
         listener.end();

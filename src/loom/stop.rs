@@ -51,13 +51,13 @@ impl Stage {
     fn start(&self, job: u64) {
         self.closure.store(job, Relaxed);
         let mut running = self.running.lock();
-        self.stop.start(job, true);
+        self.stop.start(true);
         *running = (job, false);
     }
 
     fn token(&self) -> Arc<crate::sync::AtomicBool> {
         let running = self.running.lock();
-        self.stop.token(running.0, running.1)
+        self.stop.token(running.1)
     }
 
     fn finish(&self) {

@@ -29,7 +29,7 @@ pub(super) trait ScopeWork<L: Lend>: Send {
     /// The name of the user's closure.
     fn name() -> &'static str;
 
-    fn run(self, lent: &mut L::Of<'_>, active: &Active) -> Self::Output;
+    fn run(self, lent: &mut L::Of<'_>, active: &Active) -> Result<Self::Output, Panic>;
 }
 
 /// A closure on what is lent.
@@ -47,8 +47,8 @@ where
         type_name::<F>()
     }
 
-    fn run(self, lent: &mut L::Of<'_>, _: &Active) -> R {
-        (self.0)(lent)
+    fn run(self, lent: &mut L::Of<'_>, _: &Active) -> Result<R, Panic> {
+        run_closure(|| (self.0)(lent))
     }
 }
 
@@ -60,7 +60,7 @@ where
 {
     fn run(&self, lent: &mut L::Of<'_>, active: &Active, finish: &dyn Fn(Result<(), &Panic>)) -> AfterRun {
         let Some(work) = self.take_work() else { return AfterRun::Release };
-        let result = run_closure(|| work.run(lent, active));
+        let result = work.run(lent, active);
         // Before the slot is filled. So a caller that sees a panic finds the scope ended, and a
         // caller that drops its result interrupts nothing.
         finish(result.as_ref().map(|_| ()));

@@ -5,7 +5,10 @@ use super::lend::{Lend, ScopeEnd};
 use super::serve::Scope;
 use super::shared::Shared;
 use crate::error::CallError;
-use crate::lane::{Abortable, Active, CallQueue, Heard, LaneThread, Object, Request, Stop, Work};
+use crate::lane::{
+    Abortable, Active, CallQueue, Heard, LaneThread, Object, Request, Stop, Work, run_closure,
+};
+use crate::panic::Panic;
 use crate::queue::CallerSpin;
 use crate::sync::{Arc, AtomicBool};
 use std::any::type_name;
@@ -22,13 +25,14 @@ impl<F, L: Lend> OpenScope<F, L> {
         Self { f, scope: EndsScope(Arc::clone(scope)) }
     }
 
-    /// Has the closure called with the scope. Afterwards, whatever became of the `Scope`, it has
-    /// ended.
+    /// Has the closure called with the scope; `call` catches its panic. Afterwards, whatever became
+    /// of the `Scope`, it has ended.
     fn run<V>(self, active: &Active, call: impl FnOnce(F, Scope<L>) -> V) -> V {
         let Self { f, scope } = self;
         active.enter(Arc::clone(&scope.0) as Arc<dyn Abortable>);
-        let _left = Leaves(active);
-        call(f, Scope::new(Arc::clone(&scope.0)))
+        let called = call(f, Scope::new(Arc::clone(&scope.0)));
+        active.leave();
+        called
     }
 }
 
@@ -63,8 +67,8 @@ where
         type_name::<F>()
     }
 
-    fn run(self, lent: &mut L::Of<'_>, active: &Active) -> R {
-        self.run(active, |f, scope| f(lent, scope))
+    fn run(self, lent: &mut L::Of<'_>, active: &Active) -> Result<R, Panic> {
+        self.run(active, |f, scope| run_closure(|| f(lent, scope)))
     }
 }
 
@@ -74,14 +78,6 @@ struct EndsScope<L: Lend>(Arc<Shared<L>>);
 impl<L: Lend> Drop for EndsScope<L> {
     fn drop(&mut self) {
         self.0.end(ScopeEnd::Aborted, || ());
-    }
-}
-
-struct Leaves<'lane>(&'lane Active);
-
-impl Drop for Leaves<'_> {
-    fn drop(&mut self) {
-        self.0.leave();
     }
 }
 
