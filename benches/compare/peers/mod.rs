@@ -16,7 +16,7 @@ use std::future::Future;
 
 pub(crate) use actors::{Crossbeam, CrossbeamOneshot, Flume, SmolChannel, StdMpsc, TokioMpsc};
 pub(crate) use crates::{Asyncified, FuturesPool, RayonPool, TokioRusqlite};
-pub(crate) use ours::{Detaching, Guest, Lane};
+pub(crate) use ours::{Detaching, Guest, InScope, InSession, Lane};
 pub(crate) use pools::{Deadpool, Desync, SpawnBlocking, Unblock, WithMut};
 
 /// The object of every peer: a counter.

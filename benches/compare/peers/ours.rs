@@ -2,8 +2,9 @@
 
 use super::{About, Bounded, Counter, Kind, Peer, Poster, Starts};
 use futures::executor::LocalPool;
-use serial_executor::{Builder, SerialExecutor};
+use serial_executor::{Borrowed, Builder, Lend, Scope, SerialExecutor, Session};
 use std::future::Future;
+use std::sync::Mutex;
 use std::thread;
 
 /// A lane. `SPIN` is [`Builder::spin`], `true` by default.
@@ -96,5 +97,54 @@ impl Peer for Detaching {
 impl Poster for Detaching {
     fn post(&self, job: impl FnOnce(&mut Counter) + Send + 'static) {
         self.0.0.call(job).detach();
+    }
+}
+
+/// A session of a lane. The mutex makes it a peer, which is shared; it costs some nanoseconds.
+pub(crate) struct InSession(Mutex<Session<Counter>>);
+
+impl Peer for InSession {
+    const ABOUT: About = About { name: "serial-executor, in a session", ..Lane::<true>::ABOUT };
+
+    fn make() -> Self {
+        let session = SerialExecutor::new(0).session();
+        Self(Mutex::new(session.wait().expect("the lane is open")))
+    }
+
+    fn call<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Counter) -> R + Send + 'static,
+    ) -> impl Future<Output = R> + Send {
+        let call = self.0.lock().expect("nothing panics").call(job);
+        async { call.await.expect("the lane is open and the closure does not panic") }
+    }
+}
+
+/// A scope of a lane, which lends the object itself.
+pub(crate) struct InScope(Mutex<Borrowed<Count>>);
+
+/// What is lent: the counter.
+pub(crate) struct Count;
+
+impl Lend for Count {
+    type Of<'a> = &'a mut Counter;
+}
+
+impl Peer for InScope {
+    const ABOUT: About = About { name: "serial-executor, in a scope", ..Lane::<true>::ABOUT };
+
+    fn make() -> Self {
+        let lane = SerialExecutor::new(0);
+        let (count, end) = lane.scope(|mut count: &mut Counter, scope: Scope<Count>| scope.serve(&mut count));
+        end.detach();
+        Self(Mutex::new(count))
+    }
+
+    fn call<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Counter) -> R + Send + 'static,
+    ) -> impl Future<Output = R> + Send {
+        let call = self.0.lock().expect("nothing panics").call(|count| job(count));
+        async { call.await.expect("the scope is open and the closure does not panic") }
     }
 }

@@ -2,6 +2,7 @@
 
 mod callers;
 mod footprint;
+mod lending;
 mod lifecycle;
 mod objects;
 mod oneway;
@@ -24,6 +25,7 @@ pub(crate) fn all(plan: &Plan) -> Vec<Race> {
         lifecycle::races,
         stopping::races,
         workers::races,
+        lending::races,
         footprint::races,
     ];
     groups.into_iter().flat_map(|races| races(plan)).collect()
