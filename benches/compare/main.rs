@@ -3,6 +3,7 @@
 //!
 //! `benches/README.md` says how to run it and how to read what it prints.
 
+mod against;
 mod charts;
 mod child;
 mod drive;
@@ -52,7 +53,15 @@ fn run() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let plan = Plan::from_arguments(arguments)?;
-    let races: Vec<_> = workloads::all(&plan).into_iter().filter(|race| plan.wants(&race.id)).collect();
+    if let Some(checkout) = &plan.against {
+        return against::run(&plan, checkout);
+    }
+    let mut races = workloads::all(&plan);
+    // A whole name means one table, although it may be the beginning of other names.
+    let is_whole_name = races.iter().any(|race| plan.only.as_ref() == Some(&race.id));
+    races.retain(
+        |race| if is_whole_name { plan.only.as_ref() == Some(&race.id) } else { plan.wants(&race.id) },
+    );
     if plan.list {
         for race in races {
             println!("{}", race.id);

@@ -1,5 +1,7 @@
 //! [`Plan`]: what the command line asks for.
 
+use std::path::PathBuf;
+
 /// How much to measure, and what.
 #[derive(Clone, Default)]
 pub(crate) struct Plan {
@@ -11,15 +13,18 @@ pub(crate) struct Plan {
     pub(crate) save: bool,
     /// Print the names of the races and stop.
     pub(crate) list: bool,
+    /// Compare this checkout of the crate with the one in this directory.
+    pub(crate) against: Option<PathBuf>,
 }
 
 pub(crate) const USAGE: &str = "\
-cargo bench -- [--quick] [--only <part of a name>] [--save] [--list]
+cargo bench -- [--quick] [--only <part of a name>] [--save] [--list] [--against <checkout>]
 
   --quick   fewer rounds, smaller counts: two minutes at most, to see that everything works
   --only    only the tables whose name contains this
   --save    also write the charts to docs/bench
-  --list    print the names of the tables";
+  --list    print the names of the tables
+  --against compare this checkout of the crate with another one, in turns; builds the other one first";
 
 impl Plan {
     /// The plan that the arguments ask for. They are those after the program's name.
@@ -36,6 +41,9 @@ impl Plan {
                 "--save" => plan.save = true,
                 "--list" => plan.list = true,
                 "--only" => plan.only = Some(arguments.next().ok_or("--only needs a name")?),
+                "--against" => {
+                    plan.against = Some(arguments.next().ok_or("--against needs a directory")?.into());
+                }
                 "--bench" => {} // from cargo
                 other => return Err(format!("unknown argument `{other}`")),
             }

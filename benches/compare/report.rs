@@ -89,7 +89,7 @@ fn grouped(digits: &str) -> String {
     grouped
 }
 
-fn ratio(value: f64, of: Option<f64>) -> String {
+pub(crate) fn ratio(value: f64, of: Option<f64>) -> String {
     match of {
         Some(of) if of > 0.0 => format!("{:.2}", value / of),
         _ => String::new(),
