@@ -3,7 +3,7 @@
 //! Each closure has a [`Ticket`](crate::ticket::Ticket). When a ticket is dropped, it enters in the
 //! book what became of the closure: completed, panicked, cancelled or refused. So the books show if
 //! one closure in a billion is leaked, lost or counted twice. They also count the results,
-//! interrupters and spawned futures that are made, and those that are dropped.
+//! interrupters, spawned futures and kept values that are made, and those that are dropped.
 //!
 //! The books are a fixed number of statics, which are used again. So the memory of the soak itself
 //! does not grow, and a ticket is 24 bytes without a reference count.
@@ -75,6 +75,7 @@ struct ByAll {
     objects: AtomicI64,
     fuses: AtomicI64,
     guests: AtomicI64,
+    children: AtomicI64,
     /// Whether the object may be dropped elsewhere.
     claimed: AtomicBool,
 }
@@ -135,6 +136,7 @@ impl Book {
                 objects: AtomicI64::new(0),
                 fuses: AtomicI64::new(0),
                 guests: AtomicI64::new(0),
+                children: AtomicI64::new(0),
                 claimed: AtomicBool::new(false),
             },
             order: Mutex::new([[0; 2]; CALLERS]),
@@ -188,14 +190,16 @@ impl Book {
 
     /// What is left of the lane after its end, other than closures.
     pub(crate) fn left_over(&self) -> Option<String> {
-        let ByAll { receipts_dropped, objects, fuses, guests, .. } = &self.by_all;
+        let ByAll { receipts_dropped, objects, fuses, guests, children, .. } = &self.by_all;
         let receipts =
             i128::from(self.by_lane.receipts.load(Relaxed)) - i128::from(receipts_dropped.load(Relaxed));
-        let [objects, fuses, guests] = [objects, fuses, guests].map(|counter| counter.load(Relaxed));
-        let is_clean = receipts == 0 && objects == 0 && fuses == 0 && guests == 0;
+        let counters = [objects, fuses, guests, children].map(|counter| counter.load(Relaxed));
+        let is_clean = receipts == 0 && counters == [0; 4];
+        let [objects, fuses, guests, children] = counters;
         (!is_clean).then(|| {
             format!(
-                "{receipts} results, {objects} objects, {fuses} interrupters, {guests} futures are left over"
+                "{receipts} results, {objects} objects, {fuses} interrupters, {guests} futures, {children} kept \
+                 values are left over"
             )
         })
     }
@@ -330,6 +334,35 @@ impl Drop for Fuse {
             fault("an interrupter was dropped after its object");
         }
         self.book.by_all.fuses.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A kept value. It is made, used and dropped on the lane, and dropped before the object.
+pub(crate) struct Child {
+    book: &'static Book,
+    home: u64,
+}
+
+impl Child {
+    pub(crate) fn new(book: &'static Book) -> Self {
+        book.by_all.children.fetch_add(1, Relaxed);
+        Self { book, home: me() }
+    }
+
+    pub(crate) fn check(&self) {
+        if self.home != me() {
+            fault("a kept value is on a thread that is not its lane's");
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.check();
+        if self.book.by_all.objects.load(Relaxed) != 1 {
+            fault("a kept value was dropped after its object");
+        }
+        self.book.by_all.children.fetch_sub(1, Relaxed);
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Ledger {
     pub(crate) posts_refused: u64,
     pub(crate) streams: u64,
     pub(crate) spawned: u64,
+    pub(crate) scopes: u64,
+    pub(crate) kept: u64,
     pub(crate) elsewhere: u64,
     /// How often `close_with` has run.
     pub(crate) ended: u64,
@@ -46,7 +48,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     fn add(&mut self, other: &Self) {
         let Self { submitted, ok, panicked, refused, granted, not_granted, unknown, .. } = other;
-        let Self { posts_refused, streams, spawned, elsewhere, ended, .. } = other;
+        let Self { posts_refused, streams, spawned, scopes, kept, elsewhere, ended, .. } = other;
         self.submitted += submitted;
         self.ok += ok;
         self.panicked += panicked;
@@ -57,6 +59,8 @@ impl Ledger {
         self.posts_refused += posts_refused;
         self.streams += streams;
         self.spawned += spawned;
+        self.scopes += scopes;
+        self.kept += kept;
         self.elsewhere += elsewhere;
         self.ended += ended;
     }

@@ -20,9 +20,9 @@
 //! The soak has rounds. In each round, callers start under seven runtimes. They share lanes or make
 //! some of their own, and do everything that can be done with a lane: calls that are awaited,
 //! dropped, detached, tried and posted, panics, replaced objects, slow calls and interrupts,
-//! sessions, streams, spawned futures, results that are awaited under another runtime, and every
-//! kind of end. A fifth of the lanes has a runner on a thread of ours, which runs it or polls it as a
-//! future. Three parties count, and have to agree about each lane, to the last call:
+//! sessions, streams, scopes, kept values, spawned futures, results that are awaited under another
+//! runtime, and every kind of end. A fifth of the lanes has a runner on a thread of ours, which runs
+//! it or polls it as a future. Three parties count, and have to agree about each lane, to the last call:
 //!
 //! - the lane: its `stats`;
 //! - the closures: each enters in a book what became of it, even if it never ran;
@@ -46,6 +46,7 @@ mod runtimes;
 mod world;
 mod caller;
 mod rare;
+mod lend;
 mod life;
 mod book;
 mod ticket;

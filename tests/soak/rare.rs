@@ -19,7 +19,7 @@ use std::time::Duration;
 
 impl Caller {
     pub(crate) async fn act_rarely(&mut self, hand: &mut Hand) {
-        match self.rng.u8(0..16) {
+        match self.rng.u8(0..19) {
             0 | 1 => self.session(hand).await,
             2..=4 => self.stream(hand).await,
             5 => self.replace(hand),
@@ -34,6 +34,8 @@ impl Caller {
             11 => self.drop_while_it_waits(hand).await,
             12 => self.spawn(hand),
             13 => self.call_from_inside(hand),
+            14 => self.lend(hand).await,
+            15 | 16 => self.keep_value(hand).await,
             _ => self.send_away(hand),
         }
     }

@@ -40,6 +40,8 @@ pub(crate) fn calls(totals: &Totals) -> Table {
             ("functions of tokens called", *told),
             ("closures that took the object", ledger.ended),
             ("futures spawned", ledger.spawned),
+            ("scopes", ledger.scopes),
+            ("values kept", ledger.kept),
             ("lanes", *lanes),
             ("lanes that never came up", STILLBORN.load(Relaxed)),
         ]
