@@ -106,9 +106,17 @@ impl Caller {
         }
         let ticket = self.ticket(hand, Watch::Awaited);
         // It is gone if the object was replaced.
-        let used = hand.lane.call(move |object| ticket.during(object, |_| kept.with(|child| child.check())));
+        let is_adopted = self.rng.bool();
+        let used = hand.lane.call(move |object| {
+            ticket.during(object, |object| {
+                kept.with(|child| child.check());
+                if is_adopted {
+                    object.adopt(kept);
+                }
+            });
+        });
         match self.outcome(used).await {
-            Ok(_) => hand.ledger.ok += 1,
+            Ok(()) => hand.ledger.ok += 1,
             Err(why) => self.failed(hand, &why),
         }
     }

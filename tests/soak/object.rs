@@ -1,8 +1,9 @@
 //! [`Object`]: what the lanes own. It checks every call that reaches it.
 
-use crate::book::{Book, Order};
+use crate::book::{Book, Child, Order};
 use crate::ticket::Ticket;
 use crate::watch::fault;
+use serial_executor::Kept;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The number of this thread. No other thread ever has the same, and it is cheap to get.
@@ -21,13 +22,23 @@ pub(crate) struct Object {
     home: Option<u64>,
     /// How many closures it has seen.
     pub(crate) seen: u64,
+    /// Handles of its own children, which are gone before it is.
+    children: Vec<Kept<Child>>,
 }
 
 impl Object {
     /// The first object of a lane, or the next one, which knows what the one before has seen.
     pub(crate) fn new(book: &'static Book) -> Self {
         book.objects(1);
-        Self { book, order: *book.order.lock(), home: None, seen: 0 }
+        Self { book, order: *book.order.lock(), home: None, seen: 0, children: Vec::new() }
+    }
+
+    /// Holds the handle of a child for a while.
+    pub(crate) fn adopt(&mut self, child: Kept<Child>) {
+        if self.children.len() == 4 {
+            self.children.clear();
+        }
+        self.children.push(child);
     }
 
     /// Checks that a call comes on the thread of the lane, and in its turn.
