@@ -82,9 +82,13 @@ impl Ended {
     /// lane has ended.
     pub fn wait(mut self) -> Result<(), WaitError<Panic>> {
         let lane = self.lane.clone();
+        if let Some(lane) = &lane {
+            // First: with a thread of its own, the lane has ended when that is gone. To wait for the
+            // outcome before would be one more sleep.
+            lane.end().join(lane.thread());
+        }
         let outcome = self.wait_within(None);
         if let (Some(lane), Ok(()) | Err(WaitError::Failed(_))) = (lane, &outcome) {
-            lane.end().join(lane.thread());
             lane.object().stop.join();
         }
         outcome

@@ -5,19 +5,15 @@
 //! takes in turn with the jobs. So the lane's thread alone polls and drops the future, and a waker
 //! that outlives the lane holds nothing of it.
 
-use crate::memory::shrink_to;
 use crate::panic::{catch, drop_quietly};
 use crate::queue::Event;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use futures::task::FutureObj;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll, Wake, Waker};
-
-/// Memory for this many futures is kept.
-const KEPT: usize = 64;
 
 /// Where the waker of a future puts its event: a lane with any type of object.
 pub(crate) trait Schedule: Send + Sync {
@@ -27,7 +23,8 @@ pub(crate) trait Schedule: Send + Sync {
 
 /// The futures of a lane. They are on its thread's stack, like the object.
 pub(crate) struct Tasks {
-    tasks: HashMap<u64, Task>,
+    /// By number. A `HashMap` would ask the operating system for random bytes in each lane's thread.
+    tasks: BTreeMap<u64, Task>,
     next: u64,
 }
 
@@ -64,7 +61,7 @@ impl Wake for TaskWaker {
 
 impl Tasks {
     pub(crate) fn new() -> Self {
-        Self { tasks: HashMap::new(), next: 0 }
+        Self { tasks: BTreeMap::new(), next: 0 }
     }
 
     /// Takes a future in, and polls it. `lane` is where its wakers put their events.
@@ -87,69 +84,14 @@ impl Tasks {
             // The panic hook has reported the panic, which has no caller to receive it.
             drop_quietly(polled.err());
             drop_quietly(self.tasks.remove(&number));
-            if let Some(capacity) = shrink_to(self.tasks.len(), self.tasks.capacity(), KEPT) {
-                self.tasks.shrink_to(capacity);
-            }
         }
     }
 }
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        for (_, task) in self.tasks.drain() {
+        while let Some((_, task)) = self.tasks.pop_first() {
             drop_quietly(Some(task));
         }
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use futures::future::poll_fn;
-
-    struct Nowhere;
-
-    impl Schedule for Nowhere {
-        fn schedule(&self, _: Event) {}
-    }
-
-    #[test]
-    fn memory_is_in_proportion_to_the_futures_that_are_left() {
-        const MANY: u64 = 10_000;
-        let lane: Weak<dyn Schedule> = Weak::<Nowhere>::new();
-        let mut tasks = Tasks::new();
-        for _ in 0..MANY {
-            let mut polls = 0;
-            let at_second_poll = poll_fn(move |_| {
-                polls += 1;
-                if polls == 2 { Poll::Ready(()) } else { Poll::Pending }
-            });
-            tasks.spawn(FutureObj::new(Box::new(at_second_poll)), &lane);
-        }
-        assert!(tasks.tasks.capacity() >= 10_000);
-        for number in 1..MANY {
-            tasks.poll(number);
-        }
-        assert_eq!(tasks.tasks.len(), 1);
-        assert!(tasks.tasks.capacity() <= 8 * KEPT, "{}", tasks.tasks.capacity());
-        drop(tasks);
-    }
-
-    #[test]
-    fn memory_is_given_back_when_four_times_what_is_enough_is_free() {
-        let lane: Weak<dyn Schedule> = Weak::<Nowhere>::new();
-        let mut tasks = Tasks::new();
-        tasks.tasks.reserve(448);
-        assert_eq!(tasks.tasks.capacity(), 448);
-        for _ in 0..56 {
-            tasks.spawn(FutureObj::new(Box::new(futures::future::pending())), &lane);
-        }
-        let ends = || FutureObj::new(Box::new(futures::future::ready(())));
-        tasks.spawn(ends(), &lane);
-        assert_eq!((tasks.tasks.len(), tasks.tasks.capacity()), (56, 448));
-        tasks.tasks.remove(&0);
-        tasks.spawn(ends(), &lane);
-        assert_eq!(tasks.tasks.len(), 55);
-        assert!(tasks.tasks.capacity() < 448);
     }
 }
