@@ -217,6 +217,8 @@ mod tests {
         let mut lane = Lane::<()>::new(Settings::default());
         lane.caller_spin = CallerSpin::enabled();
         let lane = Arc::new(lane);
+        assert_eq!(spins(&lane), 0, "it has not started");
+        lane.queue.forget_waker();
         assert_eq!(spins(&lane), 1);
         thread::spawn(move || {
             let _core = Core::new(Served::new(Arc::clone(&lane), false));

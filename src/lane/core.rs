@@ -67,6 +67,7 @@ impl<T> Core<T> {
     /// Makes this thread the lane's thread.
     pub(crate) fn new(served: Served<T>) -> Self {
         served.lane.thread.enter();
+        served.lane.queue.forget_waker();
         let consumer = Consumer::new(LaneSpin::new(false));
         Self { owned: Owned::EMPTY, tasks: Tasks::new(), consumer, served }
     }

@@ -195,7 +195,7 @@ impl<J: ?Sized> Queue<J> {
         self.park(consumer, Parked::Waker(waker.clone()))
     }
 
-    /// Forgets a waker that was left.
+    /// The lane runs: forgets what was to wake it.
     pub(crate) fn forget_waker(&self) {
         let stale = self.inbox.lock().parked.take();
         drop_quietly(stale);
@@ -340,6 +340,7 @@ mod tests {
     fn a_job_knows_whether_the_lane_was_awake_when_it_was_queued() {
         let queue = Queue::<u64>::new(None, false, false);
         let fall_asleep = || queue.inbox.lock().parked = Some(Parked::Thread(thread::current()));
+        assert!(!queue.push(Arc::new(0)).unwrap().lane_awake, "it has not started");
         assert!(queue.push(Arc::new(1)).unwrap().lane_awake);
         fall_asleep();
         assert!(!queue.push(Arc::new(2)).unwrap().lane_awake);

@@ -95,6 +95,8 @@ impl<J: ?Sized> Extras<J> {
 
 /// How to wake a lane that waits for work.
 pub(super) enum Parked {
+    /// It has not started: nothing wakes it, and it takes some time.
+    Unstarted,
     /// Its thread sleeps.
     Thread(Thread),
     /// Its worker is a future.
@@ -104,6 +106,7 @@ pub(super) enum Parked {
 impl Parked {
     fn wake(self) {
         match self {
+            Self::Unstarted => {}
             Self::Thread(thread) => thread.unpark(),
             Self::Waker(waker) => wake(Some(waker)),
         }
@@ -203,7 +206,7 @@ impl<J: ?Sized> Queue<J> {
                 session: None,
                 phase: Phase::Open,
                 polls_tasks: true,
-                parked: None,
+                parked: Some(Parked::Unstarted),
                 next: 0,
                 extras,
             })),

@@ -73,6 +73,7 @@ impl<L: Lend> Shared<L> {
             return ScopeEnd::Aborted;
         }
         let _level = StopLevel::new(self);
+        self.queue.forget_waker();
         let queue = Arc::downgrade(self) as Weak<dyn CallQueue>;
         let _entered = Entered::scope(queue);
         let (mut consumer, mut turn) = (Consumer::new(LaneSpin::new(self.settings.spin)), Turn::endless());
