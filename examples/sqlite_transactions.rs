@@ -1,101 +1,133 @@
-//! SQLite: transactions with awaits between their steps, each in a session of the lane.
+//! SQLite: `rusqlite`'s own `Transaction` and `Savepoint`, with awaits between their steps. The lane
+//! lends them in scopes. What is not committed is rolled back, however it ends.
 //!
-//! `cargo run --example sqlite_transactions`
+//! `cargo run --example sqlite_transactions` (it also prints the messages of two panics)
 
-use futures::future::join_all;
-use rusqlite::Connection;
-use serial_executor::{CallError, SerialExecutor, Session};
-use thiserror::Error;
-
-#[derive(Debug, Error)]
-enum Error {
-    #[error(transparent)]
-    Sql(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Lane(#[from] CallError),
-    #[error("the balance is too low")]
-    TooLow,
-}
+use futures::channel::mpsc;
+use futures::future::abortable;
+use futures::{SinkExt, StreamExt};
+use rusqlite::{Connection, Savepoint, Transaction};
+use serial_executor::{Borrowed, Call, CallError, Lend, Scope, ScopeEnd, SerialExecutor};
+use std::error::Error;
+use std::path::Path;
 
 type Lane = SerialExecutor<Connection>;
+type Result<V, E = Box<dyn Error>> = std::result::Result<V, E>;
+type Done = Call<rusqlite::Result<ScopeEnd>>;
 
-/// A transaction across awaits. Unless it is committed, dropping it rolls it back.
-///
-/// (After a panic on the lane, the rollback is refused like every call. Then `replace` the
-/// connection: closing the old one rolls back.)
-struct Transaction(Session<Connection>);
-
-impl Transaction {
-    async fn begin(lane: &Lane) -> Result<Self, Error> {
-        let mut transaction = Self(lane.session().await?);
-        transaction.execute("begin").await?;
-        Ok(transaction)
-    }
-
-    async fn execute(&mut self, sql: &'static str) -> Result<(), Error> {
-        self.0.call(|connection| Ok(connection.execute_batch(sql)?)).flatten().await
-    }
-
-    async fn commit(mut self) -> Result<(), Error> {
-        self.execute("commit").await
-    }
+struct Tx;
+impl Lend for Tx {
+    type Of<'a> = Transaction<'a>;
 }
 
-impl Drop for Transaction {
-    fn drop(&mut self) {
-        // The last call of the session, which then ends. After a commit there is nothing to roll
-        // back.
-        let end = |connection: &mut Connection| {
-            if connection.is_autocommit() { Ok(()) } else { connection.execute_batch("rollback") }
-        };
-        self.0.call(end).detach();
+struct Sp;
+impl Lend for Sp {
+    type Of<'a> = Savepoint<'a>;
+}
+
+fn begin(lane: &Lane) -> (Borrowed<Tx>, Done) {
+    lane.scope(|connection: &mut Connection, scope: Scope<Tx>| {
+        let mut transaction = connection.transaction()?;
+        let end = scope.serve(&mut transaction);
+        if end == ScopeEnd::Closed { transaction.commit()? } else { transaction.rollback()? }
+        Ok(end)
+    })
+}
+
+fn savepoint(transaction: &mut Borrowed<Tx>) -> (Borrowed<Sp>, Done) {
+    transaction.scope(|transaction, scope: Scope<Sp>| {
+        let mut savepoint = transaction.savepoint()?;
+        let end = scope.serve(&mut savepoint);
+        if end == ScopeEnd::Closed { savepoint.commit()? } else { savepoint.finish()? }
+        Ok(end)
+    })
+}
+
+const INSERT: &str = "insert into person values (?1)";
+
+async fn insert(transaction: &mut Borrowed<Tx>, name: &'static str) -> Result<()> {
+    transaction.call(move |transaction| transaction.execute(INSERT, (name,))).await??;
+    Ok(())
+}
+
+/// Inserts the names that a client sends, and commits when there are no more.
+async fn serve(lane: &Lane, mut names: mpsc::Receiver<&'static str>) -> Result<ScopeEnd> {
+    let (mut transaction, done) = begin(lane);
+    while let Some(name) = names.next().await {
+        insert(&mut transaction, name).await?;
     }
+    transaction.close();
+    Ok(done.await??)
 }
 
-/// The first column of the only row.
-fn number(connection: &mut Connection, query: &str) -> Result<i64, Error> {
-    Ok(connection.query_row(query, (), |row| row.get(0))?)
+fn count(connection: &mut Connection) -> rusqlite::Result<i64> {
+    connection.query_row("select count(*) from person", (), |row| row.get(0))
 }
 
-async fn transfer(lane: &Lane) -> Result<(), Error> {
-    let mut transaction = Transaction::begin(lane).await?;
-    transaction.execute("update account set balance = balance + 30 where name = 'to'").await?;
-    transaction.execute("update account set balance = balance - 30 where name = 'from'").await?;
-    let from = "select balance from account where name = 'from'";
-    if transaction.0.call(|connection| number(connection, from)).flatten().await? < 0 {
-        return Err(Error::TooLow);
-    }
-    transaction.commit().await
+async fn show(path: &Path) -> Result<()> {
+    let opened = path.to_owned();
+    let lane = SerialExecutor::try_new_with(move || Connection::open(opened)).await?;
+    lane.call(|connection| connection.execute_batch("create table person (name text)")).await??;
+
+    let (mut transaction, done) = begin(&lane);
+    insert(&mut transaction, "Ann").await?;
+    let (mut inner, undone) = savepoint(&mut transaction);
+    inner.call(|savepoint| savepoint.execute(INSERT, ("Bob",))).await??;
+    drop(inner);
+    assert_eq!(undone.await??, ScopeEnd::Dropped);
+    let (mut inner, kept) = savepoint(&mut transaction);
+    inner.call(|savepoint| savepoint.execute(INSERT, ("Cid",))).await??;
+    inner.close();
+    assert_eq!(kept.await??, ScopeEnd::Closed);
+    transaction.close();
+    assert_eq!(done.await??, ScopeEnd::Closed);
+    println!("  closed: {} rows", lane.call(count).await??);
+    assert_eq!(lane.call(count).await??, 2); // without Bob
+
+    let (mut transaction, done) = begin(&lane);
+    insert(&mut transaction, "Dan").await?;
+    drop(transaction);
+    assert_eq!(done.await??, ScopeEnd::Dropped);
+    println!("  dropped: still {} rows", lane.call(count).await??);
+    assert_eq!(lane.call(count).await??, 2);
+
+    let (mut transaction, done) = begin(&lane);
+    insert(&mut transaction, "Eve").await?;
+    let panicked = transaction.call(|_| panic!("half way")).await;
+    assert!(matches!(panicked, Err(CallError::Panicked(_))));
+    assert_eq!(done.await??, ScopeEnd::Panicked);
+    println!("  panicked: still {} rows, and the lane is not poisoned", lane.call(count).await??);
+    assert_eq!(lane.call(count).await??, 2);
+
+    // The client disconnects, so the server cancels the task that serves it.
+    let (mut client, names) = mpsc::channel(0);
+    let (task, cancel) = abortable(serve(&lane, names));
+    let disconnect = async {
+        client.send("Fay").await?;
+        client.send("Gil").await?;
+        cancel.abort();
+        Ok::<_, mpsc::SendError>(())
+    };
+    let (cancelled, sent) = futures::join!(task, disconnect);
+    sent?;
+    assert!(cancelled.is_err());
+    println!("  disconnected: still {} rows", lane.call(count).await??);
+    assert_eq!(lane.call(count).await??, 2);
+
+    let (mut transaction, done) = begin(&lane);
+    insert(&mut transaction, "Hal").await?;
+    lane.abort().await?;
+    assert_eq!(done.await??, ScopeEnd::Aborted);
+    let rows = count(&mut Connection::open(path)?)?;
+    println!("  the lane aborted: still {rows} rows");
+    assert_eq!(rows, 2);
+    Ok(())
 }
 
-const ACCOUNTS: &str = "create table account (name text primary key, balance integer not null);
-    insert into account values ('from', 100), ('to', 0)";
-
-async fn show() -> Result<(), Box<dyn std::error::Error>> {
-    let lane = SerialExecutor::try_new_with(Connection::open_in_memory).await?;
-    lane.call(|connection| connection.execute_batch(ACCOUNTS)).await??;
-
-    // Each task also reads the total meanwhile. All share one connection, but no task sees half of
-    // a transaction.
-    let total = || lane.call(|connection| number(connection, "select sum(balance) from account")).flatten();
-    let tasks = (0..10).map(|_| async { futures::join!(transfer(&lane), async { total().await }) });
-    let (mut committed, mut rolled_back) = (0, 0);
-    for (transfer, total) in join_all(tasks).await {
-        assert_eq!(total?, 100);
-        match transfer {
-            Ok(()) => committed += 1,
-            Err(Error::TooLow) => rolled_back += 1,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    println!("  of ten transfers {committed} were committed, {rolled_back} were rolled back");
-    assert_eq!((committed, rolled_back), (3, 7));
-    Ok(lane.close().await?)
-}
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<()> {
+    let dir = tempfile::tempdir()?;
     println!("under smol:");
-    smol::block_on(show())?;
+    smol::block_on(show(&dir.path().join("smol.db")))?;
     println!("under tokio:");
-    tokio::runtime::Builder::new_current_thread().build()?.block_on(show())
+    tokio::runtime::Builder::new_current_thread().build()?.block_on(show(&dir.path().join("tokio.db")))
 }
