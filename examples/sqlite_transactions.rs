@@ -29,7 +29,10 @@ fn begin(lane: &Lane) -> (Borrowed<Tx>, Done) {
     lane.scope(|connection: &mut Connection, scope: Scope<Tx>| {
         let mut transaction = connection.transaction()?;
         let end = scope.serve(&mut transaction);
-        if end == ScopeEnd::Closed { transaction.commit()? } else { transaction.rollback()? }
+        match end {
+            ScopeEnd::Closed => transaction.commit()?,
+            _ => transaction.rollback()?,
+        }
         Ok(end)
     })
 }
@@ -38,7 +41,10 @@ fn savepoint(transaction: &mut Borrowed<Tx>) -> (Borrowed<Sp>, Done) {
     transaction.scope(|transaction, scope: Scope<Sp>| {
         let mut savepoint = transaction.savepoint()?;
         let end = scope.serve(&mut savepoint);
-        if end == ScopeEnd::Closed { savepoint.commit()? } else { savepoint.finish()? }
+        match end {
+            ScopeEnd::Closed => savepoint.commit()?,
+            _ => savepoint.finish()?,
+        }
         Ok(end)
     })
 }

@@ -1,6 +1,8 @@
 //! SQLite through `rusqlite`: its connection is `Send`, not `Sync`, and blocks.
 
+mod bulk;
 mod interrupt;
+mod scope;
 mod session;
 mod stream;
 
