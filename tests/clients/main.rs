@@ -51,6 +51,7 @@ macro_rules! register {
 mod faults;
 mod http;
 mod interpreter;
+mod lmdb;
 mod pool;
 mod redis;
 #[cfg(unix)]
