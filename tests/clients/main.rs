@@ -52,6 +52,7 @@ mod faults;
 mod http;
 mod interpreter;
 mod lmdb;
+mod lua;
 mod pool;
 mod redis;
 #[cfg(unix)]
