@@ -1,6 +1,7 @@
 //! A bulk writer that borrows its connection: SQLite's writer of blobs. Async code feeds it, and
 //! each chunk waits for the one before.
 
+use super::session::give_way;
 use super::temporary;
 use crate::support::{Gate, eventually, under_every_runtime};
 use futures::channel::mpsc;
@@ -11,7 +12,6 @@ use serial_executor::{Borrowed, Call, CallError, Lend, Scope, ScopeEnd, SerialEx
 use static_assertions::assert_not_impl_any;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 struct Upload;
@@ -23,6 +23,8 @@ assert_not_impl_any!(Blob<'static>: Send);
 
 const CHUNK: usize = 1000;
 const CHUNKS: usize = 100;
+/// The chunk at which the writer is slow.
+const STUCK: usize = 10;
 const SIZE: usize = CHUNK * CHUNKS;
 
 type Lane = SerialExecutor<Connection>;
@@ -77,29 +79,40 @@ fn chunks_are_written_in_order_and_a_slow_writer_slows_its_source() {
         let lane = open(path.clone()).await;
         let (mut blob, done) = upload(&lane);
         let (mut source, mut chunks) = mpsc::channel(2);
-        let (sent, written) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (sent, go) = (AtomicUsize::new(0), Gate::new());
         let sends = async {
             for n in 0..CHUNKS {
                 source.send(chunk(n)).await.unwrap();
-                let sent = sent.fetch_add(1, SeqCst) + 1;
-                // Those in the channel, the one that the sender has, and the one that is written.
-                assert!(sent <= written.load(SeqCst) + 4, "it is ahead");
+                sent.fetch_add(1, SeqCst);
             }
             drop(source);
         };
         let writes = async {
-            while let Some(chunk) = chunks.next().await {
-                let written = Arc::clone(&written);
+            for n in 0.. {
+                let Some(chunk) = chunks.next().await else { break };
+                let go = go.clone();
                 let write = blob.call(move |blob| {
-                    let result = blob.write_all(&chunk);
-                    written.fetch_add(1, SeqCst);
-                    result
+                    if n == STUCK {
+                        go.pass();
+                    }
+                    blob.write_all(&chunk)
                 });
                 write.await.unwrap().unwrap();
             }
             blob.close();
         };
-        futures::join!(sends, writes);
+        let slow = async {
+            // Those that are written, the one that is being written, and two in the channel.
+            while sent.load(SeqCst) < STUCK + 3 {
+                give_way().await;
+            }
+            for _ in 0..100 {
+                give_way().await;
+            }
+            assert_eq!(sent.load(SeqCst), STUCK + 3, "the source waits");
+            go.open();
+        };
+        futures::join!(sends, writes, slow);
         assert_eq!(done.await.unwrap(), Ok(ScopeEnd::Closed));
         lane.close().await.unwrap();
         assert_eq!(files(&path), [(0..CHUNKS).flat_map(chunk).collect::<Vec<_>>()]);

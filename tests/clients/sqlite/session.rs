@@ -54,7 +54,7 @@ async fn transfer(lane: &Lane, amount: i64, half_way: impl Future<Output = ()>) 
 }
 
 /// Yields to other tasks a few times.
-async fn give_way() {
+pub(super) async fn give_way() {
     for _ in 0..3 {
         let mut gave_way = false;
         poll_fn(|cx| {
