@@ -61,7 +61,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// must be undone, such as an open transaction, undo it in a last call of the session, which you
 /// [detach](Call::detach), or at the start of the next call. After a panic that last call is
 /// refused like every other. Then undo it with a [`replace`](crate::SerialExecutor::replace) that
-/// opens a new connection. `examples/sqlite_transactions.rs` has a transaction that does all this.
+/// opens a new connection. A transaction that borrows from its connection undoes itself: lend it in
+/// a [`scope`](crate::SerialExecutor::scope), as `examples/sqlite_transactions.rs` does.
 ///
 #[must_use = "dropping it ends the session"]
 pub struct Session<T> {
