@@ -66,44 +66,51 @@ async fn serve(lane: &Lane, mut names: mpsc::Receiver<&'static str>) -> Result<S
     Ok(done.await??)
 }
 
-fn count(connection: &mut Connection) -> rusqlite::Result<i64> {
-    connection.query_row("select count(*) from person", (), |row| row.get(0))
+/// Prints and checks how many rows there are.
+async fn expect(lane: &Lane, rows: i64, after: &str) -> Result<()> {
+    let query = "select count(*) from person";
+    let count: i64 = lane.call(move |connection| connection.query_row(query, (), |row| row.get(0))).await??;
+    println!("  {after}: {count} rows");
+    assert_eq!(count, rows);
+    Ok(())
+}
+
+async fn open(path: &Path) -> Result<Lane> {
+    let path = path.to_owned();
+    Ok(SerialExecutor::try_new_with(move || Connection::open(path)).await?)
 }
 
 async fn show(path: &Path) -> Result<()> {
-    let opened = path.to_owned();
-    let lane = SerialExecutor::try_new_with(move || Connection::open(opened)).await?;
+    let lane = open(path).await?;
     lane.call(|connection| connection.execute_batch("create table person (name text)")).await??;
 
     let (mut transaction, done) = begin(&lane);
     insert(&mut transaction, "Ann").await?;
-    let (mut inner, undone) = savepoint(&mut transaction);
-    inner.call(|savepoint| savepoint.execute(INSERT, ("Bob",))).await??;
-    drop(inner);
-    assert_eq!(undone.await??, ScopeEnd::Dropped);
-    let (mut inner, kept) = savepoint(&mut transaction);
-    inner.call(|savepoint| savepoint.execute(INSERT, ("Cid",))).await??;
-    inner.close();
-    assert_eq!(kept.await??, ScopeEnd::Closed);
+    for (name, end) in [("Bob", ScopeEnd::Dropped), ("Cid", ScopeEnd::Closed)] {
+        let (mut inner, inner_done) = savepoint(&mut transaction);
+        inner.call(move |savepoint| savepoint.execute(INSERT, (name,))).await??;
+        match end {
+            ScopeEnd::Closed => inner.close(),
+            _ => drop(inner),
+        }
+        assert_eq!(inner_done.await??, end);
+    }
     transaction.close();
     assert_eq!(done.await??, ScopeEnd::Closed);
-    println!("  closed: {} rows", lane.call(count).await??);
-    assert_eq!(lane.call(count).await??, 2); // without Bob
+    expect(&lane, 2, "closed, with one of two savepoints").await?;
 
     let (mut transaction, done) = begin(&lane);
     insert(&mut transaction, "Dan").await?;
     drop(transaction);
     assert_eq!(done.await??, ScopeEnd::Dropped);
-    println!("  dropped: still {} rows", lane.call(count).await??);
-    assert_eq!(lane.call(count).await??, 2);
+    expect(&lane, 2, "dropped").await?;
 
     let (mut transaction, done) = begin(&lane);
     insert(&mut transaction, "Eve").await?;
     let panicked = transaction.call(|_| panic!("half way")).await;
     assert!(matches!(panicked, Err(CallError::Panicked(_))));
     assert_eq!(done.await??, ScopeEnd::Panicked);
-    println!("  panicked: still {} rows, and the lane is not poisoned", lane.call(count).await??);
-    assert_eq!(lane.call(count).await??, 2);
+    expect(&lane, 2, "panicked").await?; // the lane is not poisoned
 
     // The client disconnects, so the server cancels the task that serves it.
     let (mut client, names) = mpsc::channel(0);
@@ -114,20 +121,16 @@ async fn show(path: &Path) -> Result<()> {
         cancel.abort();
         Ok::<_, mpsc::SendError>(())
     };
-    let (cancelled, sent) = futures::join!(task, disconnect);
+    let (served, sent) = futures::join!(task, disconnect);
     sent?;
-    assert!(cancelled.is_err());
-    println!("  disconnected: still {} rows", lane.call(count).await??);
-    assert_eq!(lane.call(count).await??, 2);
+    assert!(served.is_err(), "it is cancelled");
+    expect(&lane, 2, "disconnected").await?;
 
     let (mut transaction, done) = begin(&lane);
     insert(&mut transaction, "Hal").await?;
     lane.abort().await?;
     assert_eq!(done.await??, ScopeEnd::Aborted);
-    let rows = count(&mut Connection::open(path)?)?;
-    println!("  the lane aborted: still {rows} rows");
-    assert_eq!(rows, 2);
-    Ok(())
+    expect(&open(path).await?, 2, "the lane aborted, the file opened again").await
 }
 
 fn main() -> Result<()> {
