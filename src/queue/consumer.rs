@@ -36,7 +36,8 @@ pub(crate) enum Last<J: ?Sized> {
 /// What only the lane has of the queue.
 pub(crate) struct Consumer<J: ?Sized> {
     spin: LaneSpin,
-    /// Whether the lane has just run a job: if there are events, one of them comes next.
+    /// Whether the lane has just run a job, or dropped a released value: if there are events, one of
+    /// them comes next.
     is_event_next: bool,
     /// Jobs that have run, on their way to the inbox.
     retired: Vec<Arc<J>>,
@@ -78,7 +79,8 @@ enum Refill {
 }
 
 impl<J: ?Sized> Queue<J> {
-    /// The next job or event within the turn. Jobs and events take turns. Waits for nothing.
+    /// The next job or event within the turn. Jobs and events take turns, but the values that were
+    /// released go all at once. Waits for nothing.
     ///
     /// `start` is called with a job before the lock is released: a thread that does not find the
     /// job in the queue finds it started.
@@ -91,6 +93,9 @@ impl<J: ?Sized> Queue<J> {
         loop {
             if mem::take(&mut consumer.is_event_next) {
                 if let Some(event) = self.pop_event(turn) {
+                    // A job may keep many values. If the lane dropped one after each job, more and
+                    // more would be left to drop.
+                    consumer.is_event_next = matches!(event, Event::Released(_));
                     return Next::Event(event);
                 }
             }
