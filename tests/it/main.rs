@@ -35,6 +35,7 @@ mod stream;
 mod emitter;
 mod io;
 mod spawn;
+mod kept;
 mod together;
 mod worker;
 

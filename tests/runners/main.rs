@@ -104,6 +104,8 @@ mod emitter;
 mod io;
 #[path = "../it/spawn.rs"]
 mod spawn;
+#[path = "../it/kept/mod.rs"]
+mod kept;
 #[path = "../it/together.rs"]
 mod together;
 #[path = "../it/stats.rs"]

@@ -14,4 +14,9 @@ impl Log {
     pub(crate) fn read(&self) -> Vec<&'static str> {
         self.0.lock().unwrap().clone()
     }
+
+    /// What has happened since the last time.
+    pub(crate) fn take(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
 }
