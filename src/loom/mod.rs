@@ -77,6 +77,7 @@
 //! | ... and tells the end | `worker` (5) |
 //! | the bytes of a read whose future was dropped are kept | `lane`: read dropped |
 
+mod kept;
 mod lane;
 mod lane_stop;
 mod queue;
