@@ -76,6 +76,10 @@
 //! | a worker or runner that is dropped aborts the lane | `worker`: runner dropped, dropped against a push, a session, a stream |
 //! | ... and tells the end | `worker` (5) |
 //! | the bytes of a read whose future was dropped are kept | `lane`: read dropped |
+//! | dropping a handle elsewhere tells the lane to drop the kept value | `kept`: a lane that parks, a poll, a session |
+//! | ... and wakes it; the lane checks for that before it parks | the same |
+//! | the lane's end drops the kept values, before the object | `kept`: close |
+//! | a `replace` drops the kept values, before the object | `kept`: replace |
 
 mod kept;
 mod lane;

@@ -32,6 +32,7 @@ mod interrupt;
 mod cancel;
 mod session;
 mod stream;
+mod session_stream;
 mod emitter;
 mod io;
 mod spawn;

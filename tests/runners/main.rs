@@ -98,6 +98,8 @@ mod cancel;
 mod session;
 #[path = "../it/stream.rs"]
 mod stream;
+#[path = "../it/session_stream.rs"]
+mod session_stream;
 #[path = "../it/emitter.rs"]
 mod emitter;
 #[path = "../it/io/mod.rs"]

@@ -3,7 +3,7 @@
 use super::stage::{Lane, Object, Trap};
 use crate::support::Tracked;
 use futures::task::SpawnExt;
-use serial_executor::{CallError, CancelToken, TryCallError, WaitError};
+use serial_executor::{CallError, CancelToken, Kept, Lend, TryCallError, WaitError};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -32,6 +32,10 @@ actions! {
     SessionAndDrop,
     Stream,
     StreamAndDrop,
+    Scope,
+    ScopeAndDrop,
+    Keep,
+    KeepAndDrop,
     Io,
     Spawn,
     Replace,
@@ -119,6 +123,27 @@ impl Action {
             }
             StreamAndDrop => {
                 drop(lane.stream(1, move |object, out| while out.emit(object.count(&tracked)).is_ok() {}));
+            }
+            Scope | ScopeAndDrop => {
+                let (mut borrowed, done) =
+                    lane.scope(|object: &mut Object, scope: serial_executor::Scope<Own>| {
+                        let _ = scope.serve(&mut { object });
+                    });
+                let call = borrowed.call(move |object| object.count(&tracked));
+                if self == Scope {
+                    trap.keep_call(call);
+                    borrowed.close();
+                    trap.keep_call(done);
+                }
+            }
+            // Where a lane runs this. It goes with the lane or the object.
+            Keep => std::mem::forget(Kept::new(tracked)),
+            KeepAndDrop => {
+                if let Ok(kept) = Kept::new(tracked) {
+                    if kept.with(|_| ()).is_none() || !lane.is_current() {
+                        trap.fail("it was kept, and is not there".to_owned());
+                    }
+                }
             }
             Io => {
                 use futures::io::AsyncReadExt;
@@ -254,6 +279,12 @@ fn another_thread_calls(lane: &Lane, trap: &Trap, tracked: Tracked) {
     if told.is_err() {
         trap.fail("the other thread panicked".to_owned());
     }
+}
+
+struct Own;
+
+impl Lend for Own {
+    type Of<'object> = &'object mut Object;
 }
 
 /// A call that the lane has refused counts as resolved.

@@ -6,6 +6,7 @@
 //! with the right error, its counts add up, nothing is leaked.
 
 mod action;
+mod children;
 mod place;
 mod stage;
 
@@ -68,6 +69,8 @@ every_action! {
     a_function_of_a_token_may_do_anything: "on_cancel",
     a_stream_s_item_may_do_anything: "item",
     a_spawned_future_may_do_anything: "future",
+    a_destructor_of_a_kept_value_may_do_anything: "kept",
+    a_destructor_of_a_lent_value_may_do_anything: "lent",
     a_destructor_of_a_payload_may_do_anything: "payload",
     a_panic_hook_may_do_anything: "hook",
     a_destructor_of_a_thread_local_may_do_anything: "thread-local",

@@ -1,12 +1,13 @@
 //! The places where foreign code runs.
 
+use super::children::{Lent, kept, lent, on_cancels_in_scopes};
 use super::stage::{Lane, Object, OnDrop, Stage, Trap};
 use crate::support::{Gate, eventually};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::io::AsyncReadExt;
 use futures::task::SpawnExt;
-use serial_executor::{Call, CancelToken, Emitter};
+use serial_executor::{Call, CancelToken, Emitter, Scope};
 use std::cell::RefCell;
 use std::panic::{self, panic_any};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -45,12 +46,12 @@ pub(super) enum Is {
 }
 
 impl Place {
-    fn and(mut self, what: Is) -> Self {
+    pub(super) fn and(mut self, what: Is) -> Self {
         self.is.push(what);
         self
     }
 
-    fn and_if(self, what: Is, condition: bool) -> Self {
+    pub(super) fn and_if(self, what: Is, condition: bool) -> Self {
         if condition { self.and(what) } else { self }
     }
 
@@ -59,13 +60,13 @@ impl Place {
     }
 }
 
-fn at(name: impl Into<String>, set: impl Fn(&Stage, Trap) + 'static) -> Place {
+pub(super) fn at(name: impl Into<String>, set: impl Fn(&Stage, Trap) + 'static) -> Place {
     Place { name: name.into(), set: Box::new(set), is: Vec::new() }
 }
 
 /// A place that the lane reaches in its queue: `queue` queues something on the busy lane, which is
 /// then released.
-fn queued(name: &str, queue: impl Fn(&Stage, &Lane, Trap) + 'static) -> Place {
+pub(super) fn queued(name: &str, queue: impl Fn(&Stage, &Lane, Trap) + 'static) -> Place {
     at(name, move |stage, trap| {
         stage.stick().detach();
         stage.with(|lane| queue(stage, lane, trap));
@@ -77,7 +78,8 @@ fn queued(name: &str, queue: impl Fn(&Stage, &Lane, Trap) + 'static) -> Place {
 pub(super) fn places() -> Vec<Place> {
     let told = [interrupters(), makers(), on_cancels(), on_cancels_at_once()];
     let others = [closures(), captures(), results(), objects(), wakers(), items(), futures(), payloads()];
-    told.into_iter().chain(others).flatten().collect()
+    let children = [kept(), lent(), on_cancels_in_scopes()];
+    told.into_iter().chain(others).chain(children).flatten().collect()
 }
 
 fn closures() -> Vec<Place> {
@@ -190,7 +192,7 @@ fn install_hook() {
 /// Queues something with a capture that springs the trap when it is dropped, and keeps its future.
 type WithCapture = fn(&Stage, &Lane, OnDrop);
 
-const WITH_CAPTURE: [(&str, WithCapture); 8] = [
+const WITH_CAPTURE: [(&str, WithCapture); 9] = [
     ("a call", |stage, lane, bomb| stage.keep_call(lane.call(move |_| _ = &bomb))),
     ("a detached call", |_, lane, bomb| lane.call(move |_| _ = &bomb).detach()),
     ("a call that is tried", |stage, lane, bomb| {
@@ -204,6 +206,13 @@ const WITH_CAPTURE: [(&str, WithCapture); 8] = [
     ("a stream", |stage, lane, bomb| {
         let items = lane.stream(1, move |_, _: &mut Emitter<u32>| _ = &bomb);
         stage.keep(items.collect::<Vec<_>>().map(drop).map(Ok));
+    }),
+    ("a scope", |stage, lane, bomb| {
+        let (_borrowed, done) = lane.scope(move |_, scope: Scope<Lent>| {
+            let _ = &bomb;
+            drop(scope);
+        });
+        stage.keep_call(done);
     }),
     ("a replacement", |stage, lane, bomb| {
         let object = stage.another_object();
@@ -592,24 +601,24 @@ const TELL: [(&str, Tell); 4] = [
 
 /// Where a function blocks that is called to stop a call.
 #[derive(Clone)]
-struct Block {
+pub(super) struct Block {
     begun: Gate,
     over: Gate,
 }
 
 impl Block {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { begun: Gate::new(), over: Gate::new() }
     }
 
     /// What the function does.
-    fn pass(&self) {
+    pub(super) fn pass(&self) {
         self.begun.open();
         self.over.pass();
     }
 
     /// Lets it go on. Until it has begun, its call must not end: it would not be called then.
-    fn lift(&self) {
+    pub(super) fn lift(&self) {
         self.begun.pass();
         self.over.open();
     }

@@ -233,6 +233,11 @@ impl Stage {
         self.trap.0.release.open();
     }
 
+    /// Opens when the lane is released.
+    pub(super) fn released(&self) -> Gate {
+        self.trap.0.release.clone()
+    }
+
     pub(super) fn keep(&self, kept: impl Future<Output = Result<(), String>> + Send + 'static) {
         self.trap.keep(kept);
     }
