@@ -4,7 +4,7 @@
 mod support;
 
 use dhat::HeapStats;
-use serial_executor::SerialExecutor;
+use serial_executor::{Kept, SerialExecutor};
 use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 use support::{Gate, Stuck, eventually, guarded, poll_once};
@@ -373,6 +373,34 @@ fn askers_for_the_object_that_come_and_go_hold_nothing() {
         }
         assert_little_is_held("after the askers", &before);
         stuck.release();
+    });
+}
+
+/// The handles of a half are dropped on the lane's thread, those of the other half here.
+#[test]
+fn a_million_values_that_were_kept_and_let_go_hold_nothing() {
+    const AT_ONCE: usize = 500;
+    alone(|| {
+        let lane = SerialExecutor::new(());
+        let keep = || {
+            let many = |(): &mut ()| -> Vec<Kept<[u64; 8]>> {
+                (0..AT_ONCE).map(|_| Kept::new([0; 8]).expect("a lane runs this")).collect()
+            };
+            let (here, there) = (lane.call(many).wait().unwrap(), lane.call(many).wait().unwrap());
+            drop(here);
+            lane.call(move |()| drop(there)).wait().unwrap();
+            // Behind what was dropped here.
+            lane.call(|()| ()).wait().unwrap();
+        };
+        keep();
+        let _profiler = dhat::Profiler::builder().testing().build();
+        let before = HeapStats::get();
+        for _ in 0..1_000_000 / (2 * AT_ONCE) {
+            keep();
+        }
+        assert_little_is_held("after the values", &before);
+        let most = HeapStats::get().max_bytes - before.curr_bytes;
+        assert!(most < 1024 * 1024, "{most} bytes for {} values at a time", 2 * AT_ONCE);
     });
 }
 

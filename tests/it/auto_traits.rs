@@ -5,8 +5,8 @@ use futures::future::FusedFuture;
 use futures::stream::FusedStream;
 use serial_executor::{
     Builder, Call, CallError, CallStream, CancelToken, Emitter, Ended, Flatten, IntoInner, IntoInnerError,
-    LaneIo, OnPanic, OpenError, Opening, Panic, Post, Runner, SerialExecutor, Session, Stats, ThreadError,
-    TryCallError, WaitError, WeakSerialExecutor, Worker,
+    Kept, LaneIo, OnPanic, OpenError, Opening, Panic, Post, Runner, SerialExecutor, Session, Stats,
+    ThreadError, TryCallError, WaitError, WeakSerialExecutor, Worker,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::cell::Cell;
@@ -73,6 +73,15 @@ macro_rules! assert_streams {
 assert_streams!(u8, Movable, Pinned);
 assert_not_impl_any!(CallStream<Local>: Send, Sync);
 assert_not_impl_any!(Emitter<Local>: Send, Sync);
+
+macro_rules! assert_kept {
+    ($($value:ty),*) => { $(
+        assert_impl_all!(Kept<$value>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
+        // The value goes with its handle.
+        assert_not_impl_any!(Kept<$value>: Clone);
+    )* };
+}
+assert_kept!(u8, Local, Movable, Pinned, *mut u8, Box<dyn Fn()>);
 
 assert_impl_all!(CancelToken: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, Debug);
 

@@ -137,7 +137,11 @@ impl Action {
                 }
             }
             // Where a lane runs this. It goes with the lane or the object.
-            Keep => std::mem::forget(Kept::new(tracked)),
+            Keep => {
+                if let Ok(kept) = Kept::new(tracked) {
+                    std::mem::forget(kept);
+                }
+            }
             KeepAndDrop => {
                 if let Ok(kept) = Kept::new(tracked) {
                     if kept.with(|_| ()).is_none() || !lane.is_current() {

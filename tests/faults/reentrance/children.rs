@@ -1,7 +1,7 @@
 //! The places of what belongs to the object: kept values, and what a scope lends.
 
 use super::place::{Block, Is, Place, at, queued};
-use super::stage::{Lane, Object, OnDrop, Stage, Trap};
+use super::stage::{Lane, Object, OnDrop, Stage};
 use crate::support::{Gate, eventually};
 use futures::task::SpawnExt;
 use serial_executor::{Borrowed, Call, CancelToken, Kept, Lend, Scope};

@@ -1,9 +1,12 @@
 //! Replacing the object, and the end: the kept values go before the object, the newest first.
 
 use super::{Later, OnDrop, keep_here, start};
-use crate::support::{Log, Stuck, guarded, lanes, under_every_runtime};
+use crate::support::{
+    Log, Stuck, Tracker, Witness, eventually, guarded, lanes, poll_once, under_every_runtime,
+};
 use futures::task::SpawnExt;
 use serial_executor::{Kept, SerialExecutor};
+use std::task::Poll;
 use std::thread;
 
 /// An object, or a kept value, that logs its end, and whether that comes on its thread.
@@ -258,22 +261,27 @@ fn a_close_with_that_is_refused_leaves_them_to_the_end() {
     });
 }
 
+/// Before another thread can have the object, also if a closure waits to take it and is refused.
 #[apply(lane_test)]
-fn of_an_into_inner_and_a_close_with_behind_it_the_children_are_gone_before_the_first() {
+fn who_waits_for_the_object_is_woken_when_its_children_are_gone() {
     guarded(|| {
-        let stage = Stage::new();
-        let Stage { lane, log, kept } = stage;
-        let stuck = Stuck::new(&lane);
-        let object = lane.clone().into_inner();
-        let late = lane.close_with(|_| ());
-        stuck.finish();
-        let object = object.wait().unwrap();
-        log.assert_is(&["third", "first"]);
-        assert!(late.wait().is_err());
-        lane.ended().wait().unwrap();
-        drop(kept);
-        assert!(log.take().is_empty());
-        std::mem::forget(object); // it has left its thread
+        for is_refused in [false, true] {
+            let tracker = Tracker::new();
+            let lane = lanes::new(0);
+            let child = tracker.track();
+            let kept = lane.call(move |_| keep_here(child)).wait().unwrap();
+            let stuck = Stuck::new(&lane);
+            let (witness, waker) = Witness::new(&tracker);
+            let mut object = lane.clone().into_inner();
+            assert!(poll_once(&mut object, &waker).is_pending());
+            let refused = is_refused.then(|| lane.close_with(|_| ()));
+            stuck.finish();
+            eventually("it is woken", || !witness.saw().is_empty());
+            assert_eq!(witness.saw(), [0]);
+            assert!(matches!(poll_once(&mut object, &waker), Poll::Ready(Ok(0))));
+            assert!(refused.is_none_or(|call| call.wait().is_err()));
+            drop(kept);
+        }
     });
 }
 
