@@ -309,6 +309,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn after_a_job_come_all_values_that_were_released_up_to_the_next_future() {
+        let queue = Queue::<u64>::new(None, false, false);
+        let mut consumer = consumer();
+        for job in 1..=3 {
+            queue.push(Arc::new(job)).unwrap();
+        }
+        let (released, woken) = (Event::Released, Event::Woken);
+        for event in [released(1), released(2), woken(3), woken(4), released(5)] {
+            assert!(queue.schedule(event, true).is_ok());
+        }
+        let mut next = || match queue.try_next(&mut consumer, &mut Turn::endless(), |_, _| "") {
+            Next::Job(job) => format!("job {job}"),
+            Next::Event(Event::Released(value)) => format!("value {value}"),
+            Next::Event(Event::Woken(task)) => format!("future {task}"),
+            Next::Idle => "idle".to_owned(),
+            Next::Event(Event::Spawned(_)) | Next::Closed => unreachable!("nothing was spawned or closed"),
+        };
+        let order: Vec<_> = (0..9).map(|_| next()).collect();
+        let expected =
+            ["job 1", "value 1", "value 2", "future 3", "job 2", "future 4", "job 3", "value 5", "idle"];
+        assert_eq!(order, expected);
+    }
+
     /// The lane has taken the request for a session. Before the lane begins the session, a handle
     /// aborts.
     #[test]
