@@ -10,7 +10,7 @@ use crate::world::Parcel;
 use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::task::{Spawn, SpawnExt};
-use serial_executor::{CallError, IntoInnerError, Session};
+use serial_executor::{CallError, Emitter, IntoInnerError, Session};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::{Arc, mpsc};
@@ -21,7 +21,7 @@ impl Caller {
     pub(crate) async fn act_rarely(&mut self, hand: &mut Hand) {
         match self.rng.u8(0..19) {
             0 | 1 => self.session(hand).await,
-            2..=4 => self.stream(hand).await,
+            2..=4 => self.stream(hand, None).await,
             5 => self.replace(hand),
             6 => self.on_interrupt(hand),
             7 => {
@@ -69,7 +69,12 @@ impl Caller {
         let mut seen: Option<u64> = None;
         let mut since = 0;
         for _ in 0..self.rng.u8(0..20) {
-            let kind = self.rng.u8(0..8);
+            let kind = self.rng.u8(0..9);
+            if kind == 8 {
+                since += 1;
+                self.stream(hand, Some(&mut session)).await;
+                continue;
+            }
             let watch = if kind < 6 { Watch::Awaited } else { Watch::LetGo };
             let mut ticket = self.ticket(hand, watch);
             ticket.space = Space::Session;
@@ -103,16 +108,23 @@ impl Caller {
         if self.rng.bool() { session.close() } else { drop(session) }
     }
 
-    /// A stream of numbers. It is taken to its end, or dropped before.
-    async fn stream(&mut self, hand: &mut Hand) {
+    /// A stream of numbers, perhaps in a session. It is taken to its end, or dropped before.
+    async fn stream(&mut self, hand: &mut Hand, session: Option<&mut Session<Object>>) {
         let (bound, items) = (self.rng.usize(0..16), self.rng.u64(0..64));
         let leave_after = self.rng.u64(0..128);
-        let (asks, ticket) = (self.rng.bool(), self.ticket(hand, Watch::LetGo));
-        let mut stream = hand.lane.stream(bound, move |object, out| {
+        let (asks, mut ticket) = (self.rng.bool(), self.ticket(hand, Watch::LetGo));
+        if session.is_some() {
+            ticket.space = Space::Session;
+        }
+        let emit = move |object: &mut Object, out: &mut Emitter<u64>| {
             ticket.during(object, |_| {
                 (0..items).take_while(|&item| !(asks && out.is_closed()) && out.emit(item).is_ok()).count()
             });
-        });
+        };
+        let mut stream = match session {
+            Some(session) => session.stream(bound, emit),
+            None => hand.lane.stream(bound, emit),
+        };
         hand.ledger.streams += 1;
         let mut taken = 0;
         let mut error = None;
