@@ -35,4 +35,4 @@ pub(crate) use job::{AfterRun, ByValue, Job, JobCell, JobInfo, OnObject, OnValue
 pub(crate) use object::Object;
 pub(crate) use shared::{AnyLane, Lane, PendingReplace, Settings};
 pub(crate) use stop::{Heard, Request, Stop};
-pub(crate) use thread::{LaneThread, is_in_closure, run as run_closure};
+pub(crate) use thread::{LaneThread, is_in_closure, outside_closure, run as run_closure};

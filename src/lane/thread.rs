@@ -82,6 +82,13 @@ pub(crate) fn is_in_closure() -> bool {
     IN_CLOSURE.with(Cell::get)
 }
 
+/// Runs destructors of what a closure ends, which find no token. `f` must not panic.
+pub(crate) fn outside_closure(f: impl FnOnce()) {
+    let was_in_closure = set_in_closure(false);
+    f();
+    set_in_closure(was_in_closure);
+}
+
 /// Returns what it was before.
 pub(super) fn set_in_closure(is_in_closure: bool) -> bool {
     IN_CLOSURE.with(|in_closure| in_closure.replace(is_in_closure))

@@ -6,7 +6,8 @@ use super::serve::Scope;
 use super::shared::Shared;
 use crate::error::CallError;
 use crate::lane::{
-    Abortable, Active, CallQueue, Heard, LaneThread, Object, Request, Stop, Work, run_closure,
+    Abortable, Active, CallQueue, Heard, LaneThread, Object, Request, Stop, Work, outside_closure,
+    run_closure,
 };
 use crate::panic::Panic;
 use crate::queue::CallerSpin;
@@ -77,7 +78,7 @@ struct EndsScope<L: Lend>(Arc<Shared<L>>);
 
 impl<L: Lend> Drop for EndsScope<L> {
     fn drop(&mut self) {
-        self.0.end(ScopeEnd::Aborted, || ());
+        outside_closure(|| self.0.end(ScopeEnd::Aborted, || ()));
     }
 }
 

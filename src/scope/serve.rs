@@ -2,6 +2,7 @@
 
 use super::lend::{Lend, ScopeEnd};
 use super::shared::Shared;
+use crate::lane::outside_closure;
 use crate::sync::Arc;
 use std::fmt;
 use std::marker::PhantomData;
@@ -75,7 +76,7 @@ impl<L: Lend> Scope<L> {
 
 impl<L: Lend> Drop for Scope<L> {
     fn drop(&mut self) {
-        self.shared.end(ScopeEnd::Aborted, || ());
+        outside_closure(|| self.shared.end(ScopeEnd::Aborted, || ()));
     }
 }
 
