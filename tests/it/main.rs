@@ -31,6 +31,7 @@ mod capacity;
 mod interrupt;
 mod cancel;
 mod session;
+mod scope;
 mod stream;
 mod session_stream;
 mod emitter;
