@@ -96,9 +96,10 @@ impl<T: 'static> SerialExecutor<T> {
     /// call goes on to its end, and its future gives what it returns. To tell one call and no
     /// other, use [`Call::interrupt`].
     ///
-    /// Returns false if no call is running, while a [scope](Self::scope) waits for one, and inside an interrupter or an
-    /// [`on_cancel`](crate::CancelToken::on_cancel) function of the same lane. A call that cannot
-    /// hear it now remembers it: a token that it takes later is cancelled from the start.
+    /// Returns false if no call is running, while a [scope](Self::scope) waits for one, and inside
+    /// an interrupter or an [`on_cancel`](crate::CancelToken::on_cancel) function of the same lane.
+    /// A call that cannot hear it now remembers it: a token that it takes later is cancelled from
+    /// the start.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;

@@ -50,7 +50,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// # struct Text;
     /// # impl Lend for Text { type Of<'a> = &'a mut String; }
     /// # let lane = SerialExecutor::new(String::new());
-    /// # let (mut text, done) = lane.scope(|mut text: &mut String, scope: Scope<Text>| scope.serve(&mut text));
+    /// # let (mut text, done) = lane.scope(|mut s: &mut String, scope: Scope<Text>| scope.serve(&mut s));
     /// let mut escaped: Option<&mut String> = None;
     /// let call = text.call(move |text| escaped = Some(&mut **text));
     /// ```
@@ -60,7 +60,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// # struct Text;
     /// # impl Lend for Text { type Of<'a> = &'a mut String; }
     /// # let lane = SerialExecutor::new(String::new());
-    /// # let (mut text, done) = lane.scope(|mut text: &mut String, scope: Scope<Text>| scope.serve(&mut text));
+    /// # let (mut text, done) = lane.scope(|mut s: &mut String, scope: Scope<Text>| scope.serve(&mut s));
     /// let mut taken: Option<String> = None;
     /// let call = text.call(move |text| { taken = Some(text.clone()); taken });
     /// # call.wait().unwrap();

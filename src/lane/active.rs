@@ -1,6 +1,8 @@
 //! [`Active`]: the stream or scope that an abort has to end.
 
+use crate::sync::thread::{self, Thread};
 use crate::sync::{Arc, Mutex};
+use std::mem;
 
 /// What a running closure may be waiting in: a stream for room, a scope for a call.
 pub(crate) trait Abortable: Send + Sync {
@@ -12,13 +14,18 @@ pub(crate) trait Abortable: Send + Sync {
 /// The stream or scope whose closure runs, if there is one.
 ///
 /// The abort and the closure's start may come in either order. An abort aborts what it finds here;
-/// what starts after an abort is aborted as it starts.
+/// what starts after an abort is aborted as it starts, when the abort has told it.
 pub(crate) struct Active(Mutex<State>);
 
 enum State {
     None,
     Running(Arc<dyn Abortable>),
-    Aborted,
+    Aborted {
+        /// Whether what runs was told. Only the first abort tells it.
+        is_told: bool,
+        /// The lane's thread, while it waits for that.
+        waiting: Option<Thread>,
+    },
 }
 
 impl Active {
@@ -28,14 +35,21 @@ impl Active {
 
     /// The closure of this stream or scope is about to run.
     pub(crate) fn enter(&self, active: Arc<dyn Abortable>) {
-        let mut state = self.0.lock();
-        match *state {
-            State::None | State::Running(_) => *state = State::Running(active),
-            State::Aborted => {
-                drop(state);
-                active.abort(&mut || ());
+        loop {
+            let mut state = self.0.lock();
+            match &mut *state {
+                State::None | State::Running(_) => {
+                    *state = State::Running(active);
+                    return;
+                }
+                State::Aborted { is_told: true, .. } => break,
+                State::Aborted { waiting, .. } => *waiting = Some(thread::current()),
             }
+            drop(state);
+            // After an unpark by other code this thread checks again.
+            thread::park();
         }
+        active.abort(&mut || ());
     }
 
     /// The closure has ended. The caller of `enter` still holds what it has entered, so this drops
@@ -49,10 +63,25 @@ impl Active {
 
     /// The lane, or the scope around it, was aborted. Calls `taken` as [`Abortable::abort`] does.
     pub(crate) fn abort(&self, taken: &mut dyn FnMut()) {
-        let before = std::mem::replace(&mut *self.0.lock(), State::Aborted);
+        let mut state = self.0.lock();
+        if let State::Aborted { .. } = *state {
+            drop(state);
+            return taken();
+        }
+        let before = mem::replace(&mut *state, State::Aborted { is_told: false, waiting: None });
+        drop(state);
         match before {
-            State::Running(active) => active.abort(taken),
-            State::None | State::Aborted => taken(),
+            State::Running(active) => active.abort(&mut || self.tell(taken)),
+            State::None | State::Aborted { .. } => self.tell(taken),
+        }
+    }
+
+    fn tell(&self, taken: &mut dyn FnMut()) {
+        taken();
+        let told = State::Aborted { is_told: true, waiting: None };
+        let before = mem::replace(&mut *self.0.lock(), told);
+        if let State::Aborted { waiting: Some(lane), .. } = before {
+            lane.unpark();
         }
     }
 }

@@ -85,6 +85,7 @@ mod kept;
 mod lane;
 mod lane_stop;
 mod queue;
+mod scope;
 mod slot;
 mod stop;
 mod worker;

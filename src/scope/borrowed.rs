@@ -68,7 +68,7 @@ impl<L: Lend> Borrowed<L> {
     /// # impl Lend for Text { type Of<'a> = &'a mut String; }
     /// # pollster::block_on(async {
     /// # let lane = SerialExecutor::new(String::new());
-    /// let (mut text, done) = lane.scope(|mut text: &mut String, scope: Scope<Text>| scope.serve(&mut text));
+    /// let (mut text, done) = lane.scope(|mut s: &mut String, scope: Scope<Text>| scope.serve(&mut s));
     /// text.call(|text| text.push_str("abc")).await.unwrap();
     /// assert_eq!(text.call(|text| text.len()).await.unwrap(), 3);
     /// # drop((text, done));
@@ -82,7 +82,7 @@ impl<L: Lend> Borrowed<L> {
     /// # struct Text;
     /// # impl Lend for Text { type Of<'a> = &'a mut String; }
     /// # let lane = SerialExecutor::new(String::new());
-    /// # let (mut text, done) = lane.scope(|mut text: &mut String, scope: Scope<Text>| scope.serve(&mut text));
+    /// # let (mut text, done) = lane.scope(|mut s: &mut String, scope: Scope<Text>| scope.serve(&mut s));
     /// let call = text.call(|text| text.as_str());
     /// ```
     ///
@@ -91,7 +91,7 @@ impl<L: Lend> Borrowed<L> {
     /// # struct Text;
     /// # impl Lend for Text { type Of<'a> = &'a mut String; }
     /// # let lane = SerialExecutor::new(String::new());
-    /// # let (mut text, done) = lane.scope(|mut text: &mut String, scope: Scope<Text>| scope.serve(&mut text));
+    /// # let (mut text, done) = lane.scope(|mut s: &mut String, scope: Scope<Text>| scope.serve(&mut s));
     /// let call = text.call(|text| text.as_str().to_owned());
     /// # call.wait().unwrap();
     /// ```
@@ -199,7 +199,7 @@ impl<L: Lend> Borrowed<L> {
     /// # impl Lend for Text { type Of<'a> = &'a mut String; }
     /// # pollster::block_on(async {
     /// # let lane = SerialExecutor::new(String::new());
-    /// let (text, end) = lane.scope(|mut text: &mut String, scope: Scope<Text>| scope.serve(&mut text));
+    /// let (text, end) = lane.scope(|mut s: &mut String, scope: Scope<Text>| scope.serve(&mut s));
     /// text.close();
     /// assert_eq!(end.await.unwrap(), ScopeEnd::Closed);
     /// # });

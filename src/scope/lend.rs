@@ -45,7 +45,7 @@ pub trait Lend: 'static {
 ///
 /// # pollster::block_on(async {
 /// let lane = SerialExecutor::new(String::new());
-/// let (text, end) = lane.scope(|mut text: &mut String, scope: Scope<Text>| scope.serve(&mut text));
+/// let (text, end) = lane.scope(|mut s: &mut String, scope: Scope<Text>| scope.serve(&mut s));
 /// drop(text);
 /// assert_eq!(end.await.unwrap(), ScopeEnd::Dropped);
 /// # });

@@ -78,7 +78,7 @@ struct EndsScope<L: Lend>(Arc<Shared<L>>);
 
 impl<L: Lend> Drop for EndsScope<L> {
     fn drop(&mut self) {
-        outside_closure(|| self.0.end(ScopeEnd::Aborted, || ()));
+        outside_closure(|| self.0.end(ScopeEnd::Aborted));
     }
 }
 

@@ -76,7 +76,7 @@ impl<L: Lend> Scope<L> {
 
 impl<L: Lend> Drop for Scope<L> {
     fn drop(&mut self) {
-        outside_closure(|| self.shared.end(ScopeEnd::Aborted, || ()));
+        outside_closure(|| self.shared.end(ScopeEnd::Aborted));
     }
 }
 

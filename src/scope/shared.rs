@@ -10,6 +10,10 @@
 //! |             | the end of the closure                         |             | runs                  |
 //!
 //! `Panicked` and `Aborted` take the place of `Closed` and `Dropped`, and nothing takes theirs.
+//!
+//! An abort first ends the scope, and then tells the closure that serves it. That closure waits in
+//! `serve` until it has been told: what would make it return must not be called for what it does
+//! afterwards, such as a rollback.
 
 use super::job::ScopeJob;
 use super::lend::{Lend, ScopeEnd};
@@ -18,7 +22,8 @@ use crate::lane::{
     Abortable, Active, AfterRun, CallQueue, Entered, Heard, LaneThread, Request, Stop, is_in_closure,
 };
 use crate::panic::Panic;
-use crate::queue::{CallerSpin, Consumer, LaneSpin, Next, Phase, Place, Queue, Running, Turn};
+use crate::queue::{CallerSpin, Consumer, LaneSpin, Next, Place, Queue, Running, Turn};
+use crate::sync::thread::{self, Thread};
 use crate::sync::{Arc, AtomicBool, Mutex};
 use std::ptr;
 use std::sync::Weak;
@@ -27,10 +32,19 @@ pub(crate) struct Shared<L: Lend> {
     queue: Queue<dyn ScopeJob<L>>,
     /// Where the call is queued whose closure serves the scope.
     outer: Arc<dyn CallQueue>,
-    end: Mutex<Option<ScopeEnd>>,
+    state: Mutex<State>,
     /// The scope inside this one whose closure runs.
     active: Active,
     settings: ScopeSettings,
+}
+
+#[derive(Default)]
+struct State {
+    end: Option<ScopeEnd>,
+    /// How many threads have ended the scope, or are about to, and have yet to tell its closure.
+    telling: usize,
+    /// The lane's thread, while it waits for them.
+    waiting: Option<Thread>,
 }
 
 /// What a scope takes over from its lane.
@@ -47,7 +61,7 @@ impl<L: Lend> Shared<L> {
         Arc::new(Self {
             queue: Queue::new(None, false, false),
             outer,
-            end: Mutex::new(None),
+            state: Mutex::new(State::default()),
             active: Active::new(),
             settings,
         })
@@ -69,9 +83,6 @@ impl<L: Lend> Shared<L> {
 
     /// Runs the calls with what is lent, until the scope ends.
     pub(super) fn serve(self: &Arc<Self>, lent: &mut L::Of<'_>) -> ScopeEnd {
-        if self.queue.phase() == Phase::Aborted {
-            return ScopeEnd::Aborted;
-        }
         let _level = StopLevel::new(self);
         self.queue.forget_waker();
         let queue = Arc::downgrade(self) as Weak<dyn CallQueue>;
@@ -93,36 +104,50 @@ impl<L: Lend> Shared<L> {
                 Next::Closed => break,
             }
         }
-        self.end.lock().unwrap_or(ScopeEnd::Aborted)
+        self.wait_until_told()
+    }
+
+    /// Waits until no abort is left that has ended the scope and not told its closure.
+    fn wait_until_told(&self) -> ScopeEnd {
+        loop {
+            let mut state = self.state.lock();
+            if state.telling == 0 {
+                return state.end.unwrap_or(ScopeEnd::Aborted);
+            }
+            state.waiting = Some(thread::current());
+            drop(state);
+            // After an unpark by other code this thread checks again.
+            thread::park();
+        }
     }
 
     /// The closure of a call is over. Its result is not published.
     fn finish(&self, outcome: Result<(), &Panic>) {
         self.stop().finish_in_scope();
         if outcome.is_err() && self.settings.ends_on_panic {
-            self.end(ScopeEnd::Panicked, || ());
+            self.end(ScopeEnd::Panicked);
         }
     }
 
     /// No more calls will come.
     pub(super) fn close(&self, end: ScopeEnd) {
-        self.end.lock().get_or_insert(end);
+        self.state.lock().end.get_or_insert(end);
         self.queue.close();
     }
 
-    /// Ends the scope: the calls that are queued do not run. Calls `taken` before it runs the first
-    /// destructor.
-    pub(super) fn end(&self, end: ScopeEnd, taken: impl FnOnce()) {
-        let mut current = self.end.lock();
-        if !matches!(*current, Some(ScopeEnd::Panicked | ScopeEnd::Aborted)) {
-            *current = Some(end);
-        }
-        drop(current);
+    /// Ends the scope: the calls that are queued do not run.
+    pub(super) fn end(&self, end: ScopeEnd) {
+        self.state.lock().end(end);
+        self.discard(|| ());
+    }
+
+    /// Takes out what is queued, calls `taken`, and then discards it.
+    fn discard(&self, taken: impl FnOnce()) {
         self.queue.abort(|_| taken(), |job| job.discard(self.why_refused()));
     }
 
     fn why_refused(&self) -> CallError {
-        let end = *self.end.lock();
+        let end = self.state.lock().end;
         match end {
             Some(ScopeEnd::Panicked) => CallError::Poisoned,
             Some(ScopeEnd::Closed | ScopeEnd::Dropped | ScopeEnd::Aborted) | None => CallError::Closed,
@@ -137,7 +162,28 @@ impl<L: Lend> Shared<L> {
 
 impl<L: Lend> Abortable for Shared<L> {
     fn abort(&self, taken: &mut dyn FnMut()) {
-        self.end(ScopeEnd::Aborted, || self.active.abort(taken));
+        let mut state = self.state.lock();
+        state.end(ScopeEnd::Aborted);
+        state.telling += 1;
+        drop(state);
+        self.discard(|| {
+            self.active.abort(taken);
+            let mut state = self.state.lock();
+            state.telling -= 1;
+            let waiting = state.waiting.take();
+            drop(state);
+            if let Some(lane) = waiting {
+                lane.unpark();
+            }
+        });
+    }
+}
+
+impl State {
+    fn end(&mut self, end: ScopeEnd) {
+        if !matches!(self.end, Some(ScopeEnd::Panicked | ScopeEnd::Aborted)) {
+            self.end = Some(end);
+        }
     }
 }
 

@@ -87,6 +87,7 @@ const LEFT_OUT: &[(&str, &[&str])] = &[
             "io::property::no_byte_is_lost_or_doubled_whatever_is_dropped",
             "kept::dropping::a_handle_that_is_dropped_against_the_lanes_end",
             "kept::dropping::handles_of_many_threads_at_once",
+            "scope::storm::whatever_ends_a_scope_every_call_resolves_and_no_capture_is_left",
             "session::a_request_that_is_dropped_as_its_turn_comes_gives_it_back",
             "session::a_request_whose_turn_comes_against_abort_holds_up_no_end",
             "session::a_session_against_calls_of_the_lane_loses_no_wake_up",

@@ -106,6 +106,8 @@ mod emitter;
 mod io;
 #[path = "../it/spawn.rs"]
 mod spawn;
+#[path = "../it/scope/mod.rs"]
+mod scope;
 #[path = "../it/kept/mod.rs"]
 mod kept;
 #[path = "../it/together.rs"]
