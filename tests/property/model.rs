@@ -188,7 +188,9 @@ impl Model {
             Op::Drop(n) => Op::Drop(pick(n)?),
             Op::Detach(n) => Op::Detach(pick(n).filter(is_call)?),
             Op::InterruptCall(n) => Op::InterruptCall(pick(n).filter(is_call)?),
-            Op::InSession(_) | Op::EndSession => self.has_session_handle.then_some(op)?,
+            Op::InSession(_) | Op::StreamInSession(..) | Op::EndSession => {
+                self.has_session_handle.then_some(op)?
+            }
             Op::Let => self.at_gate().map(|_| op)?,
             Op::Upgrade => op,
             _ => (self.handles > 0).then_some(op)?,
@@ -278,7 +280,15 @@ impl Model {
             }
             Op::CloseWith(body) => self.close_with(body),
             Op::Session => self.submit(Kind::Session, Body::Ends, Future::Call(None)),
-            Op::InSession(body) => self.call_in_session(body),
+            Op::InSession(body) => self.submit_in_session(Kind::Call, body, Future::Call(None)),
+            Op::StreamInSession(bound, items, asks, body) => {
+                self.streams.insert(self.next, Stream::default());
+                self.submit_in_session(
+                    Kind::Stream { bound: bound.max(1), items, asks },
+                    body,
+                    Future::Stream,
+                )
+            }
             Op::EndSession => {
                 self.has_session_handle = false;
                 self.end_session()
@@ -400,10 +410,10 @@ impl Model {
         Saw::Nothing
     }
 
-    fn call_in_session(&mut self, body: Body) -> Saw {
-        let job = Job { id: self.next, kind: Kind::Call, body };
+    fn submit_in_session(&mut self, kind: Kind, body: Body, future: Future) -> Saw {
+        let job = Job { id: self.next, kind, body };
         self.counts.submitted += 1;
-        self.future(Future::Call(None));
+        self.future(future);
         match &mut self.session {
             Some(session) => session.queue.push_back(job),
             None => self.discard(job),

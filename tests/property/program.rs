@@ -51,6 +51,8 @@ pub(crate) enum Op {
     Session,
     /// A call of the session that is open.
     InSession(Body),
+    /// A stream of that session, as `Stream`.
+    StreamInSession(usize, usize, bool, Body),
     EndSession,
     /// The closure that waits at its gate goes on to the next one, or to its end.
     Let,
@@ -142,6 +144,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (body(), body()).prop_map(|(body, again)| Op::OnInterrupt(body, again)),
         3 => Just(Op::Session),
         5 => body().prop_map(Op::InSession),
+        2 => (0_usize..4, 0_usize..5, any::<bool>(), body())
+            .prop_map(|(bound, items, asks, body)| Op::StreamInSession(bound, items, asks, body)),
         3 => Just(Op::EndSession),
         12 => pick().prop_map(Op::Poll),
         4 => pick().prop_map(Op::Wait),

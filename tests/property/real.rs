@@ -7,8 +7,8 @@ use crate::view::{Counts, Event, Saw, Thing, View};
 use futures::future::FusedFuture;
 use futures::stream::{FusedStream, Stream};
 use serial_executor::{
-    Call, CallError, CallStream, CancelToken, Ended, IntoInner, IntoInnerError, Panic, Post, SerialExecutor,
-    Session, Stats, TryCallError, WaitError, WeakSerialExecutor,
+    Call, CallError, CallStream, CancelToken, Emitter, Ended, IntoInner, IntoInnerError, Panic, Post,
+    SerialExecutor, Session, Stats, TryCallError, WaitError, WeakSerialExecutor,
 };
 use std::any::Any;
 use std::cell::Cell;
@@ -183,27 +183,7 @@ impl Real {
                 Future::Post(self.handles[0].post(move |_| part()))
             }
             Op::Stream(bound, items, asks, body) => {
-                let capture = stage.prop(Thing::Capture(id));
-                let stream = self.handles[0].stream(bound, move |_, out| {
-                    stage.starts(id);
-                    stage.gate(id);
-                    for n in 0..items {
-                        match out.emit(stage.prop(Thing::Item(id, n))) {
-                            Ok(()) => stage.note(Event::Emitted(id, n)),
-                            Err(item) => {
-                                stage.note(Event::Unheard(id, n));
-                                drop(item);
-                                break;
-                            }
-                        }
-                    }
-                    stage.gate(id);
-                    if asks {
-                        stage.note(Event::IsClosed(id, out.is_closed()));
-                    }
-                    stage.ends(id, Some(capture), body);
-                });
-                Future::Stream(stream)
+                Future::Stream(self.handles[0].stream(bound, emits(stage, id, items, asks, body)))
             }
             Op::Replace(body) => {
                 let part = stage.part(id, body);
@@ -237,6 +217,10 @@ impl Real {
                 let session = self.session.as_mut().expect("a session");
                 let made = session.call(call(stage, id, body));
                 Future::Call(made)
+            }
+            Op::StreamInSession(bound, items, asks, body) => {
+                let session = self.session.as_mut().expect("a session");
+                Future::Stream(session.stream(bound, emits(stage, id, items, asks, body)))
             }
             Op::Close => Future::Ended(self.handles[0].close()),
             Op::Abort => {
@@ -420,6 +404,36 @@ fn call(stage: Stage, id: Id, body: Body) -> impl FnOnce(&mut Object) -> Prop + 
     move |_| {
         part();
         stage.prop(Thing::Result(id))
+    }
+}
+
+/// The closure of a stream.
+fn emits(
+    stage: Stage,
+    id: Id,
+    items: usize,
+    asks: bool,
+    body: Body,
+) -> impl FnOnce(&mut Object, &mut Emitter<Prop>) + Send + 'static {
+    let capture = stage.prop(Thing::Capture(id));
+    move |_, out| {
+        stage.starts(id);
+        stage.gate(id);
+        for n in 0..items {
+            match out.emit(stage.prop(Thing::Item(id, n))) {
+                Ok(()) => stage.note(Event::Emitted(id, n)),
+                Err(item) => {
+                    stage.note(Event::Unheard(id, n));
+                    drop(item);
+                    break;
+                }
+            }
+        }
+        stage.gate(id);
+        if asks {
+            stage.note(Event::IsClosed(id, out.is_closed()));
+        }
+        stage.ends(id, Some(capture), body);
     }
 }
 
