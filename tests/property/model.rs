@@ -7,9 +7,12 @@
 //! on that of the caller and on those that call interrupters, in order.
 
 mod lane;
+mod scope;
 
 use crate::program::{Body, Id, Lane, Making, Op};
 use crate::view::{Counts, Event, Saw, Thing, View};
+use scope::Scope;
+use serial_executor::ScopeEnd;
 use std::collections::{BTreeMap, VecDeque};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,7 @@ enum Kind {
     OnInterrupt { again: Body },
     Session,
     CloseWith,
+    Scope,
 }
 
 #[derive(Clone, Copy)]
@@ -60,6 +64,13 @@ struct Running {
     object: Option<Id>,
 }
 
+impl Running {
+    fn new(job: Job, object: Option<Id>) -> Self {
+        let (stop, token) = (Stop::FirstGate, Token::NotTaken);
+        Self { job, stop, fired: false, is_told: false, token, object }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Token {
     NotTaken,
@@ -73,7 +84,9 @@ enum Stop {
     FirstGate,
     /// A stream that is about to emit this item.
     Emit(usize),
-    /// A stream that has emitted its items, or a call that has armed its token.
+    /// A closure that serves a scope: see `inner`.
+    Serve,
+    /// A stream that has emitted its items, a closure that has served its scope, or a call that has armed its token.
     LastGate,
     /// A replacement, as the interrupter for the new object is made.
     Remake,
@@ -135,6 +148,12 @@ pub(crate) struct Model {
     /// The session that the lane is in. Only an abort ends it while there is a handle.
     session: Option<Session>,
     running: Option<Running>,
+    /// The call that runs in the scope that is served.
+    inner: Option<Running>,
+    /// By the number of the call whose closure serves it.
+    scopes: BTreeMap<Id, Scope>,
+    /// The scope whose other end is there.
+    borrowed: Option<Id>,
     futures: BTreeMap<Id, Future>,
     streams: BTreeMap<Id, Stream>,
     claims: Vec<Id>,
@@ -165,6 +184,9 @@ impl Model {
             last: VecDeque::new(),
             session: None,
             running: None,
+            inner: None,
+            scopes: BTreeMap::new(),
+            borrowed: None,
             futures: BTreeMap::new(),
             streams: BTreeMap::new(),
             claims: Vec::new(),
@@ -191,6 +213,10 @@ impl Model {
             Op::InSession(_) | Op::StreamInSession(..) | Op::EndSession => {
                 self.has_session_handle.then_some(op)?
             }
+            Op::InScope(_) | Op::ArmedInScope(_) | Op::CloseScope | Op::DropBorrowed => {
+                self.borrowed.map(|_| op)?
+            }
+            Op::Scope(_) => (self.handles > 0 && self.borrowed.is_none()).then_some(op)?,
             Op::Let => self.at_gate().map(|_| op)?,
             Op::Upgrade => op,
             _ => (self.handles > 0).then_some(op)?,
@@ -201,6 +227,9 @@ impl Model {
     pub(crate) fn epilogue(&self) -> Option<Op> {
         if self.has_session_handle {
             return Some(Op::EndSession);
+        }
+        if self.borrowed.is_some() {
+            return Some(Op::CloseScope);
         }
         let is_ready = |id: &&Id| !matches!(self.ready(**id), Saw::Pending);
         match self.futures.keys().find(is_ready) {
@@ -219,11 +248,11 @@ impl Model {
     }
 
     fn at_gate(&self) -> Option<Id> {
-        let Running { job, stop, .. } = self.running?;
+        let Running { job, stop, .. } = self.inner.or(self.running)?;
         match stop {
             Stop::FirstGate | Stop::LastGate => Some(job.id),
             Stop::Remake => self.maker.map(|(id, _)| id),
-            Stop::Emit(_) => None,
+            Stop::Emit(_) | Stop::Serve => None,
         }
     }
 
@@ -233,7 +262,7 @@ impl Model {
         let counts = Counts {
             pending,
             running: self.running.is_some(),
-            in_session: self.session.is_some(),
+            in_session: self.session.is_some() || self.is_serving(),
             ..self.counts
         };
         let streams = &self.streams;
@@ -293,6 +322,15 @@ impl Model {
                 self.has_session_handle = false;
                 self.end_session()
             }
+            Op::Scope(body) => {
+                self.scopes.insert(self.next, Scope::default());
+                self.borrowed = Some(self.next);
+                self.submit(Kind::Scope, body, Future::Call(None))
+            }
+            Op::InScope(body) => self.in_scope(Kind::Call, body),
+            Op::ArmedInScope(body) => self.in_scope(Kind::Armed, body),
+            Op::CloseScope => self.leave_scope(ScopeEnd::Closed),
+            Op::DropBorrowed => self.leave_scope(ScopeEnd::Dropped),
             Op::Let => {
                 self.go_on();
                 Saw::Nothing
@@ -307,8 +345,8 @@ impl Model {
                 Some(Future::Call(Some(result))) => self.drop_result(result, Side::Caller),
                 _ => Saw::Nothing,
             },
-            Op::Interrupt => Saw::Bool(self.tell(None)),
-            Op::InterruptCall(id) => Saw::Bool(self.tell(Some(id))),
+            Op::Interrupt => Saw::Bool(self.tell(None, false)),
+            Op::InterruptCall(id) => Saw::Bool(self.tell(Some(id), false)),
             Op::ClearPoison => {
                 if self.health == Health::Poisoned {
                     self.health = Health::Sound;
@@ -425,6 +463,9 @@ impl Model {
     fn discard(&mut self, job: Job) {
         self.counts.refused += 1;
         self.drop_capture(job, Side::Caller);
+        if job.kind == Kind::Scope {
+            self.end_scope(job.id, ScopeEnd::Aborted, Side::Caller);
+        }
         if job.kind == Kind::Post {
             if let Some(future) = self.futures.get_mut(&job.id) {
                 *future = Future::Post(Post::Refused(Saw::Closed));
@@ -510,6 +551,9 @@ impl Model {
 
     /// The future is dropped: a queued call is cancelled, a running one interrupted.
     fn cancel(&mut self, id: Id) {
+        if let Some(job) = self.take_from_scope(id) {
+            return self.drop_capture(job, Side::Caller);
+        }
         let in_session = self.session.as_mut().map(|session| &mut session.queue);
         let queues = [Some(&mut self.queue), in_session, Some(&mut self.last)];
         let take = |queue: &mut VecDeque<Job>| {
@@ -521,8 +565,16 @@ impl Model {
             Some(job) => {
                 self.counts.cancelled += 1;
                 self.drop_capture(job, Side::Caller);
+                if job.kind == Kind::Scope {
+                    self.end_scope(id, ScopeEnd::Aborted, Side::Caller);
+                }
             }
-            None => _ = self.tell(Some(id)),
+            None => {
+                if self.scopes.contains_key(&id) {
+                    self.end_scope(id, ScopeEnd::Aborted, Side::Caller);
+                }
+                self.tell(Some(id), true);
+            }
         }
     }
 

@@ -54,6 +54,14 @@ pub(crate) enum Op {
     /// A stream of that session, as `Stream`.
     StreamInSession(usize, usize, bool, Body),
     EndSession,
+    /// A scope: its closure serves it after the first gate, and then waits at a second one.
+    Scope(Body),
+    /// A call of the scope whose other end is there.
+    InScope(Body),
+    /// As `Armed`, in that scope.
+    ArmedInScope(Body),
+    CloseScope,
+    DropBorrowed,
     /// The closure that waits at its gate goes on to the next one, or to its end.
     Let,
     Poll(Id),
@@ -147,6 +155,11 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0_usize..4, 0_usize..5, any::<bool>(), body())
             .prop_map(|(bound, items, asks, body)| Op::StreamInSession(bound, items, asks, body)),
         3 => Just(Op::EndSession),
+        6 => body().prop_map(Op::Scope),
+        8 => body().prop_map(Op::InScope),
+        3 => body().prop_map(Op::ArmedInScope),
+        2 => Just(Op::CloseScope),
+        1 => Just(Op::DropBorrowed),
         12 => pick().prop_map(Op::Poll),
         4 => pick().prop_map(Op::Wait),
         6 => pick().prop_map(Op::Drop),

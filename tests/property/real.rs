@@ -7,8 +7,8 @@ use crate::view::{Counts, Event, Saw, Thing, View};
 use futures::future::FusedFuture;
 use futures::stream::{FusedStream, Stream};
 use serial_executor::{
-    Call, CallError, CallStream, CancelToken, Emitter, Ended, IntoInner, IntoInnerError, Panic, Post,
-    SerialExecutor, Session, Stats, TryCallError, WaitError, WeakSerialExecutor,
+    Borrowed, Call, CallError, CallStream, CancelToken, Emitter, Ended, IntoInner, IntoInnerError, Lend,
+    Panic, Post, Scope, SerialExecutor, Session, Stats, TryCallError, WaitError, WeakSerialExecutor,
 };
 use std::any::Any;
 use std::cell::Cell;
@@ -20,6 +20,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 struct Object(Prop);
+
+/// A scope lends the object.
+struct Lent;
+
+impl Lend for Lent {
+    type Of<'a> = &'a mut Object;
+}
 
 enum Future {
     Call(Call<Prop>),
@@ -45,6 +52,7 @@ pub(crate) struct Real {
     weak: WeakSerialExecutor<Object>,
     end: Option<Ended>,
     session: Option<Session<Object>>,
+    borrowed: Option<Borrowed<Lent>>,
     is_aborted: bool,
     futures: BTreeMap<Id, Waiting>,
     next: Id,
@@ -78,6 +86,7 @@ impl Real {
             end: Some(handle.ended()),
             handles: vec![handle],
             session: None,
+            borrowed: None,
             is_aborted: false,
             futures: BTreeMap::new(),
             next: 1,
@@ -102,6 +111,14 @@ impl Real {
             },
             Op::EndSession => {
                 self.session = None;
+                Saw::Nothing
+            }
+            Op::CloseScope => {
+                self.borrowed.take().expect("the end of a scope").close();
+                Saw::Nothing
+            }
+            Op::DropBorrowed => {
+                self.borrowed = None;
                 Saw::Nothing
             }
             Op::Let => {
@@ -161,22 +178,8 @@ impl Real {
         Some(match op {
             Op::Call(body) => Future::Call(self.handles[0].call(call(stage, id, body))),
             Op::Armed(body) => {
-                let capture = stage.prop(Thing::Capture(id));
-                Future::Call(self.handles[0].call(move |_| {
-                    stage.starts(id);
-                    stage.gate(id);
-                    let token = CancelToken::current().expect("the token of a closure");
-                    stage.note(Event::Takes(id, token.is_cancelled()));
-                    let (held, on_cancel) = (stage.prop(Thing::OnCancel(id)), stage.clone());
-                    token.on_cancel(move || {
-                        let _held = held;
-                        on_cancel.cancel(id);
-                    });
-                    stage.gate(id);
-                    stage.note(Event::IsTold(id, token.is_cancelled()));
-                    stage.ends(id, Some(capture), body);
-                    stage.prop(Thing::Result(id))
-                }))
+                let armed = armed(stage, id, body);
+                Future::Call(self.handles[0].call(move |_| armed()))
             }
             Op::Post(body) => {
                 let part = stage.part(id, body);
@@ -221,6 +224,24 @@ impl Real {
             Op::StreamInSession(bound, items, asks, body) => {
                 let session = self.session.as_mut().expect("a session");
                 Future::Stream(session.stream(bound, emits(stage, id, items, asks, body)))
+            }
+            Op::Scope(body) => {
+                let (borrowed, done) = self.handles[0].scope(serves(stage, id, body));
+                self.borrowed = Some(borrowed);
+                Future::Call(done)
+            }
+            Op::InScope(body) => {
+                let part = stage.part(id, body);
+                let borrowed = self.borrowed.as_mut().expect("the end of a scope");
+                Future::Call(borrowed.call(move |_| {
+                    part();
+                    stage.prop(Thing::Result(id))
+                }))
+            }
+            Op::ArmedInScope(body) => {
+                let armed = armed(stage, id, body);
+                let borrowed = self.borrowed.as_mut().expect("the end of a scope");
+                Future::Call(borrowed.call(move |_| armed()))
             }
             Op::Close => Future::Ended(self.handles[0].close()),
             Op::Abort => {
@@ -403,6 +424,47 @@ fn call(stage: Stage, id: Id, body: Body) -> impl FnOnce(&mut Object) -> Prop + 
     let part = stage.part(id, body);
     move |_| {
         part();
+        stage.prop(Thing::Result(id))
+    }
+}
+
+/// What a closure does that takes its token, arms it, and waits.
+fn armed(stage: Stage, id: Id, body: Body) -> impl FnOnce() -> Prop + Send + 'static {
+    let capture = stage.prop(Thing::Capture(id));
+    move || {
+        stage.starts(id);
+        stage.gate(id);
+        let token = CancelToken::current().expect("the token of a closure");
+        stage.note(Event::Takes(id, token.is_cancelled()));
+        let (held, on_cancel) = (stage.prop(Thing::OnCancel(id)), stage.clone());
+        token.on_cancel(move || {
+            let _held = held;
+            on_cancel.cancel(id);
+        });
+        stage.gate(id);
+        stage.note(Event::IsTold(id, token.is_cancelled()));
+        stage.ends(id, Some(capture), body);
+        stage.prop(Thing::Result(id))
+    }
+}
+
+/// The closure of a scope.
+fn serves(
+    stage: Stage,
+    id: Id,
+    body: Body,
+) -> impl FnOnce(&mut Object, Scope<Lent>) -> Prop + Send + 'static {
+    let capture = stage.prop(Thing::Capture(id));
+    move |mut object, scope| {
+        stage.starts(id);
+        stage.gate(id);
+        stage.serves();
+        let end = scope.serve(&mut object);
+        stage.served(id, end);
+        let token = CancelToken::current().expect("the token of a closure");
+        stage.note(Event::Takes(id, token.is_cancelled()));
+        stage.gate(id);
+        stage.ends(id, Some(capture), body);
         stage.prop(Thing::Result(id))
     }
 }

@@ -47,3 +47,16 @@ fn the_result_of_a_call_that_a_drop_interrupts_is_dropped_on_the_lane() {
         );
     }
 }
+
+/// The abort of a scope woke its thread before it told the closure. So the closure could return from
+/// `serve` first, and was then interrupted in what it does afterwards.
+#[test]
+fn what_ends_a_scope_that_waits_interrupts_nothing_after_it() {
+    let ends = [Op::Drop(1), Op::Abort];
+    for end in ends.into_iter().cycle().take(400) {
+        step_by_step(
+            Lane { capacity: None, on_panic: Poison, factory: Ends },
+            [Op::OnInterrupt(Ends, Ends), Op::Let, Op::Scope(Ends), Op::Let, end, Op::Let],
+        );
+    }
+}

@@ -3,6 +3,7 @@
 
 use crate::program::{Body, Id};
 use crate::view::{Event, Thing};
+use serial_executor::ScopeEnd;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, ThreadId};
@@ -91,6 +92,19 @@ impl Stage {
         let mut state = self.lock();
         (state.running, state.interrupted) = (Some(id), None);
         state.note(Event::Starts(id));
+    }
+
+    /// The closure that runs waits for calls of its scope.
+    pub(crate) fn serves(&self) {
+        let mut state = self.lock();
+        (state.running, state.interrupted) = (None, None);
+    }
+
+    /// This closure has served its scope, and runs again.
+    pub(crate) fn served(&self, id: Id, end: ScopeEnd) {
+        let mut state = self.lock();
+        (state.running, state.interrupted) = (Some(id), None);
+        state.note(Event::Served(id, end));
     }
 
     /// Returns when the program lets this closure go on, or has interrupted it.

@@ -1,6 +1,7 @@
 //! What can be seen of a lane: the outcome of an operation, and the state between two operations.
 
 use crate::program::Id;
+use serial_executor::ScopeEnd;
 
 /// The outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub(crate) enum Event {
     Takes(Id, bool),
     /// The same token at the end of the closure.
     IsTold(Id, bool),
+    /// The closure of this scope has served it.
+    Served(Id, ScopeEnd),
     /// The function of the first one's token is called, while the second one runs.
     Cancels(Id, Option<Id>),
     /// The interrupter that the first call has set, while the second one runs.

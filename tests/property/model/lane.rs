@@ -3,13 +3,14 @@
 use super::{Future, Health, Job, Kind, Model, Phase, Running, Session, Side, Stop, Token};
 use crate::program::{Body, Id};
 use crate::view::{Event, Saw, Thing};
-use serial_executor::OnPanic;
+use serial_executor::{OnPanic, ScopeEnd};
 use std::collections::VecDeque;
 use std::mem;
 
 impl Model {
     /// Works until a closure waits.
     pub(super) fn advance(&mut self) {
+        self.serve();
         while self.running.is_none() && self.phase != Phase::Ended {
             let next = match &mut self.session {
                 None => self.queue.pop_front(),
@@ -93,20 +94,16 @@ impl Model {
 
     fn run(&mut self, job: Job, object: Option<Id>) {
         self.on_lane.push(Event::Starts(job.id));
-        self.running = Some(Running {
-            job,
-            stop: Stop::FirstGate,
-            fired: false,
-            is_told: false,
-            token: Token::NotTaken,
-            object,
-        });
+        self.running = Some(Running::new(job, object));
     }
 
     /// The lane drops the closure, which does not run.
     fn refuse_job(&mut self, job: Job, why: Saw) {
         self.counts.refused += 1;
         self.drop_capture(job, Side::Lane);
+        if job.kind == Kind::Scope {
+            self.end_scope(job.id, ScopeEnd::Aborted, Side::Lane);
+        }
         self.resolve_job(job, why);
     }
 
@@ -118,6 +115,11 @@ impl Model {
                 running.stop = Stop::Emit(0);
                 self.emit();
             }
+            (Stop::FirstGate, Kind::Scope) => {
+                (running.stop, running.fired) = (Stop::Serve, false);
+                self.serve();
+            }
+            (Stop::Serve, _) => self.inner_goes_on(),
             (Stop::FirstGate, Kind::Armed) => {
                 let id = running.job.id;
                 (running.stop, running.token) = (Stop::LastGate, Token::Taken);
@@ -209,7 +211,7 @@ impl Model {
             return self.resolve_job(job, Saw::Panicked(id));
         }
         let result = match job.kind {
-            Kind::Call | Kind::Armed | Kind::CloseWith => Saw::Value(id),
+            Kind::Call | Kind::Armed | Kind::CloseWith | Kind::Scope => Saw::Value(id),
             Kind::Replace { fails: true } => Saw::Failed(id),
             Kind::Replace { fails: false } => {
                 self.object = Some(id);
@@ -266,7 +268,10 @@ impl Model {
 
     /// Tells the running call to stop, if it has this number or none is given. Returns whether it
     /// hears that.
-    pub(super) fn tell(&mut self, only: Option<Id>) -> bool {
+    pub(super) fn tell(&mut self, only: Option<Id>, gives_up: bool) -> bool {
+        if self.is_serving() {
+            return self.tell_in_scope(only, gives_up);
+        }
         let Some(running) = &mut self.running else { return false };
         let id = running.job.id;
         if only.is_some_and(|only| only != id) {
@@ -317,9 +322,12 @@ impl Model {
                 stream.is_cut = true;
                 self.emit();
             }
+            if running.job.kind == Kind::Scope {
+                self.end_scope(running.job.id, ScopeEnd::Aborted, Side::Caller);
+            }
         }
         let last = mem::take(&mut self.last);
-        self.tell(None);
+        self.tell(None, true);
         session.into_iter().chain(queue).chain(last).for_each(|job| self.discard(job));
     }
 
