@@ -70,6 +70,12 @@
 //! | `close` ends a session | 3 |  |
 //! | a poisoned lane takes a post | 1 |  |
 //! | the thread that drops a running call drops its result | 12 |  |
+//! | a scope whose closure was given up before it serves says `Closed` | 2 |  |
+//! | a scope that is aborted while it waits says `Closed` | 5 |  |
+//! | the close of a scope overtakes its calls | 1 |  |
+//! | the drop of a scope's future does not end it | 2 |  |
+//! | `OnPanic::Continue`: a panic ends the scope | 2 |  |
+//! | after a panic the other calls of a scope are closed | 3 |  |
 //!
 //! No number: no program of that kind failed. 0: what every program does at its end is enough.
 //!
