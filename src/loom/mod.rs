@@ -54,6 +54,13 @@
 //! | there is one helper at a time | `stop`: two requests |
 //! | a helper serves the requests that come while it calls | `stop` |
 //! | the lane's end waits for helpers, and for those about to start | `stop`: a request against the lane's end |
+//! | the drop of a `Borrowed` ends its scope | `scope` |
+//! | the drop of the closure's future ends the scope; an abort reaches the scope inside | `scope` (each) |
+//! | `serve` waits until its closure was told of the abort, and is woken for that | `scope` (each) |
+//! | a scope that begins after an abort waits until that has told its closure | `scope` |
+//! | while a scope waits, a request calls nothing | `scope` |
+//! | ... and what was to be called for its closure before is not called | `scope` |
+//! | an inner call that is told is told, even if it takes its token later | `scope` |
 //! | the job that begins a session is not interrupted | `lane`: a session's request dropped, with an interrupter |
 //! | `emit` checks for room and registers under one lock | `channel` (2), `lane`: stream dropped |
 //! | taking an item wakes the closure | `channel`: emit against poll |

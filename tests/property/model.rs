@@ -561,20 +561,17 @@ impl Model {
             queue.remove(at)
         };
         let job = queues.into_iter().flatten().find_map(take);
-        match job {
-            Some(job) => {
-                self.counts.cancelled += 1;
-                self.drop_capture(job, Side::Caller);
-                if job.kind == Kind::Scope {
-                    self.end_scope(id, ScopeEnd::Aborted, Side::Caller);
-                }
+        if let Some(job) = job {
+            self.counts.cancelled += 1;
+            self.drop_capture(job, Side::Caller);
+            if job.kind == Kind::Scope {
+                self.end_scope(id, ScopeEnd::Aborted, Side::Caller);
             }
-            None => {
-                if self.scopes.contains_key(&id) {
-                    self.end_scope(id, ScopeEnd::Aborted, Side::Caller);
-                }
-                self.tell(Some(id), true);
+        } else {
+            if self.scopes.contains_key(&id) {
+                self.end_scope(id, ScopeEnd::Aborted, Side::Caller);
             }
+            self.tell(Some(id), true);
         }
     }
 

@@ -16,7 +16,7 @@ impl By {
     fn act(self, lane: &SerialExecutor<Vec<u32>>, end: Call<ScopeEnd>) -> Option<Call<ScopeEnd>> {
         match self {
             Self::Abort => {
-                let _ = lane.abort();
+                drop(lane.abort());
                 Some(end)
             }
             Self::Drop => {
@@ -151,13 +151,12 @@ fn an_abort_goes_before_a_close_a_drop_and_a_panic() {
                 }
             });
             started.pass();
-            let list = match how {
+            match how {
                 0 => list.close(),
                 1 => drop(list),
                 _ => mem::forget(list),
-            };
-            let () = list;
-            let _ = lane.abort();
+            }
+            drop(lane.abort());
             gate.open();
             assert_eq!(call.wait().is_err(), how == 2);
             assert_eq!(end.wait().unwrap(), ScopeEnd::Aborted);

@@ -69,7 +69,7 @@ fn calls_run_in_the_order_in_which_they_were_made_also_before_the_closure_has_st
         list.close();
         let after = lane.call(|list| list.clone());
         assert_eq!(end.wait().unwrap(), ScopeEnd::Closed);
-        assert_eq!(after.wait().unwrap(), Vec::from_iter(0..9));
+        assert_eq!(after.wait().unwrap(), (0..9).collect::<Vec<_>>());
         for call in late {
             call.wait().unwrap();
         }
@@ -170,10 +170,10 @@ fn debug_says_how_many_calls_are_queued() {
     });
 }
 
-#[test]
+#[apply(lane_test)]
 fn a_scope_works_under_every_runtime() {
     under_every_runtime(|| async {
-        let lane = SerialExecutor::new(Vec::new());
+        let lane = lanes::new(Vec::new());
         let (mut list, end) = open(&lane);
         for n in 0..20 {
             list.call(move |list| list.push(n)).await.unwrap();

@@ -26,9 +26,9 @@ fn whatever_ends_a_scope_every_call_resolves_and_no_capture_is_left() {
                         })
                         .collect();
                     if how == 0 {
-                        list.close()
+                        list.close();
                     } else {
-                        drop(list)
+                        drop(list);
                     }
                     calls
                 });
@@ -50,7 +50,7 @@ fn whatever_ends_a_scope_every_call_resolves_and_no_capture_is_left() {
                 caller.join().unwrap()
             });
             let ran: Vec<_> = calls.into_iter().filter_map(|call| call.wait().ok()).collect();
-            assert_eq!(ran, Vec::from_iter(0..u32::try_from(ran.len()).unwrap()), "round {round}");
+            assert_eq!(ran, (0..u32::try_from(ran.len()).unwrap()).collect::<Vec<_>>(), "round {round}");
             assert_eq!(tracker.alive(), 0, "round {round}, {how}");
             if how == 0 || how == 3 {
                 assert_eq!(ran.len(), 8);
