@@ -86,7 +86,8 @@ enum Stop {
     Emit(usize),
     /// A closure that serves a scope: see `inner`.
     Serve,
-    /// A stream that has emitted its items, a closure that has served its scope, or a call that has armed its token.
+    /// A stream that has emitted its items, a closure that has served its scope, or a call that has
+    /// armed its token.
     LastGate,
     /// A replacement, as the interrupter for the new object is made.
     Remake,
@@ -204,12 +205,15 @@ impl Model {
     pub(crate) fn resolve(&self, op: Op) -> Option<Op> {
         let pick = |n: usize| self.futures.keys().nth(n % self.futures.len().max(1)).copied();
         let is_call = |id: &Id| matches!(self.futures[id], Future::Call(_));
+        // Without a handle nothing shows whether the closure of a scope has begun to wait; and what
+        // stops it depends on that.
+        let is_known = |id: &Id| self.handles > 0 || !self.is_serving() || !self.scopes.contains_key(id);
         Some(match op {
             Op::Poll(n) => Op::Poll(pick(n)?),
             Op::Wait(n) => Op::Wait(pick(n)?),
-            Op::Drop(n) => Op::Drop(pick(n)?),
+            Op::Drop(n) => Op::Drop(pick(n).filter(is_known)?),
             Op::Detach(n) => Op::Detach(pick(n).filter(is_call)?),
-            Op::InterruptCall(n) => Op::InterruptCall(pick(n).filter(is_call)?),
+            Op::InterruptCall(n) => Op::InterruptCall(pick(n).filter(is_call).filter(is_known)?),
             Op::InSession(_) | Op::StreamInSession(..) | Op::EndSession => {
                 self.has_session_handle.then_some(op)?
             }

@@ -1,6 +1,9 @@
 //! How a scope ends, and what becomes of its calls then.
 
-use super::*;
+use super::{
+    Call, CallError, Debug, Gate, List, Scope, ScopeEnd, SerialExecutor, Stuck, Tracker, WaitError,
+    eventually, guarded, lanes, open, stuck,
+};
 use serial_executor::{Builder, OnPanic};
 use std::mem;
 use std::thread;

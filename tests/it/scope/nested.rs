@@ -1,6 +1,6 @@
 //! Scopes inside scopes.
 
-use super::*;
+use super::{Borrowed, Call, CallError, Gate, List, Scope, ScopeEnd, WaitError, guarded, lanes, open};
 use serial_executor::CancelToken;
 use std::sync::mpsc;
 

@@ -1,6 +1,9 @@
 //! Who tells which closure to stop: the scope's, or the call in it.
 
-use super::*;
+use super::{
+    Borrowed, Call, Gate, List, Scope, ScopeEnd, SerialExecutor, Stuck, eventually, guarded, lanes, open,
+    stuck,
+};
 use serial_executor::CancelToken;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
