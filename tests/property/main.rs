@@ -76,6 +76,12 @@
 //! | the drop of a scope's future does not end it | 2 |  |
 //! | `OnPanic::Continue`: a panic ends the scope | 2 |  |
 //! | after a panic the other calls of a scope are closed | 3 |  |
+//! | kept values are dropped oldest first | 2 |  |
+//! | a `replace` leaves the kept values | 2 |  |
+//! | the end of the lane leaves them | 1 |  |
+//! | `close_with` leaves them | 2 |  |
+//! | a value that is let go elsewhere is not dropped | 4 |  |
+//! | ... or is dropped in a session | 6 |  |
 //!
 //! No number: no program of that kind failed. 0: what every program does at its end is enough.
 //!

@@ -6,11 +6,13 @@
 //! outcome of the operation, all counters, what is ready, and the events on the thread of the lane,
 //! on that of the caller and on those that call interrupters, in order.
 
+mod kept;
 mod lane;
 mod scope;
 
 use crate::program::{Body, Id, Lane, Making, Op};
 use crate::view::{Counts, Event, Saw, Thing, View};
+use kept::Kept;
 use scope::Scope;
 use serial_executor::ScopeEnd;
 use std::collections::{BTreeMap, VecDeque};
@@ -34,6 +36,7 @@ enum Phase {
 enum Kind {
     Call,
     Armed,
+    Keep,
     Post,
     Stream { bound: usize, items: usize, asks: bool },
     Replace { fails: bool },
@@ -158,6 +161,7 @@ pub(crate) struct Model {
     futures: BTreeMap<Id, Future>,
     streams: BTreeMap<Id, Stream>,
     claims: Vec<Id>,
+    kept: Kept,
     handles: usize,
     has_session_handle: bool,
     counts: Counts,
@@ -191,6 +195,7 @@ impl Model {
             futures: BTreeMap::new(),
             streams: BTreeMap::new(),
             claims: Vec::new(),
+            kept: Kept::default(),
             handles: 1,
             has_session_handle: false,
             counts: Counts::default(),
@@ -222,6 +227,7 @@ impl Model {
             }
             Op::Scope(_) => (self.handles > 0 && self.borrowed.is_none()).then_some(op)?,
             Op::Let => self.at_gate().map(|_| op)?,
+            Op::DropKept(n) => Op::DropKept(self.kept.pick(n)?),
             Op::Upgrade => op,
             _ => (self.handles > 0).then_some(op)?,
         })
@@ -311,6 +317,8 @@ impl Model {
             Op::OnInterrupt(body, again) => {
                 self.submit(Kind::OnInterrupt { again }, body, Future::Call(None))
             }
+            Op::Keep(body) => self.submit(Kind::Keep, body, Future::Call(None)),
+            Op::DropKept(id) => self.kept.let_go(id),
             Op::CloseWith(body) => self.close_with(body),
             Op::Session => self.submit(Kind::Session, Body::Ends, Future::Call(None)),
             Op::InSession(body) => self.submit_in_session(Kind::Call, body, Future::Call(None)),
@@ -322,10 +330,7 @@ impl Model {
                     Future::Stream,
                 )
             }
-            Op::EndSession => {
-                self.has_session_handle = false;
-                self.end_session()
-            }
+            Op::EndSession => self.leave_session(),
             Op::Scope(body) => {
                 self.scopes.insert(self.next, Scope::default());
                 self.borrowed = Some(self.next);
@@ -509,6 +514,7 @@ impl Model {
         match saw {
             Saw::Pending => return saw,
             Saw::Session => self.has_session_handle = true,
+            Saw::Kept(id) => self.kept.take(id),
             Saw::Item(item) => {
                 self.dropped(Thing::Item(id, item), Side::Caller);
                 self.stream(id).items.pop_front();
@@ -584,9 +590,15 @@ impl Model {
             Saw::Value(id) | Saw::Panicked(id) | Saw::Failed(id) => self.dropped(Thing::Result(id), side),
             Saw::Object(id) | Saw::PoisonedObject(id) => self.dropped(Thing::Object(id), side),
             Saw::Session => _ = self.end_session(),
+            Saw::Kept(id) => self.release(id, side),
             _ => {}
         }
         Saw::Nothing
+    }
+
+    fn leave_session(&mut self) -> Saw {
+        self.has_session_handle = false;
+        self.end_session()
     }
 
     fn end_session(&mut self) -> Saw {

@@ -48,6 +48,10 @@ pub(crate) enum Op {
     TryReplace(Making),
     /// How the closure ends that makes the interrupter, and how it does for each later object.
     OnInterrupt(Body, Body),
+    /// A call that, after its gate, keeps a value on the lane, and returns its handle.
+    Keep(Body),
+    /// Drops the handle of the value that the call with this number has kept.
+    DropKept(Id),
     Session,
     /// A call of the session that is open.
     InSession(Body),
@@ -150,6 +154,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => body().prop_map(Op::Replace),
         2 => making().prop_map(Op::TryReplace),
         4 => (body(), body()).prop_map(|(body, again)| Op::OnInterrupt(body, again)),
+        4 => body().prop_map(Op::Keep),
+        4 => pick().prop_map(Op::DropKept),
         3 => Just(Op::Session),
         5 => body().prop_map(Op::InSession),
         2 => (0_usize..4, 0_usize..5, any::<bool>(), body())

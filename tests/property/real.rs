@@ -7,8 +7,8 @@ use crate::view::{Counts, Event, Saw, Thing, View};
 use futures::future::FusedFuture;
 use futures::stream::{FusedStream, Stream};
 use serial_executor::{
-    Borrowed, Call, CallError, CallStream, CancelToken, Emitter, Ended, IntoInner, IntoInnerError, Lend,
-    Panic, Post, Scope, SerialExecutor, Session, Stats, TryCallError, WaitError, WeakSerialExecutor,
+    Borrowed, Call, CallError, CallStream, CancelToken, Emitter, Ended, IntoInner, IntoInnerError, Kept,
+    Lend, Panic, Post, Scope, SerialExecutor, Session, Stats, TryCallError, WaitError, WeakSerialExecutor,
 };
 use std::any::Any;
 use std::cell::Cell;
@@ -32,6 +32,7 @@ enum Future {
     Call(Call<Prop>),
     Unit(Call<()>),
     Tried(Call<Result<(), Prop>>),
+    Kept(Call<Option<Kept<Prop>>>),
     Session(Call<Session<Object>>),
     Post(Post),
     Stream(CallStream<Prop>),
@@ -53,6 +54,7 @@ pub(crate) struct Real {
     end: Option<Ended>,
     session: Option<Session<Object>>,
     borrowed: Option<Borrowed<Lent>>,
+    kept: BTreeMap<Id, Kept<Prop>>,
     is_aborted: bool,
     futures: BTreeMap<Id, Waiting>,
     next: Id,
@@ -87,6 +89,7 @@ impl Real {
             handles: vec![handle],
             session: None,
             borrowed: None,
+            kept: BTreeMap::new(),
             is_aborted: false,
             futures: BTreeMap::new(),
             next: 1,
@@ -121,6 +124,10 @@ impl Real {
                 self.borrowed = None;
                 Saw::Nothing
             }
+            Op::DropKept(id) => {
+                self.kept.remove(&id);
+                Saw::Nothing
+            }
             Op::Let => {
                 self.stage.let_pass();
                 Saw::Nothing
@@ -137,6 +144,7 @@ impl Real {
                     Future::Call(call) => call.detach(),
                     Future::Unit(call) => call.detach(),
                     Future::Tried(call) => call.detach(),
+                    Future::Kept(call) => call.detach(),
                     Future::Session(call) => call.detach(),
                     _ => unreachable!("only calls are detached"),
                 }
@@ -147,6 +155,7 @@ impl Real {
                 Future::Call(call) => call.interrupt(),
                 Future::Unit(call) => call.interrupt(),
                 Future::Tried(call) => call.interrupt(),
+                Future::Kept(call) => call.interrupt(),
                 Future::Session(call) => call.interrupt(),
                 _ => unreachable!("only calls are interrupted"),
             }),
@@ -207,6 +216,13 @@ impl Real {
             }
             Op::OnInterrupt(body, again) => {
                 Future::Unit(self.handles[0].on_interrupt(maker(stage, id, body, again)))
+            }
+            Op::Keep(body) => {
+                let part = stage.part(id, body);
+                Future::Kept(self.handles[0].call(move |_| {
+                    part();
+                    Kept::new(stage.prop(Thing::Kept(id))).ok()
+                }))
             }
             Op::CloseWith(body) => {
                 let part = stage.part(id, body);
@@ -275,6 +291,7 @@ impl Real {
             Future::Call(call) => show(poll_once(call, &waker), of_call),
             Future::Unit(call) => show(poll_once(call, &waker), of_unit),
             Future::Tried(call) => show(poll_once(call, &waker), of_tried),
+            Future::Kept(call) => show(poll_once(call, &waker), |result| of_kept(id, result, &mut self.kept)),
             Future::Session(call) => {
                 show(poll_once(call, &waker), |result| of_session(result, &mut self.session))
             }
@@ -310,6 +327,9 @@ impl Real {
             Future::Call(call) => waited(call.wait_timeout(Duration::ZERO), of_call),
             Future::Unit(call) => waited(call.wait_timeout(Duration::ZERO), of_unit),
             Future::Tried(call) => waited(call.wait_timeout(Duration::ZERO), of_tried),
+            Future::Kept(call) => {
+                waited(call.wait_timeout(Duration::ZERO), |result| of_kept(id, result, &mut self.kept))
+            }
             Future::Post(post) => waited(post.wait_timeout(Duration::ZERO), of_unit),
             Future::IntoInner(object) => waited(object.wait_timeout(Duration::ZERO), of_object),
             Future::Ended(ended) => waited(ended.wait_timeout(Duration::ZERO), of_end),
@@ -393,6 +413,7 @@ impl Future {
             Self::Call(call) => call.is_terminated(),
             Self::Unit(call) => call.is_terminated(),
             Self::Tried(call) => call.is_terminated(),
+            Self::Kept(call) => call.is_terminated(),
             Self::Session(call) => call.is_terminated(),
             Self::Post(post) => post.is_terminated(),
             Self::Stream(stream) => FusedStream::is_terminated(stream),
@@ -410,6 +431,7 @@ impl Waiting {
             Future::Call(call) => call.is_finished(),
             Future::Unit(call) => call.is_finished(),
             Future::Tried(call) => call.is_finished(),
+            Future::Kept(call) => call.is_finished(),
             Future::Session(call) => call.is_finished(),
             _ => expected,
         };
@@ -577,6 +599,17 @@ fn of_tried(result: Result<Result<(), Prop>, CallError>) -> Saw {
         Ok(Ok(())) => Saw::Done,
         Err(error) => of_error(error),
     }
+}
+
+fn of_kept(
+    id: Id,
+    result: Result<Option<Kept<Prop>>, CallError>,
+    handles: &mut BTreeMap<Id, Kept<Prop>>,
+) -> Saw {
+    result.map_or_else(of_error, |kept| {
+        handles.insert(id, kept.expect("a call may keep a value"));
+        Saw::Kept(id)
+    })
 }
 
 fn of_end(end: Result<(), Panic>) -> Saw {

@@ -13,6 +13,8 @@ pub(crate) enum Saw {
     /// The result of the call with this number.
     Value(Id),
     Session,
+    /// The handle of the value that the call with this number has kept.
+    Kept(Id),
     Item(usize),
     End,
     /// The object that the call with this number has made; the first one is 0.
@@ -36,6 +38,7 @@ pub(crate) enum Thing {
     Result(Id),
     Item(Id, usize),
     Object(Id),
+    Kept(Id),
     Interrupter(Id),
     /// The function of a token.
     OnCancel(Id),

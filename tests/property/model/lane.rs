@@ -12,6 +12,7 @@ impl Model {
     pub(super) fn advance(&mut self) {
         self.serve();
         while self.running.is_none() && self.phase != Phase::Ended {
+            self.release_after_a_job();
             let next = match &mut self.session {
                 None => self.queue.pop_front(),
                 Some(session) => match session.queue.pop_front() {
@@ -24,8 +25,11 @@ impl Model {
                 },
             };
             match next {
-                Some(job) => self.start(job),
-                None if self.phase == Phase::Open => return,
+                Some(job) => {
+                    self.kept.job_begins();
+                    self.start(job);
+                }
+                None if self.phase == Phase::Open => return self.release_all(),
                 None => {
                     self.disarm();
                     match self.last.pop_front() {
@@ -50,6 +54,7 @@ impl Model {
         if is_replace {
             self.health = Health::Empty;
             self.drop_interrupter();
+            self.clear_kept();
             self.drop_object();
         }
         self.run(job, None);
@@ -57,8 +62,12 @@ impl Model {
 
     /// A closure that takes the object. Those who asked for the object before it come first.
     fn start_last(&mut self, job: Job) {
-        let (before, after) = mem::take(&mut self.claims).into_iter().partition(|claim| *claim < job.id);
+        let (before, after): (Vec<_>, _) =
+            mem::take(&mut self.claims).into_iter().partition(|claim| *claim < job.id);
         self.claims = after;
+        if before.iter().any(|claim| self.futures.contains_key(claim)) {
+            self.clear_kept();
+        }
         match self.object.take() {
             None => self.claims.splice(0..0, before).for_each(drop),
             Some(object) => {
@@ -72,6 +81,7 @@ impl Model {
         match self.object.take_if(|_| self.health == Health::Sound) {
             Some(object) => {
                 self.is_given = true;
+                self.clear_kept();
                 self.run(job, Some(object));
             }
             None => self.refuse_job(job, if self.is_given { Saw::Closed } else { Saw::Poisoned }),
@@ -212,6 +222,10 @@ impl Model {
         }
         let result = match job.kind {
             Kind::Call | Kind::Armed | Kind::CloseWith | Kind::Scope => Saw::Value(id),
+            Kind::Keep => {
+                self.kept.add(id);
+                Saw::Kept(id)
+            }
             Kind::Replace { fails: true } => Saw::Failed(id),
             Kind::Replace { fails: false } => {
                 self.object = Some(id);
@@ -342,6 +356,7 @@ impl Model {
     /// The object goes to the first `into_inner` whose future is still there.
     fn end(&mut self) {
         self.phase = Phase::Ended;
+        self.clear_kept();
         let offer = match (self.object.take(), self.health) {
             (None, _) if self.is_given => Saw::Closed,
             (None, _) => Saw::Missing,
