@@ -179,7 +179,14 @@ fn a_factory_is_not_shown_any_more_when_it_is_over_however_it_ended() {
         let builder = Builder::new().timing(true);
         let lane = builder.try_spawn_with(|| Ok::<u8, ()>(7)).wait().unwrap();
         assert_eq!((stats(&lane).running_call, stats(&lane).running_for), (None, None));
-        let lane = lanes::spawn_with(&builder, || -> u8 { panic!("no object") });
+        let started = Gate::new();
+        let starts = started.clone();
+        let lane = lanes::spawn_with(&builder, move || -> u8 {
+            starts.open();
+            panic!("no object")
+        });
+        // Before that nothing is shown either.
+        started.pass();
         eventually("the factory is over", || lane.stats().running_call.is_none());
         assert_eq!(stats(&lane).running_for, None);
         assert!(lane.call(|n| *n).wait().is_err());
