@@ -167,10 +167,10 @@ impl Drop for Used<'_> {
 impl<U> Drop for Kept<U> {
     fn drop(&mut self) {
         let removed = with_store(&self.lane, |store| Some(store.values.remove(&self.number)));
-        match (removed, self.lane.upgrade()) {
-            (Some(value), _) => drop_quietly(value),
-            (None, Some(lane)) => lane.schedule(Event::Released(self.number)),
-            (None, None) => {}
+        if let Some(value) = removed {
+            drop_quietly(value);
+        } else if let Some(lane) = self.lane.upgrade() {
+            lane.schedule(Event::Released(self.number));
         }
     }
 }

@@ -49,18 +49,22 @@ fn a_request_for_a_session_that_is_dropped_interrupts_nothing() {
     });
 }
 
+/// What a closure does that ends only when it is told to stop.
+pub(super) fn block_until_told() {
+    let token = CancelToken::current().unwrap();
+    let this = crate::sync::thread::current();
+    token.on_cancel(move || this.unpark());
+    while !token.is_cancelled() {
+        crate::sync::thread::park();
+    }
+}
+
 #[test]
 fn a_call_that_arms_what_stops_it_is_stopped_whenever_its_future_goes() {
     explore("lane: drop against a token", 2, || {
         let lane = lane(0);
         let call = lane.call(|object| {
-            let token = CancelToken::current().unwrap();
-            let this = crate::sync::thread::current();
-            token.on_cancel(move || this.unpark());
-            // Blocks until it is told.
-            while !token.is_cancelled() {
-                crate::sync::thread::park();
-            }
+            block_until_told();
             *object += 1;
         });
         drop(call);
@@ -76,12 +80,7 @@ fn an_opening_that_is_dropped_tells_its_factory() {
         let gone = Arc::new(());
         let held = Arc::clone(&gone);
         let opening = SerialExecutor::<()>::builder().spin(false).try_spawn_with(move || {
-            let token = CancelToken::current().unwrap();
-            let this = crate::sync::thread::current();
-            token.on_cancel(move || this.unpark());
-            while !token.is_cancelled() {
-                crate::sync::thread::park();
-            }
+            block_until_told();
             drop(held);
             Ok::<_, ()>(())
         });

@@ -2,6 +2,7 @@
 
 use super::explore;
 use super::lane::{beside, end, lane};
+use super::lane_stop::block_until_told;
 use crate::{Borrowed, Call, CallError, CancelToken, Lend, Scope, ScopeEnd, SerialExecutor};
 use loom::future::block_on;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -91,16 +92,7 @@ fn a_call_that_is_dropped_is_told_and_not_the_closure_around_it() {
     explore("scope: token taken against the drop of its call", 2, || {
         let lane = lane(0);
         let (mut number, done) = open(&lane);
-        let call = number.call(|_| {
-            let token = CancelToken::current().unwrap();
-            let this = crate::sync::thread::current();
-            token.on_cancel(move || this.unpark());
-            // Blocks until it is told.
-            while !token.is_cancelled() {
-                crate::sync::thread::park();
-            }
-        });
-        drop(call);
+        drop(number.call(|_| block_until_told()));
         assert_eq!(block_on(add(&mut number)).unwrap(), 1);
         number.close();
         assert_eq!(block_on(done).unwrap(), (ScopeEnd::Closed, false));

@@ -204,17 +204,20 @@ fn a_worker_that_is_dropped_does_so_too() {
     });
 }
 
+async fn keep_two(lane: &SerialExecutor<i32>, log: &Log) -> [Kept<Logged>; 2] {
+    let keep = |name| {
+        let log = log.clone();
+        lane.call(move |_| keep_here(Logged::new(name, &log)))
+    };
+    [keep("first").await.unwrap(), keep("second").await.unwrap()]
+}
+
 #[apply(lane_test)]
 fn into_inner_gets_the_object_when_its_children_are_gone_under_every_runtime() {
     under_every_runtime(|| async {
         for is_poisoned in [false, true] {
-            let log = Log::default();
-            let lane = lanes::new(0);
-            let mut kept = Vec::new();
-            for name in ["first", "second"] {
-                let log = log.clone();
-                kept.push(lane.call(move |_| keep_here(Logged::new(name, &log))).await.unwrap());
-            }
+            let (log, lane) = (Log::default(), lanes::new(0));
+            let _kept = keep_two(&lane, &log).await;
             if is_poisoned {
                 assert!(lane.call(|_| panic!("poison")).await.is_err());
             }
@@ -228,13 +231,8 @@ fn into_inner_gets_the_object_when_its_children_are_gone_under_every_runtime() {
 #[apply(lane_test)]
 fn close_with_gets_the_object_when_its_children_are_gone_under_every_runtime() {
     under_every_runtime(|| async {
-        let log = Log::default();
-        let lane = lanes::new(0);
-        let mut kept = Vec::new();
-        for name in ["first", "second"] {
-            let log = log.clone();
-            kept.push(lane.call(move |_| keep_here(Logged::new(name, &log))).await.unwrap());
-        }
+        let (log, lane) = (Log::default(), lanes::new(0));
+        let _kept = keep_two(&lane, &log).await;
         let (before, place) = (log.clone(), Later::new());
         let closed = lane.close_with({
             let (place, log) = (place.clone(), log.clone());

@@ -126,6 +126,30 @@ fn they_end_it_while_the_lane_is_stuck_in_another_call() {
     }
 }
 
+/// The closure goes on, and its calls do not wait for that.
+#[apply(lane_test)]
+fn a_scope_that_its_closure_drops_is_over_at_once() {
+    guarded(|| {
+        let lane = lanes::new(Vec::new());
+        let (gate, passes) = (Gate::new(), Gate::new());
+        let (mut list, done) = lane.scope({
+            let gate = gate.clone();
+            move |_: &mut Vec<u32>, scope: Scope<List>| {
+                drop(scope);
+                gate.pass();
+            }
+        });
+        let queued = list.call({
+            let passes = passes.clone();
+            move |_| passes.open()
+        });
+        assert!(matches!(queued.wait(), Err(WaitError::Failed(CallError::Closed))));
+        assert!(!done.is_finished() && !passes.is_open());
+        gate.open();
+        done.wait().unwrap();
+    });
+}
+
 #[apply(lane_test)]
 fn a_future_that_is_detached_ends_nothing() {
     guarded(|| {
