@@ -137,11 +137,12 @@ impl Builder {
 
     /// Sets whether the lane and its calls spin briefly before they wait. The default is `true`.
     ///
-    /// When a lane runs out of calls, it spins for up to 0.1 ms before it sleeps. A call that was
-    /// made while the lane was awake spins at its first poll, for up to two microseconds. Spinning
-    /// stops by itself where it does not pay: when calls come far apart or take long, when other
-    /// threads want the CPU, and on a machine with one CPU. Turn it off where CPU time matters more
-    /// than the time that it takes to wake a sleeping thread.
+    /// When a lane runs out of calls, it spins for up to 0.1 ms before it sleeps. While other lanes
+    /// spin, it yields its CPU to them instead, up to 16 times. A call that was made while the lane
+    /// was awake spins at its first poll, for some microseconds. Spinning stops by itself where it
+    /// does not pay: when calls come far apart or take long, when other threads want the CPU, and on
+    /// a machine with one CPU. Turn it off where CPU time matters more than the time that it takes to
+    /// wake a sleeping thread.
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;

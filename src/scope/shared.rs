@@ -87,7 +87,8 @@ impl<L: Lend> Shared<L> {
         self.queue.forget_waker();
         let queue = Arc::downgrade(self) as Weak<dyn CallQueue>;
         let _entered = Entered::scope(queue);
-        let (mut consumer, mut turn) = (Consumer::new(LaneSpin::new(self.settings.spin)), Turn::endless());
+        let (mut consumer, mut turn) =
+            (Consumer::new(LaneSpin::of_scope(self.settings.spin)), Turn::endless());
         loop {
             let next = self.queue.try_next(&mut consumer, &mut turn, |sequence, job| {
                 self.stop().start_in_scope(sequence);

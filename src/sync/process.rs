@@ -2,7 +2,7 @@
 //! because one run of a model must leave nothing to the next.
 
 pub(crate) use std::sync::OnceLock;
-pub(crate) use std::sync::atomic::AtomicUsize;
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicUsize};
 pub(crate) use std::thread::available_parallelism;
 
 #[cfg(all(target_has_atomic = "64", not(no_atomic_64)))]

@@ -51,7 +51,10 @@ impl YieldBackoff {
 
     /// A lane has yielded for its whole time, and no yield took long.
     pub(super) fn not_preempted(&self) {
-        self.length.store(0, Ordering::Relaxed);
+        // Mostly there is nothing to forget, and the cache line stays with all lanes.
+        if self.length.load(Ordering::Relaxed) != 0 {
+            self.length.store(0, Ordering::Relaxed);
+        }
     }
 
     /// The end of the time without yields, after `start`.

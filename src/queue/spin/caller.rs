@@ -1,11 +1,11 @@
 //! [`CallerSpin`]: what a caller does before it sleeps.
 
 use super::adaptive::Adaptive;
-use super::permit::cpus;
+use super::cpus::cpus;
 use crate::sync::{AtomicU32, LOOM, Ordering};
 use std::hint;
 
-/// How often a caller checks for its result, with a spin hint in between: about two microseconds.
+/// How often a caller checks for its result, with a spin hint in between: two to six microseconds.
 const CALLER_SPINS: u32 = if LOOM { 1 } else { 200 };
 
 /// Spins for the result of a call that was made while the lane was awake. One for all callers of a
@@ -36,6 +36,7 @@ impl CallerSpin {
     }
 
     /// Spins until `is_ready`, some microseconds at the most.
+    #[inline]
     pub(crate) fn spin(&self, is_ready: impl Fn() -> bool) {
         if !self.enabled {
             return;

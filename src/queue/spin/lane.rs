@@ -2,14 +2,15 @@
 
 use super::adaptive::{Adaptive, MISSES};
 use super::backoff::YIELD_BACKOFF;
-use super::permit::{SpinPermit, cpus};
+use super::cpus::cpus;
+use super::crowd::{CountedLane, Crowd};
 use crate::sync::{LOOM, thread};
 use std::hint;
 use std::mem;
 use std::time::{Duration, Instant};
 
-/// How often a lane checks for work, with a spin hint in between, before it begins to yield: about
-/// two microseconds.
+/// How often a lane checks for work, with a spin hint in between, before it begins to yield: two to
+/// six microseconds, by how long the CPU's spin hint takes.
 const LANE_SPINS: u32 = if LOOM { 1 } else { 200 };
 /// How long a lane checks for work in all, with a yield in between. It takes as long to wake a
 /// caller on another CPU. That caller then finds the lane awake, and from then on both meet within
@@ -22,6 +23,14 @@ const SWITCH: Duration = Duration::from_micros(1);
 /// A yield that takes longer has given the CPU to a thread that does not wait for this lane, and
 /// may have cost milliseconds.
 const LONG: Duration = Duration::from_micros(250);
+/// How often a lane yields in a crowd before it sleeps.
+const YIELDS: u32 = if LOOM { 1 } else { 16 };
+/// In a crowd a yield that takes longer has given the CPU to a thread that is not of the crowd...
+const LONG_IN_CROWD: Duration = Duration::from_millis(1);
+/// ... and so much longer for each lane of the crowd, which may have had a call to run.
+const LONG_FOR_EACH: Duration = Duration::from_micros(20);
+/// How many times in a row a lane that found work in a crowd takes the crowd for granted.
+const EXPECTED: u8 = 4;
 /// A batch of fewer jobs is small.
 const SMALL: usize = 32;
 /// Spin hints before a lane with small batches takes the next one.
@@ -30,9 +39,16 @@ const COALESCE_SPINS: u32 = 32;
 /// Spins for work, and lets small batches grow. Each lane has one.
 #[derive(Default)]
 pub(crate) struct LaneSpin {
-    enabled: bool,
+    /// The lanes that look for work at the same time. `None` if this one does not spin.
+    crowd: Option<Crowd>,
+    /// `None` for a scope, and for a lane that does not spin.
+    _counted: Option<CountedLane>,
     /// Whether to spin before the lane sleeps.
     spinning: Adaptive,
+    /// Whether to yield in a crowd before the lane sleeps.
+    yielding: Adaptive,
+    /// How many more times the lane takes a crowd for granted.
+    expected: u8,
     /// Whether the last batch was small, and the lane has not waited for work since.
     small_batches: bool,
     /// Whether the lane has just coalesced.
@@ -43,21 +59,28 @@ pub(crate) struct LaneSpin {
 
 impl LaneSpin {
     pub(crate) fn new(enabled: bool) -> Self {
-        Self { enabled: enabled && cpus() > 1, ..Self::default() }
+        let enabled = enabled && cpus() > 1;
+        Self { _counted: enabled.then(CountedLane::new), ..Self::of_scope(enabled) }
+    }
+
+    /// For a scope of a lane, which spins in the lane's place.
+    pub(crate) fn of_scope(enabled: bool) -> Self {
+        Self { crowd: (enabled && cpus() > 1).then(Crowd::of_thread), ..Self::default() }
     }
 
     /// One that spins, however many CPUs there are.
     #[cfg(test)]
     pub(crate) fn enabled() -> Self {
-        Self { enabled: true, ..Self::default() }
+        Self { crowd: Some(Crowd::of_thread()), ..Self::default() }
     }
 
     /// The lane has taken a batch of so many jobs.
+    #[inline]
     pub(in crate::queue) fn took(&mut self, jobs: usize) {
         if mem::take(&mut self.coalesced) {
             if jobs > 1 { self.coalescing.hit() } else { self.coalescing.miss(MISSES) }
         }
-        self.small_batches = self.enabled && jobs < SMALL;
+        self.small_batches = self.crowd.is_some() && jobs < SMALL;
     }
 
     /// There is a new batch already. If the last one was small, lets a few more jobs come in.
@@ -65,6 +88,7 @@ impl LaneSpin {
     /// A lane that is as fast as its callers would otherwise take each job in a batch of its own,
     /// and each time the cache line of the inbox goes to and fro. In fewer, larger batches both
     /// sides are faster: 160 ns a call instead of 245, with a thousand in flight across two CPUs.
+    #[inline]
     pub(in crate::queue) fn coalesce(&mut self) {
         if mem::take(&mut self.small_batches) && self.coalescing.is_due() {
             self.coalesced = true;
@@ -74,21 +98,60 @@ impl LaneSpin {
         }
     }
 
-    /// Spins for work. Returns whether there is some.
+    /// Looks for work. Returns whether there is some.
     pub(in crate::queue) fn spin(&mut self, has_work: impl Fn() -> bool) -> bool {
         (self.small_batches, self.coalesced) = (false, false);
-        if !self.enabled || !self.spinning.is_due() {
-            return false;
-        }
-        let Some(_permit) = SpinPermit::acquire() else { return false };
-        match spin_then_yield(&has_work) {
-            Found::Quickly => self.spinning.hit(),
-            // The caller shares this CPU: it gets to run soonest if the lane sleeps.
-            Found::DuringYield => self.spinning.rest(),
-            Found::Late | Found::Nothing => self.spinning.miss(1),
+        let Some(crowd) = self.crowd else { return false };
+        if crowd.is_full() || self.expects_crowd() {
+            if CountedLane::are_many() || !self.yielding.is_due() {
+                return false;
+            }
+            let _looking = crowd.enter();
+            self.yield_to(crowd, &has_work);
+        } else {
+            if !self.spinning.is_due() {
+                return false;
+            }
+            let _looking = crowd.enter();
+            match spin_then_yield(&has_work) {
+                Found::Quickly => self.spinning.hit(),
+                // The caller shares this CPU: it gets to run soonest if the lane sleeps.
+                Found::DuringYield => self.spinning.rest(),
+                Found::Late | Found::Nothing => self.spinning.miss(1),
+            }
         }
         // Checking once more does no harm: if the inbox turns out to be empty, the lane sleeps.
         has_work()
+    }
+
+    /// Whether others are about to look for work, although they do not yet. The lanes of a program
+    /// that calls them one after another run out of work one after another.
+    fn expects_crowd(&mut self) -> bool {
+        let expects = self.expected > 0;
+        self.expected = self.expected.saturating_sub(1);
+        expects
+    }
+
+    /// Lets other threads run, some times at most, until there is work.
+    ///
+    /// In a crowd those others are lanes with something to do, or their callers. So the CPU is not
+    /// idle, and a caller that gets to run finds this lane awake. To sleep, to be woken by the
+    /// caller and to be scheduled would cost more than some yields.
+    fn yield_to(&mut self, crowd: Crowd, has_work: &impl Fn() -> bool) {
+        let mut before = Instant::now();
+        for _ in 0..YIELDS {
+            thread::yield_now();
+            let now = Instant::now();
+            if now.duration_since(before) > LONG_IN_CROWD + crowd.len() * LONG_FOR_EACH {
+                return self.yielding.rest();
+            }
+            if has_work() {
+                self.expected = EXPECTED;
+                return self.yielding.hit();
+            }
+            before = now;
+        }
+        self.yielding.miss(1);
     }
 }
 
@@ -149,7 +212,7 @@ mod tests {
     use crate::sync::Mutex;
     use std::cell::Cell;
 
-    /// The process has the permits and the backoff: these tests take turns.
+    /// The process has the crowd and the backoff: these tests take turns.
     static TURN: Mutex<()> = Mutex::new(());
 
     const TIMES: u32 = 10 * (REST as u32 + 1);
@@ -184,6 +247,72 @@ mod tests {
     fn a_lane_never_spins_where_spinning_is_off() {
         let _turn = TURN.lock();
         assert_eq!(spun(&mut LaneSpin::new(false), true), 0);
+    }
+
+    /// So many lanes that no yield of a busy machine takes too long.
+    const CROWD: u32 = 1_000_000;
+
+    fn in_crowd(lanes: u32) -> LaneSpin {
+        LaneSpin { crowd: Some(Crowd::of_test(lanes, 1)), ..LaneSpin::default() }
+    }
+
+    /// How often the lane checks for work, which comes at this check or never.
+    fn checks(lane: &mut LaneSpin, at: Option<u32>) -> u32 {
+        let checks = Cell::new(0);
+        let found = lane.spin(|| {
+            checks.set(checks.get() + 1);
+            at.is_some_and(|at| at <= checks.get())
+        });
+        assert_eq!(found, at.is_some_and(|at| at <= checks.get()));
+        checks.get()
+    }
+
+    #[test]
+    fn a_lane_in_a_crowd_yields_a_few_times_and_stops_when_nothing_comes_but_for_probes() {
+        let _turn = TURN.lock();
+        let mut lane = in_crowd(CROWD);
+        let probes = (0..TIMES).filter(|_| checks(&mut lane, None) == YIELDS + 1).count();
+        assert_eq!(probes, usize::from(MISSES) + 9);
+    }
+
+    #[test]
+    fn a_lane_that_finds_work_in_a_crowd_goes_on_and_takes_the_crowd_for_granted_for_a_while() {
+        let _turn = TURN.lock();
+        let mut lane = in_crowd(CROWD);
+        assert!((0..TIMES).all(|_| checks(&mut lane, Some(YIELDS)) == YIELDS + 1));
+        // From here on it sees too few for a crowd.
+        lane.crowd = Some(Crowd::of_test(CROWD, u32::MAX));
+        lane.spinning.rest();
+        let looks: Vec<_> = (0..EXPECTED + 2).map(|_| checks(&mut lane, None) > 0).collect();
+        assert_eq!(looks, [true, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_yield_in_a_crowd_that_takes_too_long_ends_the_yielding() {
+        let _turn = TURN.lock();
+        let mut lane = in_crowd(1);
+        let checks = Cell::new(0);
+        assert!(!lane.spin(|| {
+            checks.set(checks.get() + 1);
+            // As if the next yield took as long.
+            thread::sleep(LONG_IN_CROWD + 3 * LONG_FOR_EACH);
+            false
+        }));
+        assert!(checks.get() <= 2);
+        assert_eq!(self::checks(&mut lane, Some(1)), 0);
+    }
+
+    #[test]
+    fn lanes_do_not_yield_to_one_another_if_they_are_many() {
+        let _turn = TURN.lock();
+        let mut lane = in_crowd(CROWD);
+        let mut others = Vec::new();
+        while !CountedLane::are_many() {
+            others.push(CountedLane::new());
+        }
+        assert_eq!(checks(&mut lane, Some(1)), 0);
+        drop(others);
+        assert!(checks(&mut lane, Some(1)) > 0);
     }
 
     /// Whether the lane coalesces before its next batch, after one of so many jobs.

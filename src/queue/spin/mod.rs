@@ -8,7 +8,8 @@
 //! whether spinning has paid, and stops where it does not ([`adaptive`]).
 
 mod adaptive;
-mod permit;
+mod cpus;
+mod crowd;
 mod backoff;
 mod lane;
 mod caller;
