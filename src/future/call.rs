@@ -70,6 +70,7 @@ pub struct Call<R> {
 impl<R> Call<R> {
     /// The future of a job that is in the queue, or (`None`) of one that was refused and has
     /// resolved.
+    #[inline]
     pub(crate) fn new(
         source: Arc<dyn HasSlot<Result<R, CallError>>>,
         queue: Arc<dyn CallQueue>,
@@ -84,6 +85,7 @@ impl<R> Call<R> {
     }
 
     /// The future of a job that was pushed. If the queue has refused the job, discards it.
+    #[inline]
     pub(crate) fn pushed<W>(
         cell: Arc<JobCell<W, R>>,
         queue: Arc<dyn CallQueue>,
@@ -233,8 +235,12 @@ impl<R> Future for Call<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // On the lane's own thread no result can come while this thread spins.
-        if mem::take(&mut this.spin_first) && !this.queue.thread().is_current() {
+        // A result that is there says nothing about whether spinning pays. On the lane's own thread
+        // none can come while this thread spins.
+        if mem::take(&mut this.spin_first)
+            && !this.receiver.is_finished()
+            && !this.queue.thread().is_current()
+        {
             this.queue.caller_spin().spin(|| this.receiver.is_finished());
         }
         let polled = this.receiver.poll(cx);
@@ -285,7 +291,7 @@ mod tests {
     /// Polls a call twice whose result does not come. Returns how often it spun.
     fn spins(lane: &Arc<Lane<()>>, lane_awake: bool) -> u16 {
         let before = lane.caller_spin.misses();
-        let place = Place { sequence: 0, lane_awake };
+        let place = Place { sequence: 0, lane_awake, waits: false };
         let mut call = Call::<()>::new(Arc::new(Slot::new()), Arc::clone(lane) as _, Some(place));
         for _ in 0..2 {
             assert!(Pin::new(&mut call).poll(&mut Context::from_waker(noop_waker_ref())).is_pending());
