@@ -55,7 +55,7 @@ pub struct Post {
 enum Posted {
     Accepted {
         lane: Arc<dyn AnyLane>,
-        sequence: u64,
+        place: Place,
     },
     Refused(CallError),
     /// The future has resolved.
@@ -64,7 +64,7 @@ enum Posted {
 
 impl Post {
     pub(crate) fn accepted(lane: Arc<dyn AnyLane>, place: Place) -> Self {
-        Self { state: Posted::Accepted { lane, sequence: place.sequence } }
+        Self { state: Posted::Accepted { lane, place } }
     }
 
     pub(crate) fn refused(why: CallError) -> Self {
@@ -141,7 +141,7 @@ impl Future for Post {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let admitted = match &this.state {
-            Posted::Accepted { lane, sequence } => Some(ready!(lane.poll_admission(*sequence, cx))),
+            Posted::Accepted { lane, place } => Some(ready!(lane.poll_admission(*place, cx))),
             Posted::Refused(_) | Posted::Over => None,
         };
         match (mem::replace(&mut this.state, Posted::Over), admitted) {
@@ -160,8 +160,8 @@ impl FusedFuture for Post {
 
 impl Drop for Post {
     fn drop(&mut self) {
-        if let Posted::Accepted { lane, sequence } = &self.state {
-            lane.forget_admission(*sequence);
+        if let Posted::Accepted { lane, place } = &self.state {
+            lane.forget_admission(*place);
         }
     }
 }

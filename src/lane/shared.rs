@@ -11,7 +11,7 @@ use super::tasks::Schedule;
 use super::thread::{LaneThread, is_in_closure};
 use super::timing::Times;
 use crate::error::CallError;
-use crate::queue::{CallerSpin, Event, Queue, Running};
+use crate::queue::{CallerSpin, Event, Place, Queue, Running};
 use crate::stats::Stats;
 use crate::sync::{Arc, AtomicBool};
 use std::task::{Context, Poll};
@@ -105,6 +105,7 @@ impl<T> Lane<T> {
     }
 
     /// The lane has taken this job.
+    #[inline]
     pub(super) fn start(&self, job: &dyn Job<T>) -> &'static str {
         let JobInfo { name, is_interruptible } = job.info();
         self.object.stop.start(is_interruptible);
@@ -140,9 +141,9 @@ pub(crate) trait AnyLane: CallQueue {
 
     fn object(&self) -> &ObjectState;
 
-    fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
+    fn poll_admission(&self, post: Place, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
 
-    fn forget_admission(&self, sequence: u64);
+    fn forget_admission(&self, post: Place);
 }
 
 impl<T> CallQueue for Lane<T> {
@@ -190,12 +191,12 @@ impl<T: 'static> AnyLane for Lane<T> {
         &self.object
     }
 
-    fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        self.queue.poll_admission(sequence, cx)
+    fn poll_admission(&self, post: Place, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        self.queue.poll_admission(post, cx)
     }
 
-    fn forget_admission(&self, sequence: u64) {
-        self.queue.forget_admission(sequence);
+    fn forget_admission(&self, post: Place) {
+        self.queue.forget_admission(post);
     }
 }
 

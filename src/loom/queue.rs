@@ -180,7 +180,7 @@ fn a_post_waits(name: &str, act: fn(&Jobs, u64), is_right: fn(&Poll<Result<(), C
         let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
         let other = beside(&queue, move |queue| act(queue, call.sequence));
         let (wakes, waker) = Wakes::new();
-        let poll = || poll_with(&waker, |cx| queue.poll_admission(post.sequence, cx));
+        let poll = || poll_with(&waker, |cx| queue.poll_admission(post, cx));
         let polled = poll();
         other.join().unwrap();
         if polled.is_pending() {

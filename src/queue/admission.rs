@@ -57,8 +57,8 @@ impl Admission {
         self.queued
     }
 
-    /// A post has been queued, which waits if the queue was full.
-    pub(super) fn queued_post(&mut self, sequence: u64) {
+    /// A post has been queued. Returns whether it waits, because the queue was full.
+    pub(super) fn queued_post(&mut self, sequence: u64) -> bool {
         let before = self.queued;
         self.queued();
         let to_go = (before + 1).saturating_sub(self.limit);
@@ -68,6 +68,7 @@ impl Admission {
             self.total = to_go;
             self.waiting.push_back(Waiting { sequence, distance, waker: None });
         }
+        to_go > 0
     }
 
     /// The waker of the post with this number, or `None` if it does not wait.
@@ -113,7 +114,7 @@ mod tests {
         let mut admission = Admission::new(1);
         admission.waiting.reserve_exact(80);
         admission.queued();
-        (1..=11).for_each(|post| admission.queued_post(post));
+        assert!((1..=11).all(|post| admission.queued_post(post)));
         for (gone, capacity) in [(0, 80), (1, 18)] {
             assert!(admission.on_removed(gone).is_none());
             assert_eq!(admission.waiting.capacity(), capacity, "for {}", admission.waiting.len());
@@ -150,7 +151,8 @@ mod tests {
                         }
                         1 => {
                             posts.push(sequence);
-                            admission.queued_post(sequence);
+                            let waits = admission.queued_post(sequence);
+                            assert_eq!(waits, !admitted(limit, &live, sequence));
                             live.push(sequence);
                         }
                         2 if !live.is_empty() => {

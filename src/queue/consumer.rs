@@ -50,6 +50,7 @@ impl<J: ?Sized> Consumer<J> {
 
     /// Takes a job that has run. Nothing foreign is left in it, and the lane has the only
     /// reference.
+    #[inline]
     pub(crate) fn retire(&mut self, job: Arc<J>) {
         if self.retired.len() < RETIRED_JOBS && size_of_val(&*job) <= RETIRED_BYTES {
             self.retired.push(job);
@@ -116,6 +117,7 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Takes the first job that is ready, if it is within the turn.
+    #[inline]
     fn pop(&self, turn: &mut Turn, start: &impl Fn(u64, &J) -> &'static str) -> Option<Arc<J>> {
         let mut ready = self.ready();
         let (sequence, job) = ready.list.pop_before(turn.before)?;
@@ -229,6 +231,7 @@ impl<J: ?Sized> Queue<J> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::counters::Counters;
+    use super::super::state::Place;
     use super::*;
     use crate::error::CallError;
     use std::task::{Context, Poll, Waker};
@@ -237,6 +240,7 @@ mod tests {
         Consumer::new(LaneSpin::new(false))
     }
 
+    #[inline]
     fn pop(queue: &Queue<u64>) -> Option<Arc<u64>> {
         queue.pop(&mut Turn::endless(), &|_, _| "")
     }
@@ -295,7 +299,10 @@ mod tests {
         assert_eq!(discarded.into_inner(), [10, 11, 12, 13, 2, 3, 20, 21]);
         assert_eq!(aborted.counts(Counters::read).discarded, 8);
         // What waited behind the session was discarded, although its calls, which come later, were begun.
-        let polled = |job| aborted.poll_admission(job, &mut Context::from_waker(Waker::noop()));
+        let polled = |sequence| {
+            let post = Place { sequence, lane_awake: true, waits: false };
+            aborted.poll_admission(post, &mut Context::from_waker(Waker::noop()))
+        };
         assert!(matches!(polled(0), Poll::Ready(Ok(()))));
         assert!(matches!(polled(1), Poll::Ready(Err(CallError::Closed))));
 

@@ -4,7 +4,7 @@
 use super::state::{Inbox, Phase, Place, Queue};
 use crate::error::CallError;
 use crate::panic::drop_quietly;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::waker::poll_or_register;
 use std::task::{Context, Poll, Waker};
 
@@ -20,15 +20,17 @@ impl<J: ?Sized> Queue<J> {
             return inbox.refuse((job, CallError::Poisoned));
         }
         let sequence = inbox.next;
-        if let Some(admission) = inbox.admission() {
-            admission.queued_post(sequence);
-        }
-        Ok(self.enqueue(inbox, job))
+        let waits = inbox.admission().is_some_and(|admission| admission.queued_post(sequence));
+        Ok(Place { waits, ..self.enqueue(inbox, job) })
     }
 
     /// Whether a post is within the capacity or discarded. Registers the waker of `cx` if it is
-    /// neither.
-    pub(crate) fn poll_admission(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+    /// neither. A post that did not find the queue full needs no lock, unless there was an abort.
+    pub(crate) fn poll_admission(&self, post: Place, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        let sequence = post.sequence;
+        if !post.waits && !self.has_discarded.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
         poll_or_register(&self.inbox, cx, |inbox| {
             let discarded_from = inbox.extras.as_ref().and_then(|extras| extras.discarded_from);
             if discarded_from.is_some_and(|from| from <= sequence) {
@@ -42,9 +44,10 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Forgets the waker of a post whose future was dropped.
-    pub(crate) fn forget_admission(&self, sequence: u64) {
-        if self.tracks_jobs {
-            let waker = self.inbox.lock().waker_of(sequence).and_then(Option::take);
+    #[inline]
+    pub(crate) fn forget_admission(&self, post: Place) {
+        if post.waits {
+            let waker = self.inbox.lock().waker_of(post.sequence).and_then(Option::take);
             drop_quietly(waker);
         }
     }

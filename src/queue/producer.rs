@@ -3,12 +3,13 @@
 use super::list::List;
 use super::state::{Inbox, Phase, Place, Queue};
 use crate::error::{CallError, TryCallError};
-use crate::sync::{Arc, MutexGuard};
+use crate::sync::{Arc, MutexGuard, Ordering};
 use crate::waker::wake;
 use std::mem;
 
 impl<J: ?Sized> Queue<J> {
     /// Queues a job, whatever the capacity.
+    #[inline]
     pub(crate) fn push(&self, job: Arc<J>) -> Result<Place, CallError> {
         let mut inbox = self.inbox.lock();
         if inbox.phase != Phase::Open {
@@ -49,10 +50,11 @@ impl<J: ?Sized> Queue<J> {
         let sequence = inbox.accept();
         inbox.extras().last.push(sequence, job);
         self.notify(inbox);
-        Ok(Place { sequence, lane_awake: false })
+        Ok(Place { sequence, lane_awake: false, waits: false })
     }
 
     /// Appends an accepted job, and wakes the lane if it sleeps. The lock ends here.
+    #[inline]
     pub(super) fn enqueue(&self, mut inbox: MutexGuard<'_, Inbox<J>>, job: Arc<J>) -> Place {
         let sequence = inbox.accept();
         let is_first = inbox.list.is_empty();
@@ -70,7 +72,7 @@ impl<J: ?Sized> Queue<J> {
             true
         };
         drop(retired);
-        Place { sequence, lane_awake }
+        Place { sequence, lane_awake, waits: false }
     }
 
     /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any
@@ -126,6 +128,7 @@ impl<J: ?Sized> Queue<J> {
         if let Some(first) = first {
             let from = &mut inbox.extras().discarded_from;
             *from = Some(from.map_or(first, |from| from.min(first)));
+            self.has_discarded.store(true, Ordering::Relaxed);
         }
         let jobs = begun.take().chain(session.take()).chain(ready.list.take()).chain(inbox.list.take());
         let jobs = jobs.chain(last.take());

@@ -21,6 +21,8 @@ pub(crate) struct Queue<J: ?Sized> {
     pub(super) has_work: AtomicBool,
     /// Whether there are events. Written under the lock of `inbox`; a hint for the lane.
     pub(super) has_events: AtomicBool,
+    /// Whether an abort has taken out jobs. Written under the lock of `inbox`, which has the rest.
+    pub(super) has_discarded: AtomicBool,
     /// Whether `extras` must hear of each job that leaves.
     pub(super) tracks_jobs: bool,
 }
@@ -171,6 +173,8 @@ pub(crate) struct Place {
     /// Whether the lane was awake when the job was queued. If not, it takes some time to reach the
     /// job.
     pub(crate) lane_awake: bool,
+    /// Whether the job is a post that found the queue full.
+    pub(crate) waits: bool,
 }
 
 /// A consistent view of what went into the queue and what became of it there.
@@ -212,10 +216,12 @@ impl<J: ?Sized> Queue<J> {
             })),
             has_work: AtomicBool::new(false),
             has_events: AtomicBool::new(false),
+            has_discarded: AtomicBool::new(false),
             tracks_jobs: capacity.is_some() || timing,
         }
     }
 
+    #[inline]
     pub(super) fn ready(&self) -> MutexGuard<'_, Ready<J>> {
         self.lane_side.ready.lock()
     }
@@ -298,6 +304,7 @@ impl<J: ?Sized> Queue<J> {
     /// here.
     ///
     /// Returns whether the lane was awake.
+    #[inline]
     pub(super) fn notify(&self, mut inbox: MutexGuard<'_, Inbox<J>>) -> bool {
         // Pairs with the acquire of a lane that spins.
         self.has_work.store(true, Ordering::Release);
@@ -309,6 +316,7 @@ impl<J: ?Sized> Queue<J> {
 
 impl<J: ?Sized> Inbox<J> {
     /// The sequence number of a job that is accepted now.
+    #[inline]
     pub(super) fn accept(&mut self) -> u64 {
         let sequence = self.next;
         self.next += 1;
@@ -369,6 +377,7 @@ impl<J: ?Sized> Inbox<J> {
     }
 
     /// `None` without a capacity.
+    #[inline]
     pub(super) fn admission(&mut self) -> Option<&mut Admission> {
         self.extras.as_mut()?.admission.as_mut()
     }
