@@ -31,6 +31,7 @@ impl Finished {
 
 impl Counters {
     /// Counts a job by its result.
+    #[inline]
     pub(crate) fn count<R>(&self, result: &Result<R, CallError>) {
         let counter = match result {
             Ok(_) => &self.completed,

@@ -27,6 +27,7 @@ impl Turn {
     }
 
     /// Whether all of its steps were made.
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.steps == 0
     }
