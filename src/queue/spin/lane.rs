@@ -3,7 +3,7 @@
 use super::adaptive::{Adaptive, MISSES};
 use super::backoff::YIELD_BACKOFF;
 use super::cpus::cpus;
-use super::crowd::{CountedLane, Crowd};
+use super::spinners::{CountedLane, Spinners};
 use crate::sync::{LOOM, thread};
 use std::hint;
 use std::mem;
@@ -23,13 +23,14 @@ const SWITCH: Duration = Duration::from_micros(1);
 /// A yield that takes longer has given the CPU to a thread that does not wait for this lane, and
 /// may have cost milliseconds.
 const LONG: Duration = Duration::from_micros(250);
-/// How often a lane yields in a crowd before it sleeps.
+/// How often a lane yields to other lanes before it sleeps.
 const YIELDS: u32 = if LOOM { 1 } else { 16 };
-/// In a crowd a yield that takes longer has given the CPU to a thread that is not of the crowd...
-const LONG_IN_CROWD: Duration = Duration::from_millis(1);
-/// ... and so much longer for each lane of the crowd, which may have had a call to run.
+/// A yield to other lanes that takes longer has given the CPU to a thread that is none of them...
+const LONG_AMONG_LANES: Duration = Duration::from_millis(1);
+/// ... and so much longer for each lane that spins, which may have had a call to run.
 const LONG_FOR_EACH: Duration = Duration::from_micros(20);
-/// How many times in a row a lane that found work in a crowd takes the crowd for granted.
+/// How many times in a row a lane that has found work among others expects others, without seeing
+/// any.
 const EXPECTED: u8 = 4;
 /// A batch of fewer jobs is small.
 const SMALL: usize = 32;
@@ -39,15 +40,15 @@ const COALESCE_SPINS: u32 = 32;
 /// Spins for work, and lets small batches grow. Each lane has one.
 #[derive(Default)]
 pub(crate) struct LaneSpin {
-    /// The lanes that look for work at the same time. `None` if this one does not spin.
-    crowd: Option<Crowd>,
+    /// `None` if this lane does not spin.
+    spinners: Option<Spinners>,
     /// `None` for a scope, and for a lane that does not spin.
     _counted: Option<CountedLane>,
     /// Whether to spin before the lane sleeps.
     spinning: Adaptive,
-    /// Whether to yield in a crowd before the lane sleeps.
+    /// Whether to yield to other lanes before the lane sleeps.
     yielding: Adaptive,
-    /// How many more times the lane takes a crowd for granted.
+    /// How many more times the lane expects other lanes to spin, without seeing any.
     expected: u8,
     /// Whether the last batch was small, and the lane has not waited for work since.
     small_batches: bool,
@@ -65,13 +66,13 @@ impl LaneSpin {
 
     /// For a scope of a lane, which spins in the lane's place.
     pub(crate) fn of_scope(enabled: bool) -> Self {
-        Self { crowd: (enabled && cpus() > 1).then(Crowd::of_thread), ..Self::default() }
+        Self { spinners: (enabled && cpus() > 1).then(Spinners::of_thread), ..Self::default() }
     }
 
     /// One that spins, however many CPUs there are.
     #[cfg(test)]
     pub(crate) fn enabled() -> Self {
-        Self { crowd: Some(Crowd::of_thread()), ..Self::default() }
+        Self { spinners: Some(Spinners::of_thread()), ..Self::default() }
     }
 
     /// The lane has taken a batch of so many jobs.
@@ -80,7 +81,7 @@ impl LaneSpin {
         if mem::take(&mut self.coalesced) {
             if jobs > 1 { self.coalescing.hit() } else { self.coalescing.miss(MISSES) }
         }
-        self.small_batches = self.crowd.is_some() && jobs < SMALL;
+        self.small_batches = self.spinners.is_some() && jobs < SMALL;
     }
 
     /// There is a new batch already. If the last one was small, lets a few more jobs come in.
@@ -98,21 +99,21 @@ impl LaneSpin {
         }
     }
 
-    /// Looks for work. Returns whether there is some.
+    /// Spins for work. Returns whether there is some.
     pub(in crate::queue) fn spin(&mut self, has_work: impl Fn() -> bool) -> bool {
         (self.small_batches, self.coalesced) = (false, false);
-        let Some(crowd) = self.crowd else { return false };
-        if crowd.is_full() || self.expects_crowd() {
+        let Some(spinners) = self.spinners else { return false };
+        if spinners.are_enough() || self.expects_others() {
             if CountedLane::are_many() || !self.yielding.is_due() {
                 return false;
             }
-            let _looking = crowd.enter();
-            self.yield_to(crowd, &has_work);
+            let _spinner = spinners.enter();
+            self.yield_to_others(spinners, &has_work);
         } else {
             if !self.spinning.is_due() {
                 return false;
             }
-            let _looking = crowd.enter();
+            let _spinner = spinners.enter();
             match spin_then_yield(&has_work) {
                 Found::Quickly => self.spinning.hit(),
                 // The caller shares this CPU: it gets to run soonest if the lane sleeps.
@@ -124,25 +125,25 @@ impl LaneSpin {
         has_work()
     }
 
-    /// Whether others are about to look for work, although they do not yet. The lanes of a program
-    /// that calls them one after another run out of work one after another.
-    fn expects_crowd(&mut self) -> bool {
+    /// Whether other lanes are about to spin, although none does yet. A program that calls many
+    /// lanes in turn makes them run out of work in turn.
+    fn expects_others(&mut self) -> bool {
         let expects = self.expected > 0;
         self.expected = self.expected.saturating_sub(1);
         expects
     }
 
-    /// Lets other threads run, some times at most, until there is work.
+    /// Lets other threads run until there is work, [`YIELDS`] times at most.
     ///
-    /// In a crowd those others are lanes with something to do, or their callers. So the CPU is not
-    /// idle, and a caller that gets to run finds this lane awake. To sleep, to be woken by the
-    /// caller and to be scheduled would cost more than some yields.
-    fn yield_to(&mut self, crowd: Crowd, has_work: &impl Fn() -> bool) {
+    /// Those threads are lanes with work, or their callers. So no CPU is wasted, and a caller that
+    /// gets to run finds this lane awake. Otherwise the lane would sleep, and the caller would have
+    /// to wake it, which costs more than some yields.
+    fn yield_to_others(&mut self, spinners: Spinners, has_work: &impl Fn() -> bool) {
         let mut before = Instant::now();
         for _ in 0..YIELDS {
             thread::yield_now();
             let now = Instant::now();
-            if now.duration_since(before) > LONG_IN_CROWD + crowd.len() * LONG_FOR_EACH {
+            if now.duration_since(before) > LONG_AMONG_LANES + spinners.len() * LONG_FOR_EACH {
                 return self.yielding.rest();
             }
             if has_work() {
@@ -212,7 +213,7 @@ mod tests {
     use crate::sync::Mutex;
     use std::cell::Cell;
 
-    /// The process has the crowd and the backoff: these tests take turns.
+    /// The process has the spinners and the backoff: these tests take turns.
     static TURN: Mutex<()> = Mutex::new(());
 
     const TIMES: u32 = 10 * (REST as u32 + 1);
@@ -249,11 +250,12 @@ mod tests {
         assert_eq!(spun(&mut LaneSpin::new(false), true), 0);
     }
 
-    /// So many lanes that no yield of a busy machine takes too long.
-    const CROWD: u32 = 1_000_000;
+    /// So many spinners that no yield of a busy machine takes too long.
+    const MANY: u32 = 1_000_000;
 
-    fn in_crowd(lanes: u32) -> LaneSpin {
-        LaneSpin { crowd: Some(Crowd::of_test(lanes, 1)), ..LaneSpin::default() }
+    /// A lane beside so many others that spin.
+    fn beside(spinning: u32) -> LaneSpin {
+        LaneSpin { spinners: Some(Spinners::of_test(spinning, 1)), ..LaneSpin::default() }
     }
 
     /// How often the lane checks for work, which comes at this check or never.
@@ -268,34 +270,34 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_in_a_crowd_yields_a_few_times_and_stops_when_nothing_comes_but_for_probes() {
+    fn a_lane_beside_others_yields_a_few_times_and_stops_when_nothing_comes_but_for_probes() {
         let _turn = TURN.lock();
-        let mut lane = in_crowd(CROWD);
+        let mut lane = beside(MANY);
         let probes = (0..TIMES).filter(|_| checks(&mut lane, None) == YIELDS + 1).count();
         assert_eq!(probes, usize::from(MISSES) + 9);
     }
 
     #[test]
-    fn a_lane_that_finds_work_in_a_crowd_goes_on_and_takes_the_crowd_for_granted_for_a_while() {
+    fn a_lane_that_finds_work_beside_others_goes_on_and_expects_them_for_a_while() {
         let _turn = TURN.lock();
-        let mut lane = in_crowd(CROWD);
+        let mut lane = beside(MANY);
         assert!((0..TIMES).all(|_| checks(&mut lane, Some(YIELDS)) == YIELDS + 1));
-        // From here on it sees too few for a crowd.
-        lane.crowd = Some(Crowd::of_test(CROWD, u32::MAX));
+        // From here on it sees too few.
+        lane.spinners = Some(Spinners::of_test(MANY, u32::MAX));
         lane.spinning.rest();
-        let looks: Vec<_> = (0..EXPECTED + 2).map(|_| checks(&mut lane, None) > 0).collect();
-        assert_eq!(looks, [true, true, true, true, false, false]);
+        let yields: Vec<_> = (0..EXPECTED + 2).map(|_| checks(&mut lane, None) > 0).collect();
+        assert_eq!(yields, [true, true, true, true, false, false]);
     }
 
     #[test]
-    fn a_yield_in_a_crowd_that_takes_too_long_ends_the_yielding() {
+    fn a_yield_to_others_that_takes_too_long_ends_the_yielding() {
         let _turn = TURN.lock();
-        let mut lane = in_crowd(1);
+        let mut lane = beside(1);
         let checks = Cell::new(0);
         assert!(!lane.spin(|| {
             checks.set(checks.get() + 1);
             // As if the next yield took as long.
-            thread::sleep(LONG_IN_CROWD + 3 * LONG_FOR_EACH);
+            thread::sleep(LONG_AMONG_LANES + 3 * LONG_FOR_EACH);
             false
         }));
         assert!(checks.get() <= 2);
@@ -305,7 +307,7 @@ mod tests {
     #[test]
     fn lanes_do_not_yield_to_one_another_if_they_are_many() {
         let _turn = TURN.lock();
-        let mut lane = in_crowd(CROWD);
+        let mut lane = beside(MANY);
         let mut others = Vec::new();
         while !CountedLane::are_many() {
             others.push(CountedLane::new());

@@ -9,7 +9,7 @@
 
 mod adaptive;
 mod cpus;
-mod crowd;
+mod spinners;
 mod backoff;
 mod lane;
 mod caller;

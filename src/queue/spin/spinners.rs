@@ -1,0 +1,145 @@
+//! [`Spinners`]: how many lanes of the process spin at once.
+
+use super::cpus::cpus;
+use crate::sync::{CachePadded, Ordering, per_thread, process};
+use std::cell::Cell;
+
+/// The most shards of the count.
+const SHARDS: usize = 16;
+/// For more lanes than this for each CPU, yields are not worth their cost: the memory of so many
+/// threads does not fit into the caches. 2,000 lanes on two CPUs gain a third of their time, 5,000
+/// nothing, and 10,000 lose three times as much.
+const LANES_FOR_EACH_CPU: usize = 1000;
+
+/// How many lanes of each shard spin. Each shard has cache lines of its own, so lanes on many CPUs
+/// do not all write the same one.
+static SPINNING: [CachePadded<process::AtomicU32>; SHARDS] =
+    [const { CachePadded::new(process::AtomicU32::new(0)) }; SHARDS];
+
+/// How many lanes of the process may spin. Written when a lane begins and when it ends.
+static LANES: CachePadded<process::AtomicUsize> = CachePadded::new(process::AtomicUsize::new(0));
+
+/// The lanes of one shard that spin. A thread sees those of its own shard only.
+///
+/// Read and written without order: it is only advice.
+#[derive(Clone, Copy)]
+pub(super) struct Spinners {
+    spinning: &'static process::AtomicU32,
+    /// How many may use a CPU to spin.
+    limit: u32,
+}
+
+impl Spinners {
+    /// Those of this thread's shard.
+    pub(super) fn of_thread() -> Self {
+        static NEXT: process::AtomicUsize = process::AtomicUsize::new(0);
+        per_thread! {
+            static NUMBER: Cell<Option<usize>> = Cell::new(None);
+        }
+        let number = NUMBER.with(|number| {
+            let known = number.get().unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed));
+            number.set(Some(known));
+            known
+        });
+        let (shards, limit) = shards(cpus());
+        Self { spinning: &SPINNING[number % shards], limit }
+    }
+
+    /// How many lanes spin.
+    pub(super) fn len(self) -> u32 {
+        self.spinning.load(Ordering::Relaxed)
+    }
+
+    /// Whether as many lanes spin as may use a CPU for it.
+    pub(super) fn are_enough(self) -> bool {
+        self.len() >= self.limit
+    }
+
+    /// Counts one more.
+    pub(super) fn enter(self) -> Spinner {
+        self.spinning.fetch_add(1, Ordering::Relaxed);
+        Spinner(self)
+    }
+
+    /// So many lanes that spin, of which no other test knows.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn of_test(spinning: u32, limit: u32) -> Self {
+        Self { spinning: Box::leak(Box::new(spinning.into())), limit }
+    }
+}
+
+/// How many shards there are, and how many lanes of each may use a CPU to spin: in all at most half
+/// as many as there are CPUs.
+fn shards(cpus: usize) -> (usize, u32) {
+    let limit = cpus.div_ceil(2);
+    let shards = limit.clamp(1, SHARDS);
+    (shards, u32::try_from(limit / shards).unwrap_or(u32::MAX))
+}
+
+/// A lane that spins, counted while this lives.
+pub(super) struct Spinner(Spinners);
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.spinning.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A lane that may spin, counted while this lives.
+pub(super) struct CountedLane(());
+
+impl CountedLane {
+    pub(super) fn new() -> Self {
+        LANES.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+
+    /// Whether the process has too many lanes for them to yield to one another.
+    pub(super) fn are_many() -> bool {
+        LANES.load(Ordering::Relaxed) > LANES_FOR_EACH_CPU * cpus()
+    }
+}
+
+impl Drop for CountedLane {
+    fn drop(&mut self) {
+        LANES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_most_half_as_many_lanes_as_there_are_cpus_use_one_to_spin() {
+        for cpus in 1..1000 {
+            let (shards, limit) = shards(cpus);
+            assert!((1..=SHARDS).contains(&shards) && limit > 0, "{cpus}");
+            assert!(shards * limit as usize <= cpus.div_ceil(2), "{cpus}");
+        }
+        assert_eq!([2, 4, 32, 64, 128].map(shards), [(1, 1), (2, 1), (16, 1), (16, 2), (16, 4)]);
+    }
+
+    #[test]
+    fn a_lane_counts_while_it_spins() {
+        let spinners = Spinners::of_test(0, 1);
+        assert!(!spinners.are_enough());
+        let first = spinners.enter();
+        assert!(spinners.are_enough());
+        let second = spinners.enter();
+        assert_eq!(spinners.len(), 2);
+        drop(first);
+        assert!(spinners.are_enough());
+        drop(second);
+        assert_eq!((spinners.len(), spinners.are_enough()), (0, false));
+    }
+
+    #[test]
+    fn a_thread_stays_in_its_shard() {
+        let shard = || std::ptr::from_ref(Spinners::of_thread().spinning) as usize;
+        assert_eq!(shard(), shard());
+        let used: std::collections::HashSet<_> =
+            (0..100 * SHARDS).map(|_| std::thread::spawn(shard).join().unwrap()).collect();
+        assert_eq!(used.len(), shards(cpus()).0);
+    }
+}
