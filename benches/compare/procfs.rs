@@ -1,4 +1,4 @@
-//! What the system says of this process. On systems other than Linux nothing is known.
+//! What the system says of this process. On systems other than Linux little is known.
 
 use std::fs;
 use std::thread;
@@ -19,6 +19,18 @@ pub(crate) fn threads() -> Option<u32> {
 /// The resident memory of this process, in KiB.
 pub(crate) fn resident_kib() -> Option<u32> {
     number("smaps_rollup", "Rss").or_else(|| number("status", "VmRSS"))
+}
+
+/// How often the threads of this process have gone to sleep so far, also those that have ended.
+pub(crate) fn sleeps() -> Option<i64> {
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{UsageWho, getrusage};
+        let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+        Some(usage.voluntary_context_switches())
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 /// Waits until there are at most `threads_wanted` threads, or until `limit` has passed. Returns how

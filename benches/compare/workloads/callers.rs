@@ -18,6 +18,8 @@ const CALLERS: u32 = 4;
 /// Calls that a caller has under way at once.
 const DEPTH: u32 = 10;
 const BATCHES: u32 = 250;
+/// Calls in a sample.
+pub(super) const CALLS: u32 = CALLERS * BATCHES * DEPTH;
 
 struct Entrants {
     race: Race,
@@ -26,13 +28,16 @@ struct Entrants {
 
 impl Visitor for Entrants {
     fn visit<P: Peer>(&mut self) {
-        let samples = self.samples;
-        self.race.enter_peer(P::ABOUT, move || {
-            let peer = P::make();
-            block_on(drive::warm_up(&peer));
-            (0..samples).map(|_| sample(&peer)).collect()
-        });
+        let count = self.samples;
+        self.race.enter_peer(P::ABOUT, move || samples::<P>(count));
     }
+}
+
+/// Takes so many samples of a new peer.
+pub(super) fn samples<P: Peer>(count: u32) -> Vec<f64> {
+    let peer = P::make();
+    block_on(drive::warm_up(&peer));
+    (0..count).map(|_| sample(&peer)).collect()
 }
 
 /// Nanoseconds per call.
@@ -61,12 +66,11 @@ fn sample<P: Peer>(peer: &P) -> f64 {
         let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(caller)).collect();
         callers.into_iter().map(|caller| caller.join().expect("no check fails")).collect()
     });
-    let calls = CALLERS * BATCHES * DEPTH;
     let count = block_on(peer.call(|counter| *counter)) - before;
-    assert_eq!(count, u64::from(calls), "{}", P::ABOUT.name);
+    assert_eq!(count, u64::from(CALLS), "{}", P::ABOUT.name);
     let start = times.iter().map(|(start, _)| *start).min().expect("there are callers");
     let end = times.iter().map(|(_, end)| *end).max().expect("there are callers");
-    drive::nanos_each(end - start, calls)
+    drive::nanos_each(end - start, CALLS)
 }
 
 pub(super) fn races(plan: &Plan) -> Vec<Race> {

@@ -8,6 +8,7 @@ mod objects;
 mod oneway;
 mod pipelined;
 mod sequential;
+mod sleeps;
 mod stopping;
 mod workers;
 
@@ -27,6 +28,7 @@ pub(crate) fn all(plan: &Plan) -> Vec<Race> {
         workers::races,
         lending::races,
         footprint::races,
+        sleeps::races,
     ];
     groups.into_iter().flat_map(|races| races(plan)).collect()
 }

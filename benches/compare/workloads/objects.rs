@@ -124,6 +124,11 @@ impl<P: Peer> Objects<P> {
     }
 }
 
+/// So many passes over as many objects, with a new peer for each of them: nanoseconds per call.
+pub(super) fn passes_each<P: Peer>(objects: u32, passes: u32) -> Vec<f64> {
+    block_on(Objects::<P>::new(objects, Workers::OneEach).passes(objects, passes))
+}
+
 /// Adds the row of one kind of peer.
 fn enter<P: Peer>(race: &mut Race, name: &'static str, objects: u32, workers: Workers, measure: Measure) {
     race.enter(name, P::ABOUT.kind, move || {

@@ -24,7 +24,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 /// Closures in a sample.
-const JOBS: u32 = 1000;
+pub(super) const JOBS: u32 = 1000;
 /// The bound of the bounded queues.
 const CAPACITY: usize = 64;
 
@@ -69,39 +69,45 @@ async fn samples<P: Peer>(
     times.split_off(1) // the first was the warm-up
 }
 
-fn enter_poster<P: Poster>(race: &mut Race, count: u32) {
-    race.enter_peer(P::ABOUT, move || {
-        let post = async |peer: &P, numbers| {
+/// Takes so many samples of a new peer.
+pub(super) fn post_samples<P: Poster>(count: u32) -> Vec<f64> {
+    let post = async |peer: &P, numbers| {
+        for number in numbers {
+            peer.post(job::<P>(number));
+        }
+    };
+    let counted = async |peer: &P| peer.call(|counter| *counter).await;
+    Placement::Free.stage(|peer: &P| block_on(samples(peer, count, post, counted)))
+}
+
+/// Takes so many samples of a new peer with a bound.
+pub(super) fn bounded_samples<P: Bounded>(count: u32) -> Vec<f64> {
+    let send = async |peer: &P, numbers| match P::ABOUT.starts {
+        Starts::AtCall => {
             for number in numbers {
-                peer.post(job::<P>(number));
+                peer.send(job::<P>(number)).await;
             }
-        };
-        let counted = async |peer: &P| peer.call(|counter| *counter).await;
-        Placement::Free.stage(|peer: &P| block_on(samples(peer, count, post, counted)))
-    });
+        }
+        Starts::AtPoll => {
+            let sends = stream::iter(numbers).map(|number| peer.send(job::<P>(number)));
+            sends.buffered(CAPACITY).collect::<()>().await;
+        }
+    };
+    let counted = async |peer: &P| {
+        let (reply, result) = oneshot::channel();
+        peer.send(|counter| reply.send(*counter).expect("the caller waits")).await;
+        result.await.expect("it replies")
+    };
+    let make = || P::make_bounded(CAPACITY);
+    Placement::Free.stage_with(make, |peer| block_on(samples(peer, count, send, counted)))
+}
+
+fn enter_poster<P: Poster>(race: &mut Race, count: u32) {
+    race.enter_peer(P::ABOUT, move || post_samples::<P>(count));
 }
 
 fn enter_bounded<P: Bounded>(race: &mut Race, count: u32) {
-    race.enter(P::BOUNDED_NAME, P::ABOUT.kind, move || {
-        let send = async |peer: &P, numbers| match P::ABOUT.starts {
-            Starts::AtCall => {
-                for number in numbers {
-                    peer.send(job::<P>(number)).await;
-                }
-            }
-            Starts::AtPoll => {
-                let sends = stream::iter(numbers).map(|number| peer.send(job::<P>(number)));
-                sends.buffered(CAPACITY).collect::<()>().await;
-            }
-        };
-        let counted = async |peer: &P| {
-            let (reply, result) = oneshot::channel();
-            peer.send(|counter| reply.send(*counter).expect("the caller waits")).await;
-            result.await.expect("it replies")
-        };
-        let make = || P::make_bounded(CAPACITY);
-        Placement::Free.stage_with(make, |peer| block_on(samples(peer, count, send, counted)))
-    });
+    race.enter(P::BOUNDED_NAME, P::ABOUT.kind, move || bounded_samples::<P>(count));
 }
 
 pub(super) fn races(plan: &Plan) -> Vec<Race> {
