@@ -8,8 +8,10 @@
 //! it needs them; that is not measured here.
 //!
 //! *Stuck*: 100 objects; a call to one of them hangs for 50 ms. How late do calls to the 99 others
-//! start that are made right then? Once no other caller waits for the stuck object, and once 600
-//! do: in a pool each of those 600 calls holds a thread, and the pools have about 500 at most.
+//! start that are due right then? They are made one after another, and the time that it takes to make
+//! those before counts: a peer that is slow to accept calls is late with the last of them. Once no other
+//! caller waits for the stuck object, and once 600 do: in a pool each of those 600 calls holds a
+//! thread, and the pools have about 500 at most.
 
 use crate::drive::nanos_each;
 use crate::peers::{Counter, Crossbeam, Kind, Lane, Peer, SpawnBlocking, Unblock, increment};
@@ -96,7 +98,8 @@ impl<P: Peer> Objects<P> {
         times
     }
 
-    /// Microseconds from a call to an object until it starts, for all objects but the stuck one.
+    /// Microseconds until a call to each object but the stuck one starts, from the moment when all of
+    /// these calls are due.
     async fn beside_a_stuck_one(&self, objects: u32, waiters: u32) -> Vec<f64> {
         self.pass(objects).await;
         let (hangs, is_hanging) = mpsc::channel();
@@ -106,12 +109,9 @@ impl<P: Peer> Objects<P> {
         });
         is_hanging.recv().expect("the call hangs");
         let waiting: Vec<_> = (0..waiters).map(|_| self.of(0).call(increment)).collect();
-        let others: Vec<_> = (1..objects)
-            .map(|object| {
-                let called = Instant::now();
-                self.of(object).call(move |_| called.elapsed())
-            })
-            .collect();
+        let due = Instant::now();
+        let others: Vec<_> =
+            (1..objects).map(|object| self.of(object).call(move |_| due.elapsed())).collect();
         let mut late = Vec::new();
         for other in others {
             late.push(other.await.as_secs_f64() * 1e6);

@@ -63,7 +63,8 @@ pub(super) fn races(plan: &Plan) -> Vec<Race> {
     races.push(bounded);
 
     for count in [100, 1000] {
-        let about = "a call that blocks for 100 us (which is one sleep) on each object, all under way at once";
+        let about =
+            "a call that blocks for 100 us (which is one sleep) on each object, all under way at once";
         let mut objects = race(&format!("objects, {count}"), about, rounds);
         enter_objects::<Lane<true>>(&mut objects, count, 2 * times);
         enter_objects::<Lane<false>>(&mut objects, count, 2 * times);
