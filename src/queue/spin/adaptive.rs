@@ -43,13 +43,24 @@ impl Adaptive {
 
     /// It did harm: no try for a while.
     pub(super) fn rest(&mut self) {
-        self.rest = REST;
+        self.rest_for(REST);
+    }
+
+    /// It did much harm: no try so many times.
+    pub(super) fn rest_for(&mut self, times: u16) {
+        self.rest = times;
     }
 
     /// Misses in a row.
     #[cfg(all(test, not(loom)))]
     pub(super) fn misses(self) -> u16 {
         self.misses
+    }
+
+    /// How many times are left without a try.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn resting(self) -> u16 {
+        self.rest
     }
 
     /// In one word, to be kept in an atomic.

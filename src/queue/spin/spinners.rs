@@ -17,7 +17,7 @@ static SPINNING: [CachePadded<process::AtomicU32>; SHARDS] =
     [const { CachePadded::new(process::AtomicU32::new(0)) }; SHARDS];
 
 /// How many lanes of the process may spin. Written when a lane begins and when it ends.
-static LANES: CachePadded<process::AtomicUsize> = CachePadded::new(process::AtomicUsize::new(0));
+static LANES: CachePadded<process::AtomicU32> = CachePadded::new(process::AtomicU32::new(0));
 
 /// The lanes of one shard that spin. A thread sees those of its own shard only.
 ///
@@ -94,9 +94,14 @@ impl CountedLane {
         Self(())
     }
 
+    /// How many there are.
+    pub(super) fn count() -> u32 {
+        LANES.load(Ordering::Relaxed)
+    }
+
     /// Whether the process has too many lanes for them to yield to one another.
     pub(super) fn are_many() -> bool {
-        LANES.load(Ordering::Relaxed) > LANES_FOR_EACH_CPU * cpus()
+        Self::count() as usize > LANES_FOR_EACH_CPU * cpus()
     }
 }
 
