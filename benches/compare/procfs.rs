@@ -22,12 +22,12 @@ pub(crate) fn resident_kib() -> Option<u32> {
 }
 
 /// How often the threads of this process have gone to sleep so far, also those that have ended.
-pub(crate) fn sleeps() -> Option<i64> {
+pub(crate) fn sleeps() -> Option<f64> {
     #[cfg(unix)]
     {
         use nix::sys::resource::{UsageWho, getrusage};
         let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-        Some(usage.voluntary_context_switches())
+        i32::try_from(usage.voluntary_context_switches()).ok().map(f64::from)
     }
     #[cfg(not(unix))]
     None

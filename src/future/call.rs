@@ -300,6 +300,18 @@ mod tests {
     }
 
     #[test]
+    fn a_result_that_is_there_says_nothing_about_spinning() {
+        let mut lane = Lane::<()>::new(Settings::default());
+        lane.caller_spin = CallerSpin::enabled();
+        let lane = Arc::new(lane);
+        assert_eq!(spins(&lane, true), 1);
+        let place = Place { sequence: 0, lane_awake: true, waits: false };
+        let mut call = Call::new(Arc::new(Slot::filled(Ok(()))), Arc::clone(&lane) as _, Some(place));
+        assert!(Pin::new(&mut call).poll(&mut Context::from_waker(noop_waker_ref())).is_ready());
+        assert_eq!(lane.caller_spin.misses(), 1, "no hit");
+    }
+
+    #[test]
     fn a_call_spins_once_if_the_lane_was_awake_and_never_on_the_lane_itself() {
         let mut lane = Lane::<()>::new(Settings::default());
         lane.caller_spin = CallerSpin::enabled();

@@ -21,7 +21,7 @@ fn enter(race: &mut Race, About { name, kind, .. }: About, calls: u32, work: imp
         let sleeps = || procfs::sleeps().ok_or_else(|| Skipped("the system does not count them".into()));
         let before = sleeps()?;
         work();
-        Ok(vec![(sleeps()? - before) as f64 / f64::from(calls) * 1000.0])
+        Ok(vec![(sleeps()? - before) / f64::from(calls) * 1000.0])
     });
 }
 

@@ -34,7 +34,7 @@ const LONG_FOR_EACH: Duration = Duration::from_micros(10);
 const LONG_REST: u16 = 4096;
 /// How many times in a row a lane that has found work among others expects others, without seeing
 /// any.
-const EXPECTED: u8 = 4;
+const EXPECTED: u8 = 3;
 /// A batch of fewer jobs is small.
 const SMALL: usize = 32;
 /// Spin hints before a lane with small batches takes the next one.
@@ -293,12 +293,16 @@ mod tests {
     fn a_lane_that_finds_work_beside_others_goes_on_and_expects_them_for_a_while() {
         let _turn = TURN.lock();
         let mut lane = beside_another();
-        assert!((0..TIMES).all(|_| checks(&mut lane, Some(YIELDS)) == YIELDS + 1));
+        for _ in 0..TIMES {
+            // Fewer in vain than would stop it.
+            (1..MISSES).for_each(|_| assert_eq!(checks(&mut lane, None), YIELDS + 1));
+            assert_eq!(checks(&mut lane, Some(YIELDS)), YIELDS + 1);
+        }
         // From here on it sees too few.
         lane.spinners = Some(Spinners::of_test(0, 1));
         lane.spinning.rest();
         let yields: Vec<_> = (0..EXPECTED + 2).map(|_| checks(&mut lane, None) > 0).collect();
-        assert_eq!(yields, [true, true, true, true, false, false]);
+        assert_eq!(yields, [true, true, true, false, false]);
     }
 
     #[test]
