@@ -73,7 +73,7 @@ impl LaneSpin {
     }
 
     /// One that spins, however many CPUs there are.
-    #[cfg(test)]
+    #[cfg(all(test, loom))]
     pub(crate) fn enabled() -> Self {
         Self { spinners: Some(Spinners::of_thread()), ..Self::default() }
     }
