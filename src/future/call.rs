@@ -291,7 +291,7 @@ mod tests {
     /// Polls a call twice whose result does not come. Returns how often it spun.
     fn spins(lane: &Arc<Lane<()>>, lane_awake: bool) -> u16 {
         let before = lane.caller_spin.misses();
-        let place = Place { sequence: 0, lane_awake, waits: false };
+        let place = Place { sequence: 0, lane_awake };
         let mut call = Call::<()>::new(Arc::new(Slot::new()), Arc::clone(lane) as _, Some(place));
         for _ in 0..2 {
             assert!(Pin::new(&mut call).poll(&mut Context::from_waker(noop_waker_ref())).is_pending());
@@ -305,7 +305,7 @@ mod tests {
         lane.caller_spin = CallerSpin::enabled();
         let lane = Arc::new(lane);
         assert_eq!(spins(&lane, true), 1);
-        let place = Place { sequence: 0, lane_awake: true, waits: false };
+        let place = Place { sequence: 0, lane_awake: true };
         let mut call = Call::new(Arc::new(Slot::filled(Ok(()))), Arc::clone(&lane) as _, Some(place));
         assert!(Pin::new(&mut call).poll(&mut Context::from_waker(noop_waker_ref())).is_ready());
         assert_eq!(lane.caller_spin.misses(), 1, "no hit");

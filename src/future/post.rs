@@ -3,7 +3,7 @@
 use super::wait::wait;
 use crate::error::{CallError, WaitError};
 use crate::lane::AnyLane;
-use crate::queue::Place;
+use crate::queue::PostPlace;
 use crate::sync::Arc;
 use futures::future::FusedFuture;
 use std::fmt;
@@ -55,7 +55,7 @@ pub struct Post {
 enum Posted {
     Accepted {
         lane: Arc<dyn AnyLane>,
-        place: Place,
+        place: PostPlace,
     },
     Refused(CallError),
     /// The future has resolved.
@@ -63,7 +63,7 @@ enum Posted {
 }
 
 impl Post {
-    pub(crate) fn accepted(lane: Arc<dyn AnyLane>, place: Place) -> Self {
+    pub(crate) fn accepted(lane: Arc<dyn AnyLane>, place: PostPlace) -> Self {
         Self { state: Posted::Accepted { lane, place } }
     }
 

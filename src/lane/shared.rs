@@ -11,7 +11,7 @@ use super::tasks::Schedule;
 use super::thread::{LaneThread, is_in_closure};
 use super::timing::Times;
 use crate::error::CallError;
-use crate::queue::{CallerSpin, Event, Place, Queue, Running};
+use crate::queue::{CallerSpin, Event, PostPlace, Queue, Running};
 use crate::stats::Stats;
 use crate::sync::{Arc, AtomicBool};
 use std::task::{Context, Poll};
@@ -141,9 +141,9 @@ pub(crate) trait AnyLane: CallQueue {
 
     fn object(&self) -> &ObjectState;
 
-    fn poll_admission(&self, post: Place, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
+    fn poll_admission(&self, post: PostPlace, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
 
-    fn forget_admission(&self, post: Place);
+    fn forget_admission(&self, post: PostPlace);
 }
 
 impl<T> CallQueue for Lane<T> {
@@ -191,11 +191,11 @@ impl<T: 'static> AnyLane for Lane<T> {
         &self.object
     }
 
-    fn poll_admission(&self, post: Place, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+    fn poll_admission(&self, post: PostPlace, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         self.queue.poll_admission(post, cx)
     }
 
-    fn forget_admission(&self, post: Place) {
+    fn forget_admission(&self, post: PostPlace) {
         self.queue.forget_admission(post);
     }
 }

@@ -231,7 +231,7 @@ impl<J: ?Sized> Queue<J> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::counters::Counters;
-    use super::super::state::Place;
+    use super::super::posts::PostPlace;
     use super::*;
     use crate::error::CallError;
     use std::task::{Context, Poll, Waker};
@@ -300,7 +300,7 @@ mod tests {
         assert_eq!(aborted.counts(Counters::read).discarded, 8);
         // What waited behind the session was discarded, although its calls, which come later, were begun.
         let polled = |sequence| {
-            let post = Place { sequence, lane_awake: true, waits: false };
+            let post = PostPlace { sequence, waits: false };
             aborted.poll_admission(post, &mut Context::from_waker(Waker::noop()))
         };
         assert!(matches!(polled(0), Poll::Ready(Ok(()))));

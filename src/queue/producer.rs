@@ -50,7 +50,7 @@ impl<J: ?Sized> Queue<J> {
         let sequence = inbox.accept();
         inbox.extras().last.push(sequence, job);
         self.notify(inbox);
-        Ok(Place { sequence, lane_awake: false, waits: false })
+        Ok(Place { sequence, lane_awake: false })
     }
 
     /// Appends an accepted job, and wakes the lane if it sleeps. The lock ends here.
@@ -72,7 +72,7 @@ impl<J: ?Sized> Queue<J> {
             true
         };
         drop(retired);
-        Place { sequence, lane_awake, waits: false }
+        Place { sequence, lane_awake }
     }
 
     /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any

@@ -21,7 +21,7 @@ impl<J: ?Sized> Queue<J> {
         if let Some(session) = &mut inbox.session {
             session.list.push(sequence, job);
         }
-        Ok(Place { sequence, lane_awake: self.notify(inbox), waits: false })
+        Ok(Place { sequence, lane_awake: self.notify(inbox) })
     }
 
     /// Begins a session. Called by the lane.

@@ -173,8 +173,6 @@ pub(crate) struct Place {
     /// Whether the lane was awake when the job was queued. If not, it takes some time to reach the
     /// job.
     pub(crate) lane_awake: bool,
-    /// Whether the job is a post that found the queue full.
-    pub(crate) waits: bool,
 }
 
 /// A consistent view of what went into the queue and what became of it there.

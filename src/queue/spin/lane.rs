@@ -63,8 +63,8 @@ pub(crate) struct LaneSpin {
 
 impl LaneSpin {
     pub(crate) fn new(enabled: bool) -> Self {
-        let enabled = enabled && cpus() > 1;
-        Self { _counted: enabled.then(CountedLane::new), ..Self::of_scope(enabled) }
+        let spin = Self::of_scope(enabled);
+        Self { _counted: spin.spinners.map(|_| CountedLane::new()), ..spin }
     }
 
     /// For a scope of a lane, which spins in the lane's place.
@@ -344,6 +344,14 @@ mod tests {
         }));
         assert!(checks.get() <= 2);
         assert_eq!(lane.yielding.resting(), LONG_REST);
+    }
+
+    #[test]
+    fn lanes_that_may_spin_are_counted_and_their_scopes_are_not() {
+        let is_counted = |LaneSpin { _counted: counted, .. }| counted.is_some();
+        let may_spin = cpus() > 1;
+        assert_eq!([true, false].map(|on| is_counted(LaneSpin::new(on))), [may_spin, false]);
+        assert!(!is_counted(LaneSpin::of_scope(true)));
     }
 
     #[test]

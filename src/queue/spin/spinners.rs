@@ -32,17 +32,8 @@ pub(super) struct Spinners {
 impl Spinners {
     /// Those of this thread's shard.
     pub(super) fn of_thread() -> Self {
-        static NEXT: process::AtomicUsize = process::AtomicUsize::new(0);
-        per_thread! {
-            static NUMBER: Cell<Option<usize>> = Cell::new(None);
-        }
-        let number = NUMBER.with(|number| {
-            let known = number.get().unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed));
-            number.set(Some(known));
-            known
-        });
         let (shards, limit) = shards(cpus());
-        Self { spinning: &SPINNING[number % shards], limit }
+        Self { spinning: &SPINNING[thread_number() % shards], limit }
     }
 
     /// How many lanes spin.
@@ -66,6 +57,19 @@ impl Spinners {
     pub(super) fn of_test(spinning: u32, limit: u32) -> Self {
         Self { spinning: Box::leak(Box::new(spinning.into())), limit }
     }
+}
+
+/// The number of this thread. Each thread has another one, and keeps it.
+fn thread_number() -> usize {
+    static NEXT: process::AtomicUsize = process::AtomicUsize::new(0);
+    per_thread! {
+        static NUMBER: Cell<Option<usize>> = Cell::new(None);
+    }
+    NUMBER.with(|number| {
+        let known = number.get().unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed));
+        number.set(Some(known));
+        known
+    })
 }
 
 /// How many shards there are, and how many lanes of each may use a CPU to spin: in all at most half
@@ -140,11 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_stays_in_its_shard() {
-        let shard = || std::ptr::from_ref(Spinners::of_thread().spinning) as usize;
-        assert_eq!(shard(), shard());
-        let used: std::collections::HashSet<_> =
-            (0..100 * SHARDS).map(|_| std::thread::spawn(shard).join().unwrap()).collect();
-        assert_eq!(used.len(), shards(cpus()).0);
+    fn threads_have_different_numbers_and_keep_them() {
+        let number = thread_number();
+        let other = std::thread::spawn(|| [thread_number(), thread_number()]).join().unwrap();
+        assert_eq!(other[0], other[1]);
+        assert_ne!(number, other[0]);
+        assert_eq!(number, thread_number());
     }
 }
