@@ -50,7 +50,6 @@ impl<V> Slot<V> {
     ///
     /// Gives the value back if the slot has one already or is closed. The caller drops it.
     #[must_use = "the caller drops a value that comes back, while it holds no lock"]
-    #[inline]
     pub(crate) fn fill(&self, value: V) -> Option<V> {
         let mut state = self.state.lock();
         let State::Empty(waker) = &mut *state else {
@@ -84,7 +83,6 @@ impl<V> Slot<V> {
     }
 
     /// Whether a value was stored, whether or not it was taken since.
-    #[inline]
     pub(crate) fn is_filled(&self) -> bool {
         self.filled.load(Ordering::Acquire)
     }

@@ -13,7 +13,6 @@ impl<V> TakeOnce<V> {
         Self(Mutex::new(Some(value)))
     }
 
-    #[inline]
     pub(crate) fn take(&self) -> Option<V> {
         self.0.lock().take()
     }

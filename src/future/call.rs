@@ -70,7 +70,6 @@ pub struct Call<R> {
 impl<R> Call<R> {
     /// The future of a job that is in the queue, or (`None`) of one that was refused and has
     /// resolved.
-    #[inline]
     pub(crate) fn new(
         source: Arc<dyn HasSlot<Result<R, CallError>>>,
         queue: Arc<dyn CallQueue>,
@@ -85,7 +84,6 @@ impl<R> Call<R> {
     }
 
     /// The future of a job that was pushed. If the queue has refused the job, discards it.
-    #[inline]
     pub(crate) fn pushed<W>(
         cell: Arc<JobCell<W, R>>,
         queue: Arc<dyn CallQueue>,

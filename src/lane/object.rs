@@ -130,7 +130,6 @@ impl<'lane, T> Object<'lane, T> {
     }
 
     /// Runs a closure on the value, if the value is callable.
-    #[inline]
     pub(crate) fn call<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
         match &mut self.owned.value {
             Some(value) if self.state.poison.is_callable() => {
@@ -204,7 +203,6 @@ impl<'lane, T> Object<'lane, T> {
 
     /// The job has run, but its result is not published. From here on the job is not interrupted,
     /// and it counts.
-    #[inline]
     pub(crate) fn finish<R>(&self, result: &Result<R, CallError>) {
         self.state.stop.finish();
         let count = || self.counters.count(result);

@@ -105,7 +105,6 @@ impl<T> Lane<T> {
     }
 
     /// The lane has taken this job.
-    #[inline]
     pub(super) fn start(&self, job: &dyn Job<T>) -> &'static str {
         let JobInfo { name, is_interruptible } = job.info();
         self.object.stop.start(is_interruptible);

@@ -58,7 +58,6 @@ impl LaneThread {
     }
 
     /// Whether this is the lane's thread.
-    #[inline]
     pub(crate) fn is_current(&self) -> bool {
         let number = NUMBER.with(Cell::get);
         number != NOBODY && number == self.number.load(Ordering::Relaxed)
@@ -71,7 +70,6 @@ impl LaneThread {
 }
 
 /// Runs a closure or factory, which may take a token, and catches its panic.
-#[inline]
 pub(crate) fn run<V>(closure: impl FnOnce() -> V) -> Result<V, Panic> {
     set_in_closure(true);
     let value = catch(closure);
@@ -92,7 +90,6 @@ pub(crate) fn outside_closure(f: impl FnOnce()) {
 }
 
 /// Returns what it was before.
-#[inline]
 pub(super) fn set_in_closure(is_in_closure: bool) -> bool {
     IN_CLOSURE.with(|in_closure| in_closure.replace(is_in_closure))
 }

@@ -50,7 +50,6 @@ impl<J: ?Sized> Consumer<J> {
 
     /// Takes a job that has run. Nothing foreign is left in it, and the lane has the only
     /// reference.
-    #[inline]
     pub(crate) fn retire(&mut self, job: Arc<J>) {
         if self.retired.len() < RETIRED_JOBS && size_of_val(&*job) <= RETIRED_BYTES {
             self.retired.push(job);
@@ -117,7 +116,6 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Takes the first job that is ready, if it is within the turn.
-    #[inline]
     fn pop(&self, turn: &mut Turn, start: &impl Fn(u64, &J) -> &'static str) -> Option<Arc<J>> {
         let mut ready = self.ready();
         let (sequence, job) = ready.list.pop_before(turn.before)?;
@@ -240,7 +238,6 @@ mod tests {
         Consumer::new(LaneSpin::new(false))
     }
 
-    #[inline]
     fn pop(queue: &Queue<u64>) -> Option<Arc<u64>> {
         queue.pop(&mut Turn::endless(), &|_, _| "")
     }

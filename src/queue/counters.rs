@@ -31,7 +31,6 @@ impl Finished {
 
 impl Counters {
     /// Counts a job by its result.
-    #[inline]
     pub(crate) fn count<R>(&self, result: &Result<R, CallError>) {
         let counter = match result {
             Ok(_) => &self.completed,

@@ -35,13 +35,11 @@ impl<V> List<V> {
         self.live
     }
 
-    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.live == 0
     }
 
     /// Appends a job. Its number must be higher than all before it.
-    #[inline]
     pub(super) fn push(&mut self, sequence: u64, value: V) {
         debug_assert!(self.entries.back().is_none_or(|last| last.sequence < sequence));
         self.entries.push_back(Entry { sequence, value: Some(value) });
@@ -59,7 +57,6 @@ impl<V> List<V> {
     }
 
     /// Takes out the first job, if its number is below this one.
-    #[inline]
     pub(super) fn pop_before(&mut self, before: u64) -> Option<(u64, V)> {
         // Mostly there is no such bound, or no hole.
         if before < u64::MAX && self.front()?.0 >= before {
@@ -69,7 +66,6 @@ impl<V> List<V> {
     }
 
     /// Takes out the first job.
-    #[inline]
     pub(super) fn pop(&mut self) -> Option<(u64, V)> {
         while let Some(Entry { sequence, value }) = self.entries.pop_front() {
             if let Some(value) = value {
@@ -108,7 +104,6 @@ impl<V> List<V> {
     }
 
     /// Gives back memory that a past burst needed, but for `keep` jobs.
-    #[inline]
     pub(super) fn give_back(&mut self, keep: usize) {
         if let Some(capacity) = shrink_to(self.entries.len(), self.entries.capacity(), keep) {
             self.entries.shrink_to(capacity);

@@ -57,7 +57,6 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Forgets the waker of a post whose future was dropped.
-    #[inline]
     pub(crate) fn forget_admission(&self, post: PostPlace) {
         if post.waits {
             let waker = self.inbox.lock().waker_of(post.sequence).and_then(Option::take);

@@ -9,7 +9,6 @@ use std::mem;
 
 impl<J: ?Sized> Queue<J> {
     /// Queues a job, whatever the capacity.
-    #[inline]
     pub(crate) fn push(&self, job: Arc<J>) -> Result<Place, CallError> {
         let mut inbox = self.inbox.lock();
         if inbox.phase != Phase::Open {
@@ -54,7 +53,6 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Appends an accepted job, and wakes the lane if it sleeps. The lock ends here.
-    #[inline]
     pub(super) fn enqueue(&self, mut inbox: MutexGuard<'_, Inbox<J>>, job: Arc<J>) -> Place {
         let sequence = inbox.accept();
         let is_first = inbox.list.is_empty();

@@ -219,7 +219,6 @@ impl<J: ?Sized> Queue<J> {
         }
     }
 
-    #[inline]
     pub(super) fn ready(&self) -> MutexGuard<'_, Ready<J>> {
         self.lane_side.ready.lock()
     }
@@ -302,7 +301,6 @@ impl<J: ?Sized> Queue<J> {
     /// here.
     ///
     /// Returns whether the lane was awake.
-    #[inline]
     pub(super) fn notify(&self, mut inbox: MutexGuard<'_, Inbox<J>>) -> bool {
         // Pairs with the acquire of a lane that spins.
         self.has_work.store(true, Ordering::Release);
@@ -314,7 +312,6 @@ impl<J: ?Sized> Queue<J> {
 
 impl<J: ?Sized> Inbox<J> {
     /// The sequence number of a job that is accepted now.
-    #[inline]
     pub(super) fn accept(&mut self) -> u64 {
         let sequence = self.next;
         self.next += 1;
@@ -375,7 +372,6 @@ impl<J: ?Sized> Inbox<J> {
     }
 
     /// `None` without a capacity.
-    #[inline]
     pub(super) fn admission(&mut self) -> Option<&mut Admission> {
         self.extras.as_mut()?.admission.as_mut()
     }

@@ -24,7 +24,6 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// The next event within the turn, unless the lane is in a session.
-    #[inline]
     pub(super) fn pop_event(&self, turn: &mut Turn) -> Option<Event> {
         if turn.events == 0 || !self.has_events.load(Ordering::Relaxed) {
             return None;

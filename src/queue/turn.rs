@@ -27,7 +27,6 @@ impl Turn {
     }
 
     /// Whether all of its steps were made.
-    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.steps == 0
     }

@@ -17,7 +17,6 @@ pub(super) struct Adaptive {
 
 impl Adaptive {
     /// Whether to try this time.
-    #[inline]
     pub(super) fn is_due(&mut self) -> bool {
         let is_due = self.rest == 0;
         self.rest = self.rest.saturating_sub(1);
@@ -25,14 +24,12 @@ impl Adaptive {
     }
 
     /// It paid.
-    #[inline]
     pub(super) fn hit(&mut self) {
         self.misses = 0;
     }
 
     /// It did not pay. The probe after a rest has so many `tries` (1 to [`MISSES`]) before the next
     /// rest.
-    #[inline]
     pub(super) fn miss(&mut self, tries: u16) {
         self.misses += 1;
         if self.misses >= MISSES {
@@ -64,12 +61,10 @@ impl Adaptive {
     }
 
     /// In one word, to be kept in an atomic.
-    #[inline]
     pub(super) fn to_bits(self) -> u32 {
         u32::from(self.misses) << 16 | u32::from(self.rest)
     }
 
-    #[inline]
     pub(super) fn from_bits(bits: u32) -> Self {
         let [misses, rest] = [bits >> 16, bits & 0xffff].map(|half| u16::try_from(half).unwrap_or(0));
         Self { misses, rest }

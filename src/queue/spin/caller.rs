@@ -36,7 +36,6 @@ impl CallerSpin {
     }
 
     /// Spins until `is_ready`, some microseconds at the most.
-    #[inline]
     pub(crate) fn spin(&self, is_ready: impl Fn() -> bool) {
         if !self.enabled {
             return;

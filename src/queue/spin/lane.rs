@@ -79,7 +79,6 @@ impl LaneSpin {
     }
 
     /// The lane has taken a batch of so many jobs.
-    #[inline]
     pub(in crate::queue) fn took(&mut self, jobs: usize) {
         if mem::take(&mut self.coalesced) {
             if jobs > 1 { self.coalescing.hit() } else { self.coalescing.miss(MISSES) }
@@ -92,7 +91,6 @@ impl LaneSpin {
     /// A lane that is as fast as its callers would otherwise take each job in a batch of its own,
     /// and each time the cache line of the inbox goes to and fro. In fewer, larger batches both
     /// sides are faster: 160 ns a call instead of 245, with a thousand in flight across two CPUs.
-    #[inline]
     pub(in crate::queue) fn coalesce(&mut self) {
         if mem::take(&mut self.small_batches) && self.coalescing.is_due() {
             self.coalesced = true;
