@@ -3,7 +3,7 @@
 use super::wait::wait;
 use crate::error::{CallError, WaitError};
 use crate::lane::AnyLane;
-use crate::queue::PostPlace;
+use crate::queue::{PostPlace, Room};
 use crate::sync::Arc;
 use futures::future::FusedFuture;
 use std::fmt;
@@ -135,13 +135,28 @@ impl Post {
     }
 }
 
+/// Spins until there is room, unless there is some, or this is the lane's own thread, where no job
+/// starts meanwhile.
+#[cold]
+fn spin(lane: &dyn AnyLane, place: PostPlace) {
+    if !lane.is_admitted(place) && !lane.thread().is_current() {
+        lane.caller_spin().spin(|| lane.is_admitted(place));
+    }
+}
+
 impl Future for Post {
     type Output = Result<(), CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let admitted = match &this.state {
-            Posted::Accepted { lane, place } => Some(ready!(lane.poll_admission(*place, cx))),
+        let admitted = match &mut this.state {
+            Posted::Accepted { lane, place } => {
+                if place.room == Room::Soon {
+                    place.room = Room::Later;
+                    spin(&**lane, *place);
+                }
+                Some(ready!(lane.poll_admission(*place, cx)))
+            }
             Posted::Refused(_) | Posted::Over => None,
         };
         match (mem::replace(&mut this.state, Posted::Over), admitted) {
@@ -179,3 +194,39 @@ impl fmt::Debug for Post {
 
 impl UnwindSafe for Post {}
 impl RefUnwindSafe for Post {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::lane::{Core, Lane, OnValue, PostCell, Served, Settings};
+    use crate::queue::CallerSpin;
+    use futures::task::noop_waker_ref;
+    use std::thread;
+
+    /// Makes a post that waits, and polls it twice. Returns how often it spun in vain.
+    fn spins(lane: &Arc<Lane<()>>) -> u16 {
+        let before = lane.caller_spin.misses();
+        let job = Arc::new(PostCell::new(OnValue(|(): &mut ()| ())));
+        let Ok(place) = lane.queue.push_post(job, false) else { unreachable!("the lane is open") };
+        let mut post = Post::accepted(Arc::clone(lane) as _, place);
+        for _ in 0..2 {
+            assert!(Pin::new(&mut post).poll(&mut Context::from_waker(noop_waker_ref())).is_pending());
+        }
+        lane.caller_spin.misses() - before
+    }
+
+    #[test]
+    fn a_post_that_waits_spins_once_if_the_lane_is_awake_and_never_on_the_lane_itself() {
+        let mut lane = Lane::<()>::new(Settings { capacity: Some(1), ..Settings::default() });
+        lane.caller_spin = CallerSpin::enabled();
+        let lane = Arc::new(lane);
+        lane.queue.push(Arc::new(PostCell::new(OnValue(|(): &mut ()| ())))).unwrap();
+        assert_eq!(spins(&lane), 1);
+        thread::spawn(move || {
+            let _core = Core::new(Served::new(Arc::clone(&lane), false));
+            assert_eq!(spins(&lane), 0);
+        })
+        .join()
+        .unwrap();
+    }
+}

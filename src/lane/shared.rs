@@ -140,6 +140,8 @@ pub(crate) trait AnyLane: CallQueue {
 
     fn object(&self) -> &ObjectState;
 
+    fn is_admitted(&self, post: PostPlace) -> bool;
+
     fn poll_admission(&self, post: PostPlace, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
 
     fn forget_admission(&self, post: PostPlace);
@@ -188,6 +190,10 @@ impl<T: 'static> AnyLane for Lane<T> {
 
     fn object(&self) -> &ObjectState {
         &self.object
+    }
+
+    fn is_admitted(&self, post: PostPlace) -> bool {
+        self.queue.is_admitted(post)
     }
 
     fn poll_admission(&self, post: PostPlace, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {

@@ -68,7 +68,7 @@ fn a_push_finds_the_lane_awake_or_wakes_it() {
                 assert!(push(queue, 1));
                 queue.close();
             });
-            let spin = if spins { LaneSpin::enabled() } else { LaneSpin::new(false) };
+            let spin = LaneSpin::of_scope(spins);
             assert_eq!(serve(&queue, spin), [1]);
             pusher.join().unwrap();
         });

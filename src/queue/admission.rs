@@ -71,6 +71,11 @@ impl Admission {
         to_go > 0
     }
 
+    /// The number of the first post that waits.
+    pub(super) fn first_waiting(&self) -> Option<u64> {
+        self.waiting.front().map(|waiting| waiting.sequence)
+    }
+
     /// The waker of the post with this number, or `None` if it does not wait.
     pub(super) fn waker_of(&mut self, sequence: u64) -> Option<&mut Option<Waker>> {
         let at = self.waiting.binary_search_by_key(&sequence, |waiting| waiting.sequence).ok()?;

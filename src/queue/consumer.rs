@@ -127,6 +127,7 @@ impl<J: ?Sized> Queue<J> {
             let mut inbox = self.inbox.lock();
             let is_counted = inbox.session.is_none();
             admitted = inbox.on_removed(sequence, is_counted);
+            self.publish_first_waiting(&mut inbox);
         }
         drop(ready);
         wake(admitted);
@@ -229,7 +230,7 @@ impl<J: ?Sized> Queue<J> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::counters::Counters;
-    use super::super::posts::PostPlace;
+    use super::super::posts::{PostPlace, Room};
     use super::*;
     use crate::error::CallError;
     use std::task::{Context, Poll, Waker};
@@ -297,7 +298,7 @@ mod tests {
         assert_eq!(aborted.counts(Counters::read).discarded, 8);
         // What waited behind the session was discarded, although its calls, which come later, were begun.
         let polled = |sequence| {
-            let post = PostPlace { sequence, waits: false };
+            let post = PostPlace { sequence, room: Room::Found };
             aborted.poll_admission(post, &mut Context::from_waker(Waker::noop()))
         };
         assert!(matches!(polled(0), Poll::Ready(Ok(()))));

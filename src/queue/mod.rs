@@ -44,7 +44,7 @@ mod consumer;
 
 pub(crate) use consumer::{Consumer, Last, Next};
 pub(crate) use counters::Counters;
-pub(crate) use posts::PostPlace;
+pub(crate) use posts::{PostPlace, Room};
 pub(crate) use spin::{CallerSpin, LaneSpin};
 pub(crate) use state::{Event, Phase, Place, Queue, Running};
 pub(crate) use turn::Turn;

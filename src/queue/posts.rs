@@ -1,7 +1,7 @@
 //! Posts: queueing them, and telling their futures that they are admitted. [`super::admission`]
 //! decides when that is.
 
-use super::state::{Inbox, Phase, Queue};
+use super::state::{Inbox, Phase, Place, Queue};
 use crate::error::CallError;
 use crate::panic::drop_quietly;
 use crate::sync::{Arc, Ordering};
@@ -12,8 +12,18 @@ use std::task::{Context, Poll, Waker};
 #[derive(Clone, Copy)]
 pub(crate) struct PostPlace {
     pub(super) sequence: u64,
-    /// Whether it has found the queue full.
-    pub(super) waits: bool,
+    // Two fields go through registers. With a third, a post cost 94 ns instead of 72 (one CPU).
+    pub(crate) room: Room,
+}
+
+/// Whether there was room for a post when it was queued.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    Found,
+    /// No. There may be some within microseconds, so the first poll spins.
+    Soon,
+    /// No.
+    Later,
 }
 
 impl<J: ?Sized> Queue<J> {
@@ -29,8 +39,30 @@ impl<J: ?Sized> Queue<J> {
         }
         let sequence = inbox.next;
         let waits = inbox.admission().is_some_and(|admission| admission.queued_post(sequence));
-        self.enqueue(inbox, job);
-        Ok(PostPlace { sequence, waits })
+        if waits {
+            self.publish_first_waiting(&mut inbox);
+        }
+        let Place { lane_awake, .. } = self.enqueue(inbox, job);
+        let room = match (waits, lane_awake) {
+            (false, _) => Room::Found,
+            (true, true) => Room::Soon,
+            (true, false) => Room::Later,
+        };
+        Ok(PostPlace { sequence, room })
+    }
+
+    /// Whether a post is within the capacity or discarded: a hint for a producer that spins.
+    pub(crate) fn is_admitted(&self, post: PostPlace) -> bool {
+        post.sequence < self.first_waiting.load(Ordering::Relaxed)
+    }
+
+    /// Tells producers that spin which post is the first that waits.
+    pub(super) fn publish_first_waiting(&self, inbox: &mut Inbox<J>) {
+        let first = inbox.admission().and_then(|admission| admission.first_waiting()).unwrap_or(u64::MAX);
+        // Mostly nothing has changed, and the cache line stays with all.
+        if self.first_waiting.load(Ordering::Relaxed) != first {
+            self.first_waiting.store(first, Ordering::Relaxed);
+        }
     }
 
     /// Whether a post is within the capacity or discarded. Registers the waker of `cx` if it is
@@ -41,7 +73,7 @@ impl<J: ?Sized> Queue<J> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), CallError>> {
         let sequence = post.sequence;
-        if !post.waits && !self.has_discarded.load(Ordering::Relaxed) {
+        if post.room == Room::Found && !self.has_discarded.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(()));
         }
         poll_or_register(&self.inbox, cx, |inbox| {
@@ -58,7 +90,7 @@ impl<J: ?Sized> Queue<J> {
 
     /// Forgets the waker of a post whose future was dropped.
     pub(crate) fn forget_admission(&self, post: PostPlace) {
-        if post.waits {
+        if post.room != Room::Found {
             let waker = self.inbox.lock().waker_of(post.sequence).and_then(Option::take);
             drop_quietly(waker);
         }
@@ -68,5 +100,46 @@ impl<J: ?Sized> Queue<J> {
 impl<J: ?Sized> Inbox<J> {
     fn waker_of(&mut self, post: u64) -> Option<&mut Option<Waker>> {
         self.admission()?.waker_of(post)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::queue::{Consumer, LaneSpin, Turn};
+    use crate::sync::Mutex;
+
+    /// Makes posts for a queue with this capacity.
+    fn posts<const COUNT: usize>(queue: &Queue<u64>) -> [PostPlace; COUNT] {
+        std::array::from_fn(|_| queue.push_post(Arc::new(0), false).ok().unwrap())
+    }
+
+    #[test]
+    fn a_producer_that_spins_learns_of_room_in_the_order_of_the_posts() {
+        let queue = Queue::<u64>::new(Some(2), false, false);
+        let posts = posts::<5>(&queue);
+        let admitted = || posts.map(|post| queue.is_admitted(post));
+        assert!(
+            posts.map(|post| post.room) == [Room::Found, Room::Found, Room::Soon, Room::Soon, Room::Soon]
+        );
+        assert_eq!(admitted(), [true, true, false, false, false]);
+        let consumer = Mutex::new(Consumer::new(LaneSpin::new(false)));
+        let start_one = || _ = queue.try_next(&mut consumer.lock(), &mut Turn::endless(), |_, _| "");
+        start_one();
+        assert_eq!(admitted(), [true, true, true, false, false]);
+        start_one();
+        assert_eq!(admitted(), [true, true, true, true, false]);
+        queue.abort(|_| (), |_| ());
+        assert_eq!(admitted(), [true; 5]);
+    }
+
+    #[test]
+    fn a_call_that_is_cancelled_makes_room_for_a_producer_that_spins() {
+        let queue = Queue::<u64>::new(Some(1), false, false);
+        let call = queue.push(Arc::new(0)).unwrap();
+        let [post] = posts(&queue);
+        assert!(!queue.is_admitted(post));
+        assert!(queue.remove(call.sequence).is_some());
+        assert!(queue.is_admitted(post));
     }
 }

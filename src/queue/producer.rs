@@ -91,6 +91,7 @@ impl<J: ?Sized> Queue<J> {
         };
         ready.cancelled += 1;
         let admitted = inbox.on_removed(sequence, is_counted);
+        self.publish_first_waiting(&mut inbox);
         drop(inbox);
         drop(ready);
         wake(admitted);
@@ -120,6 +121,7 @@ impl<J: ?Sized> Queue<J> {
             None => (List::new(), List::new()),
         };
         let (mut last, posts) = inbox.clear_extras();
+        self.publish_first_waiting(&mut inbox);
         ready.discarded +=
             (begun.len() + session.len() + ready.list.len() + inbox.list.len() + last.len()) as u64;
         let first = ready.list.first().or_else(|| inbox.list.first());

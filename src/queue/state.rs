@@ -5,7 +5,7 @@ use super::counters::{Counters, Finished};
 use super::list::List;
 use super::turn::Turn;
 use crate::sync::thread::Thread;
-use crate::sync::{Arc, AtomicBool, CachePadded, Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, CachePadded, Mutex, MutexGuard, Ordering};
 use crate::waker::wake;
 use futures::task::FutureObj;
 use std::collections::VecDeque;
@@ -21,6 +21,9 @@ pub(crate) struct Queue<J: ?Sized> {
     pub(super) has_work: AtomicBool,
     /// Whether there are events. Written under the lock of `inbox`; a hint for the lane.
     pub(super) has_events: AtomicBool,
+    /// The number of the first post that waits for room; else `u64::MAX`. Written under the lock of
+    /// `inbox`; a hint for a producer that spins.
+    pub(super) first_waiting: AtomicU64,
     /// Whether an abort has taken out jobs. Written under the lock of `inbox`, which has the rest.
     pub(super) has_discarded: AtomicBool,
     /// Whether `extras` must hear of each job that leaves.
@@ -214,6 +217,7 @@ impl<J: ?Sized> Queue<J> {
             })),
             has_work: AtomicBool::new(false),
             has_events: AtomicBool::new(false),
+            first_waiting: AtomicU64::new(u64::MAX),
             has_discarded: AtomicBool::new(false),
             tracks_jobs: capacity.is_some() || timing,
         }

@@ -4,6 +4,7 @@ mod callers;
 mod footprint;
 mod lending;
 mod lifecycle;
+mod neighbours;
 mod objects;
 mod oneway;
 mod pipelined;
@@ -21,6 +22,7 @@ pub(crate) fn all(plan: &Plan) -> Vec<Race> {
         sequential::races,
         pipelined::races,
         callers::races,
+        neighbours::races,
         oneway::races,
         objects::races,
         lifecycle::races,

@@ -74,7 +74,7 @@ pub(super) fn races(plan: &Plan) -> Vec<Race> {
 }
 
 /// Runs `work` while so many threads are busy.
-fn beside<T>(busy: u32, work: impl FnOnce() -> T) -> T {
+pub(super) fn beside<T>(busy: u32, work: impl FnOnce() -> T) -> T {
     /// Stops the busy threads even if `work` panics, because the scope waits for them.
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {

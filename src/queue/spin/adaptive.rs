@@ -1,5 +1,7 @@
 //! [`Adaptive`]: whether to try what may not pay.
 
+use crate::sync::{AtomicU32, Ordering};
+
 /// After this many misses in a row, trying stops but for probes.
 pub(super) const MISSES: u16 = 4;
 /// A probe comes after this many times without a try.
@@ -60,14 +62,42 @@ impl Adaptive {
         self.rest
     }
 
-    /// In one word, to be kept in an atomic.
-    pub(super) fn to_bits(self) -> u32 {
+    fn to_bits(self) -> u32 {
         u32::from(self.misses) << 16 | u32::from(self.rest)
     }
 
-    pub(super) fn from_bits(bits: u32) -> Self {
+    fn from_bits(bits: u32) -> Self {
         let [misses, rest] = [bits >> 16, bits & 0xffff].map(|half| u16::try_from(half).unwrap_or(0));
         Self { misses, rest }
+    }
+}
+
+/// An [`Adaptive`] in one word, for several threads. They may overwrite each other's misses: it is
+/// only advice.
+#[derive(Default)]
+pub(super) struct SharedAdaptive(AtomicU32);
+
+impl SharedAdaptive {
+    pub(super) fn get(&self) -> Adaptive {
+        Adaptive::from_bits(self.0.load(Ordering::Relaxed))
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn set(&self, adaptive: Adaptive) {
+        self.0.store(adaptive.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Calls `attempt` if a try is due. It says whether it paid.
+    pub(super) fn attempt(&self, attempt: impl FnOnce(&mut Adaptive)) {
+        let before = self.get();
+        let mut adaptive = before;
+        if adaptive.is_due() {
+            attempt(&mut adaptive);
+        }
+        // A hit after a hit writes nothing, and leaves the cache line with all threads.
+        if adaptive != before {
+            self.0.store(adaptive.to_bits(), Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`YieldBackoff`]: for how long no lane of the process yields its CPU while it spins.
+//! [`YieldBackoff`]: for how long no thread of the process yields its CPU while it spins.
 
 use crate::sync::{Ordering, process};
 use std::time::{Duration, Instant};
@@ -8,10 +8,11 @@ pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 /// The longest.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// A process in which other threads want the CPU. All lanes learn it from the one that found out.
+/// A process in which other threads want the CPU. All lanes and callers learn it from the one that
+/// found out.
 pub(super) static YIELD_BACKOFF: YieldBackoff = YieldBackoff::new();
 
-/// Keeps lanes from yielding for a while after a yield has cost a lane its CPU. Each time that it
+/// Keeps all threads from yielding for a while after a yield has cost one its CPU. Each time that it
 /// happens again the while is eight times as long, from [`SHORTEST`] up to [`LONGEST`].
 ///
 /// Written and read without order: it is only advice.
@@ -63,6 +64,13 @@ impl YieldBackoff {
         Duration::from_nanos(self.until.load(Ordering::Relaxed))
     }
 
+    /// As if no yield had taken long.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn forget(&self) {
+        self.set_until(Duration::ZERO);
+        self.not_preempted();
+    }
+
     #[cfg(all(test, not(loom)))]
     pub(super) fn set_until(&self, after_start: Duration) {
         self.until.store(nanos(after_start), Ordering::Relaxed);
@@ -71,6 +79,13 @@ impl YieldBackoff {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The process has one backoff, and one count of spinners: tests that use them take turns.
+#[cfg(all(test, not(loom)))]
+pub(super) fn take_turn() -> crate::sync::MutexGuard<'static, ()> {
+    static TURN: crate::sync::Mutex<()> = crate::sync::Mutex::new(());
+    TURN.lock()
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,99 +1,228 @@
 //! [`CallerSpin`]: what a caller does before it sleeps.
 
-use super::adaptive::Adaptive;
+use super::adaptive::{Adaptive, SharedAdaptive};
+use super::backoff::YIELD_BACKOFF;
 use super::cpus::cpus;
-use crate::sync::{AtomicU32, LOOM, Ordering};
+use super::yields::{LONG, LONG_REST, Yields};
+use crate::sync::LOOM;
 use std::hint;
 
 /// How often a caller checks for its result, with a spin hint in between: two to six microseconds.
 const CALLER_SPINS: u32 = if LOOM { 1 } else { 200 };
+/// How often a caller then yields its CPU. To loom, which decides itself who runs, it makes no
+/// difference.
+const CALLER_YIELDS: u32 = if LOOM { 0 } else { 2 };
 
 /// Spins for the result of a call that was made while the lane was awake. One for all callers of a
 /// lane.
 #[derive(Default)]
 pub(crate) struct CallerSpin {
     enabled: bool,
-    /// An [`Adaptive`]. Callers on several threads may overwrite each other's misses: it is only
-    /// advice.
-    adaptive: AtomicU32,
+    /// Whether there is another CPU for the lane to run on meanwhile.
+    can_spin: bool,
+    /// Whether to spin, in case the lane runs on another CPU.
+    spinning: SharedAdaptive,
+    /// Whether to yield, in case the lane waits for this thread's CPU.
+    yielding: SharedAdaptive,
 }
 
 impl CallerSpin {
     pub(crate) fn new(enabled: bool) -> Self {
-        Self { enabled: enabled && cpus() > 1, ..Self::default() }
+        Self { enabled, can_spin: cpus() > 1, ..Self::default() }
     }
 
     /// One that spins, however many CPUs there are.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn enabled() -> Self {
-        Self { enabled: true, ..Self::default() }
+        Self { enabled: true, can_spin: true, ..Self::default() }
     }
 
     /// How often in a row spinning has not paid.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn misses(&self) -> u16 {
-        Adaptive::from_bits(self.adaptive.load(Ordering::Relaxed)).misses()
+        self.spinning.get().misses()
     }
 
-    /// Spins until `is_ready`, some microseconds at the most.
+    /// Spins until `is_ready`, some microseconds at the most; then yields the CPU to the lane.
     pub(crate) fn spin(&self, is_ready: impl Fn() -> bool) {
         if !self.enabled {
             return;
         }
-        let before = self.adaptive.load(Ordering::Relaxed);
-        let mut adaptive = Adaptive::from_bits(before);
-        if adaptive.is_due() {
-            let mut spins = 0..CALLER_SPINS;
-            if spins.any(|_| {
-                is_ready() || {
-                    hint::spin_loop();
-                    false
+        if self.can_spin {
+            self.spinning.attempt(|spinning| {
+                let mut spins = 0..CALLER_SPINS;
+                if spins.any(|_| {
+                    is_ready() || {
+                        hint::spin_loop();
+                        false
+                    }
+                }) {
+                    spinning.hit();
+                } else {
+                    spinning.miss(1);
                 }
-            }) {
-                adaptive.hit();
-            } else {
-                adaptive.miss(1);
-            }
+            });
         }
-        // A hit after a hit writes nothing, and leaves the cache line with all callers.
-        if adaptive.to_bits() != before {
-            self.adaptive.store(adaptive.to_bits(), Ordering::Relaxed);
+        if !is_ready() {
+            self.yielding.attempt(|yielding| yield_to_lane(yielding, &is_ready));
         }
     }
+}
+
+/// Lets the lane run, if it waits for this thread's CPU.
+///
+/// The caller often runs because the lane has just woken it, and Linux lets a thread that was woken
+/// run at once. If it then slept again for its next result, each result would cost two switches of
+/// threads and a wake-up.
+///
+/// A poll must not give the CPU away for long. So there are [`CALLER_YIELDS`] at the most, and none
+/// for a while, in the whole process, after one that took long.
+fn yield_to_lane(yielding: &mut Adaptive, is_ready: &impl Fn() -> bool) {
+    let mut yields = Yields::begin();
+    if YIELD_BACKOFF.is_active(yields.last()) {
+        return;
+    }
+    for _ in 0..CALLER_YIELDS {
+        if yields.yield_now() > LONG {
+            YIELD_BACKOFF.preempted(yields.last());
+            return yielding.rest_for(LONG_REST);
+        }
+        if is_ready() {
+            return yielding.hit();
+        }
+    }
+    yielding.miss(1);
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::adaptive::{MISSES, REST};
+    use super::super::backoff::take_turn;
     use super::*;
+    use crate::sync::thread;
     use std::cell::Cell;
+    use std::time::Duration;
 
     const TIMES: u32 = 10 * (REST as u32 + 1);
+    /// How many of [`TIMES`] times something is tried that never pays.
+    const PROBES: u32 = MISSES as u32 + 9;
 
-    /// How many of [`TIMES`] times a caller spins.
-    fn spun(spin: &CallerSpin, found: bool) -> u32 {
-        let spins = |_: &u32| {
-            let spun = Cell::new(false);
+    /// How often a caller checks for its result, which is there at this check or never.
+    fn checks(spin: &CallerSpin, at: Option<u32>) -> u32 {
+        let before = spin.yielding.get();
+        loop {
+            let checks = Cell::new(0);
+            YIELD_BACKOFF.forget();
             spin.spin(|| {
-                spun.set(true);
-                found
+                checks.set(checks.get() + 1);
+                at.is_some_and(|at| at <= checks.get())
             });
-            spun.get()
-        };
-        u32::try_from((0..TIMES).filter(spins).count()).unwrap()
+            if spin.yielding.get().resting() < LONG_REST {
+                return checks.get();
+            }
+            // A yield took long on a busy machine: once more.
+            spin.yielding.set(before);
+        }
+    }
+
+    /// A caller that does not spin for a while.
+    fn yielding() -> CallerSpin {
+        let spin = CallerSpin::enabled();
+        rest(&spin);
+        spin
+    }
+
+    fn rest(spin: &CallerSpin) {
+        let mut spinning = Adaptive::default();
+        spinning.rest();
+        spin.spinning.set(spinning);
     }
 
     #[test]
     fn a_caller_stops_spinning_when_no_result_comes_and_goes_on_when_one_does() {
+        let _turn = take_turn();
         let spin = CallerSpin::enabled();
-        assert_eq!(spun(&spin, false), u32::from(MISSES) + 9);
-        (0..=REST).for_each(|_| spin.spin(|| true));
+        let spun = (0..TIMES).filter(|_| checks(&spin, None) > CALLER_SPINS).count();
+        assert_eq!(u32::try_from(spun), Ok(PROBES));
+        (0..=REST).for_each(|_| _ = checks(&spin, Some(1)));
         assert_eq!(spin.misses(), 0);
-        assert_eq!(spun(&spin, true), TIMES);
+        // Each time the result is there at the last check.
+        assert!((0..TIMES).all(|_| checks(&spin, Some(CALLER_SPINS)) == CALLER_SPINS + 1));
+    }
+
+    #[test]
+    fn a_caller_yields_twice_and_stops_when_no_result_comes_but_for_probes() {
+        let _turn = take_turn();
+        let spin = yielding();
+        let mut tries = 0;
+        for _ in 0..REST {
+            match checks(&spin, None) {
+                1 => {}
+                checks => {
+                    assert_eq!(checks, 1 + CALLER_YIELDS);
+                    tries += 1;
+                }
+            }
+        }
+        assert_eq!(tries, MISSES);
+    }
+
+    #[test]
+    fn a_caller_whose_yields_let_the_lane_run_goes_on() {
+        let _turn = take_turn();
+        let spin = CallerSpin::enabled();
+        for _ in 0..TIMES {
+            rest(&spin);
+            // Fewer in vain than would stop it.
+            (1..MISSES).for_each(|_| assert_eq!(checks(&spin, None), 1 + CALLER_YIELDS));
+            assert_eq!(checks(&spin, Some(1 + CALLER_YIELDS)), 1 + CALLER_YIELDS);
+        }
+    }
+
+    #[test]
+    fn a_result_that_is_there_needs_no_yield() {
+        let _turn = take_turn();
+        let spin = yielding();
+        assert_eq!(checks(&spin, Some(1)), 1);
+        assert_eq!(spin.yielding.get(), Adaptive::default());
+    }
+
+    #[test]
+    fn a_yield_that_takes_too_long_ends_the_yields_of_the_process() {
+        let _turn = take_turn();
+        let spin = yielding();
+        let checks = Cell::new(0);
+        YIELD_BACKOFF.forget();
+        spin.spin(|| {
+            checks.set(checks.get() + 1);
+            // As if the next yield took as long.
+            if checks.get() == 2 {
+                thread::sleep(2 * LONG);
+            }
+            false
+        });
+        assert!(checks.get() <= 2);
+        assert_eq!(spin.yielding.get().resting(), LONG_REST);
+        // Meanwhile the callers of other lanes do not yield.
+        YIELD_BACKOFF.set_until(Duration::MAX);
+        let (others, checks) = (yielding(), Cell::new(0));
+        others.spin(|| checks.replace(checks.get() + 1) > 0);
+        assert_eq!(checks.get(), 1);
+        assert_eq!(others.yielding.get(), Adaptive::default());
+        YIELD_BACKOFF.forget();
+    }
+
+    #[test]
+    fn a_caller_without_another_cpu_yields_only() {
+        let _turn = take_turn();
+        let spin = CallerSpin { can_spin: false, ..CallerSpin::enabled() };
+        assert_eq!(checks(&spin, None), 1 + CALLER_YIELDS);
+        assert_eq!(spin.misses(), 0);
+        assert_eq!(CallerSpin::new(true).can_spin, cpus() > 1);
     }
 
     #[test]
     fn a_caller_never_spins_where_spinning_is_off() {
-        assert_eq!(spun(&CallerSpin::new(false), true), 0);
+        assert_eq!(checks(&CallerSpin::new(false), Some(1)), 0);
     }
 }

@@ -2,12 +2,12 @@
 
 use super::adaptive::{Adaptive, MISSES};
 use super::backoff::YIELD_BACKOFF;
-use super::cpus::cpus;
 use super::spinners::{CountedLane, Spinners};
-use crate::sync::{LOOM, thread};
+use super::yields::{LONG, LONG_REST, SWITCH, Yields};
+use crate::sync::LOOM;
 use std::hint;
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often a lane checks for work, with a spin hint in between, before it begins to yield: two to
 /// six microseconds, by how long the CPU's spin hint takes.
@@ -18,20 +18,12 @@ const LANE_SPINS: u32 = if LOOM { 1 } else { 200 };
 const LIMIT: Duration = Duration::from_micros(100);
 /// Spinning pays if work comes within this time.
 const QUICK: Duration = Duration::from_micros(10);
-/// A yield that takes longer has let another thread run.
-const SWITCH: Duration = Duration::from_micros(1);
-/// A yield that takes longer has given the CPU to a thread that does not wait for this lane, and
-/// may have cost milliseconds.
-const LONG: Duration = Duration::from_micros(250);
-/// How often a lane yields to other lanes before it sleeps.
+/// How often a lane that does not spin yields before it sleeps.
 const YIELDS: u32 = if LOOM { 1 } else { 16 };
 /// A yield to other lanes that takes longer has given the CPU to a thread that is none of them...
 const LONG_AMONG_LANES: Duration = Duration::from_millis(1);
 /// ... and so much longer for each lane of the process, which may have had a call to run.
 const LONG_FOR_EACH: Duration = Duration::from_micros(10);
-/// How many times a lane then does not yield to others: by then the milliseconds have become less
-/// than a microsecond each.
-const LONG_REST: u16 = 4096;
 /// How many times in a row a lane that has found work among others expects others, without seeing
 /// any.
 const EXPECTED: u8 = 3;
@@ -49,7 +41,7 @@ pub(crate) struct LaneSpin {
     _counted: Option<CountedLane>,
     /// Whether to spin before the lane sleeps.
     spinning: Adaptive,
-    /// Whether to yield to other lanes before the lane sleeps.
+    /// Whether to yield before the lane sleeps, if it does not spin.
     yielding: Adaptive,
     /// How many more times the lane expects other lanes to spin, without seeing any.
     expected: u8,
@@ -69,13 +61,7 @@ impl LaneSpin {
 
     /// For a scope of a lane, which spins in the lane's place.
     pub(crate) fn of_scope(enabled: bool) -> Self {
-        Self { spinners: (enabled && cpus() > 1).then(Spinners::of_thread), ..Self::default() }
-    }
-
-    /// One that spins, however many CPUs there are.
-    #[cfg(all(test, loom))]
-    pub(crate) fn enabled() -> Self {
-        Self { spinners: Some(Spinners::of_thread()), ..Self::default() }
+        Self { spinners: enabled.then(Spinners::of_thread), ..Self::default() }
     }
 
     /// The lane has taken a batch of so many jobs.
@@ -104,23 +90,21 @@ impl LaneSpin {
     pub(in crate::queue) fn spin(&mut self, has_work: impl Fn() -> bool) -> bool {
         (self.small_batches, self.coalesced) = (false, false);
         let Some(spinners) = self.spinners else { return false };
-        if spinners.are_enough() || self.expects_others() {
+        let beside_others = spinners.are_enough() || self.expects_others();
+        if !beside_others && self.spinning.is_due() {
+            let _spinner = spinners.enter();
+            match spin_then_yield(&has_work) {
+                Found::Quickly => self.spinning.hit(),
+                // The caller shares this CPU: it gets to run soonest if the lane yields at once.
+                Found::DuringYield => self.spinning.rest(),
+                Found::Late | Found::Nothing => self.spinning.miss(1),
+            }
+        } else {
             if CountedLane::are_many() || !self.yielding.is_due() {
                 return false;
             }
             let _spinner = spinners.enter();
-            self.yield_to_others(&has_work);
-        } else {
-            if !self.spinning.is_due() {
-                return false;
-            }
-            let _spinner = spinners.enter();
-            match spin_then_yield(&has_work) {
-                Found::Quickly => self.spinning.hit(),
-                // The caller shares this CPU: it gets to run soonest if the lane sleeps.
-                Found::DuringYield => self.spinning.rest(),
-                Found::Late | Found::Nothing => self.spinning.miss(1),
-            }
+            self.yield_some_times(beside_others, &has_work);
         }
         // Checking once more does no harm: if the inbox turns out to be empty, the lane sleeps.
         has_work()
@@ -136,22 +120,28 @@ impl LaneSpin {
 
     /// Lets other threads run until there is work, [`YIELDS`] times at most.
     ///
-    /// Those threads are lanes with work, or their callers. So no CPU is wasted, and a caller that
-    /// gets to run finds this lane awake. Otherwise the lane would sleep, and the caller would have
-    /// to wake it, which costs more than some yields.
-    fn yield_to_others(&mut self, has_work: &impl Fn() -> bool) {
-        let mut before = Instant::now();
+    /// Those threads are lanes with work, or callers. So no CPU is wasted, and a caller that gets
+    /// to run finds this lane awake. Otherwise the lane would sleep, and the caller would have to
+    /// wake it, which costs more than some yields.
+    fn yield_some_times(&mut self, beside_others: bool, has_work: &impl Fn() -> bool) {
+        let mut yields = Yields::begin();
+        if !beside_others && YIELD_BACKOFF.is_active(yields.last()) {
+            return;
+        }
+        let long = if beside_others { LONG_AMONG_LANES + CountedLane::count() * LONG_FOR_EACH } else { LONG };
         for _ in 0..YIELDS {
-            thread::yield_now();
-            let now = Instant::now();
-            if now.duration_since(before) > LONG_AMONG_LANES + CountedLane::count() * LONG_FOR_EACH {
+            if yields.yield_now() > long {
+                if !beside_others {
+                    YIELD_BACKOFF.preempted(yields.last());
+                }
                 return self.yielding.rest_for(LONG_REST);
             }
             if has_work() {
-                self.expected = EXPECTED;
+                if beside_others {
+                    self.expected = EXPECTED;
+                }
                 return self.yielding.hit();
             }
-            before = now;
         }
         self.yielding.miss(1);
     }
@@ -177,29 +167,25 @@ fn spin_then_yield(has_work: &impl Fn() -> bool) -> Found {
     if LOOM {
         return Found::Nothing;
     }
-    let start = Instant::now();
-    if YIELD_BACKOFF.is_active(start) {
+    let mut yields = Yields::begin();
+    if YIELD_BACKOFF.is_active(yields.last()) {
         return Found::Nothing;
     }
-    let mut before = start;
     loop {
-        thread::yield_now();
-        let now = Instant::now();
-        let (took, after) = (now.duration_since(before), now.duration_since(start));
-        before = now;
+        let took = yields.yield_now();
         if took > LONG {
-            YIELD_BACKOFF.preempted(now);
+            YIELD_BACKOFF.preempted(yields.last());
         }
         if has_work() {
             if took > SWITCH {
                 return Found::DuringYield;
             }
-            return if after < QUICK { Found::Quickly } else { Found::Late };
+            return if yields.elapsed() < QUICK { Found::Quickly } else { Found::Late };
         }
         if took > LONG {
             return Found::Nothing;
         }
-        if after > LIMIT {
+        if yields.elapsed() > LIMIT {
             YIELD_BACKOFF.not_preempted();
             return Found::Nothing;
         }
@@ -209,13 +195,11 @@ fn spin_then_yield(has_work: &impl Fn() -> bool) -> Found {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::adaptive::REST;
-    use super::super::backoff::SHORTEST;
+    use super::super::backoff::{SHORTEST, take_turn};
     use super::*;
-    use crate::sync::Mutex;
+    use crate::sync::thread;
     use std::cell::Cell;
-
-    /// The process has the spinners and the backoff: these tests take turns.
-    static TURN: Mutex<()> = Mutex::new(());
+    use std::time::Instant;
 
     const TIMES: u32 = 10 * (REST as u32 + 1);
 
@@ -229,42 +213,31 @@ mod tests {
         LaneSpin { spinners: Some(Spinners::of_test(1, 1)), ..LaneSpin::default() }
     }
 
-    /// How many of [`TIMES`] times a lane spins.
-    fn spun(lane: &mut LaneSpin, found: bool) -> u32 {
-        let mut spins = |_: &u32| {
-            let spun = Cell::new(false);
-            lane.spin(|| {
-                spun.set(true);
-                found
-            });
-            spun.get()
-        };
-        u32::try_from((0..TIMES).filter(|time| spins(time)).count()).unwrap()
-    }
-
     #[test]
     fn a_lane_stops_spinning_when_nothing_comes_but_for_probes() {
-        let _turn = TURN.lock();
-        let probes = spun(&mut alone(), false);
-        assert!((u32::from(MISSES)..u32::from(MISSES) + 11).contains(&probes), "{probes}");
+        let _turn = take_turn();
+        let mut lane = alone();
+        let probes = (0..TIMES).filter(|_| checks(&mut lane, None) > LANE_SPINS).count();
+        assert_eq!(probes, usize::from(MISSES) + 9);
     }
 
     #[test]
     fn a_lane_goes_on_spinning_while_work_comes_at_once() {
-        let _turn = TURN.lock();
-        assert_eq!(spun(&mut alone(), true), TIMES);
+        let _turn = take_turn();
+        let mut lane = alone();
+        assert!((0..TIMES).all(|_| checks(&mut lane, Some(LANE_SPINS)) == LANE_SPINS + 1));
     }
 
     #[test]
     fn a_lane_never_spins_where_spinning_is_off() {
-        let _turn = TURN.lock();
-        assert_eq!(spun(&mut LaneSpin::new(false), true), 0);
+        assert_eq!(checks(&mut LaneSpin::new(false), Some(1)), 0);
     }
 
     /// How often the lane checks for work, which comes at this check or never.
     fn checks(lane: &mut LaneSpin, at: Option<u32>) -> u32 {
         let before = (lane.yielding, lane.expected);
         loop {
+            YIELD_BACKOFF.forget();
             let checks = Cell::new(0);
             let found = lane.spin(|| {
                 checks.set(checks.get() + 1);
@@ -280,16 +253,36 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_beside_others_yields_a_few_times_and_stops_when_nothing_comes_but_for_probes() {
-        let _turn = TURN.lock();
-        let mut lane = beside_another();
-        let probes = (0..TIMES).filter(|_| checks(&mut lane, None) == YIELDS + 1).count();
-        assert_eq!(probes, usize::from(MISSES) + 9);
+    fn a_lane_that_does_not_spin_yields_and_stops_when_nothing_comes_but_for_probes() {
+        let _turn = take_turn();
+        for (mut lane, is_alone) in [(alone(), true), (beside_another(), false)] {
+            let yields = |_: &u32| {
+                if is_alone {
+                    lane.spinning = resting();
+                }
+                checks(&mut lane, None) == YIELDS + 1
+            };
+            assert_eq!((0..TIMES).filter(yields).count(), usize::from(MISSES) + 9);
+        }
+    }
+
+    #[test]
+    fn a_lane_alone_that_finds_work_after_a_yield_goes_on_and_expects_no_others() {
+        let _turn = take_turn();
+        let mut lane = alone();
+        for _ in 0..TIMES {
+            // Fewer in vain than would stop it.
+            for at in [None, None, None, Some(YIELDS)] {
+                lane.spinning = resting();
+                assert_eq!(checks(&mut lane, at), YIELDS + 1);
+            }
+        }
+        assert_eq!(lane.expected, 0);
     }
 
     #[test]
     fn a_lane_that_finds_work_beside_others_goes_on_and_expects_them_for_a_while() {
-        let _turn = TURN.lock();
+        let _turn = take_turn();
         let mut lane = beside_another();
         for _ in 0..TIMES {
             // Fewer in vain than would stop it.
@@ -298,14 +291,13 @@ mod tests {
         }
         // From here on it sees too few.
         lane.spinners = Some(Spinners::of_test(0, 1));
-        lane.spinning.rest();
-        let yields: Vec<_> = (0..EXPECTED + 2).map(|_| checks(&mut lane, None) > 0).collect();
+        let yields: Vec<_> = (0..EXPECTED + 2).map(|_| checks(&mut lane, None) <= YIELDS + 1).collect();
         assert_eq!(yields, [true, true, true, false, false]);
     }
 
     #[test]
     fn a_lane_is_counted_only_while_it_spins() {
-        let _turn = TURN.lock();
+        let _turn = take_turn();
         for (mut lane, others) in [(alone(), 0), (beside_another(), 1)] {
             let Some(spinners) = lane.spinners else { unreachable!("it spins") };
             let spins = |lane: &mut LaneSpin| {
@@ -330,31 +322,49 @@ mod tests {
     }
 
     #[test]
-    fn a_yield_to_others_that_takes_too_long_ends_the_yielding() {
-        let _turn = TURN.lock();
-        let mut lane = beside_another();
-        let checks = Cell::new(0);
-        assert!(!lane.spin(|| {
-            checks.set(checks.get() + 1);
-            // As if the next yield took as long.
-            thread::sleep(LONG_AMONG_LANES + (CountedLane::count() + 100) * LONG_FOR_EACH);
-            false
-        }));
-        assert!(checks.get() <= 2);
-        assert_eq!(lane.yielding.resting(), LONG_REST);
+    fn a_yield_that_takes_too_long_ends_the_yielding() {
+        let _turn = take_turn();
+        // Whether a yield of a lane that takes so long keeps other lanes from yielding.
+        let backs_off = |mut lane: LaneSpin, length| {
+            lane.spinning = resting();
+            YIELD_BACKOFF.forget();
+            let checks = Cell::new(0);
+            assert!(!lane.spin(|| {
+                checks.set(checks.get() + 1);
+                // As if the next yield took as long.
+                thread::sleep(length);
+                false
+            }));
+            assert!(checks.get() <= 2);
+            assert_eq!(lane.yielding.resting(), LONG_REST);
+            YIELD_BACKOFF.until() > Duration::ZERO
+        };
+        assert!(backs_off(alone(), 2 * LONG));
+        // Among lanes it may have been their calls. On a busy machine another test may have backed
+        // off meanwhile: then once more.
+        let among_lanes = LONG_AMONG_LANES + (CountedLane::count() + 100) * LONG_FOR_EACH;
+        assert!((0..100).any(|_| !backs_off(beside_another(), among_lanes)));
+        // Meanwhile no other lane yields, unless beside others.
+        YIELD_BACKOFF.set_until(Duration::MAX);
+        for (mut lane, yields) in [(alone(), false), (beside_another(), true)] {
+            lane.spinning = resting();
+            let checks = Cell::new(0);
+            lane.spin(|| checks.replace(checks.get() + 1) > 0);
+            assert_eq!(checks.get() > 1, yields);
+        }
+        YIELD_BACKOFF.forget();
     }
 
     #[test]
     fn lanes_that_may_spin_are_counted_and_their_scopes_are_not() {
         let is_counted = |LaneSpin { _counted: counted, .. }| counted.is_some();
-        let may_spin = cpus() > 1;
-        assert_eq!([true, false].map(|on| is_counted(LaneSpin::new(on))), [may_spin, false]);
+        assert_eq!([true, false].map(|on| is_counted(LaneSpin::new(on))), [true, false]);
         assert!(!is_counted(LaneSpin::of_scope(true)));
     }
 
     #[test]
     fn lanes_do_not_yield_to_one_another_if_they_are_many() {
-        let _turn = TURN.lock();
+        let _turn = take_turn();
         let mut lane = beside_another();
         let mut others = Vec::new();
         while !CountedLane::are_many() {
@@ -374,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_lane_coalesces_while_its_batches_are_small() {
-        let _turn = TURN.lock();
+        let _turn = take_turn();
         let mut lane = alone();
         for (jobs, does) in [(2, true), (SMALL - 1, true), (SMALL, false), (SMALL + 1, false), (2, true)] {
             assert_eq!(coalesces(&mut lane, jobs), does, "after {jobs}");
@@ -401,15 +411,14 @@ mod tests {
 
     #[test]
     fn a_yield_that_lets_others_run_ends_the_spinning_and_keeps_all_lanes_from_yielding() {
-        let _turn = TURN.lock();
+        let _turn = take_turn();
         let (checks, slept) = (Cell::new(0), Cell::new(None));
         // The first check after a yield takes as long as if the next yield had let others run. On a
         // busy machine the first yield may have done so already: then once more.
         let slow = |found: bool| {
             for _ in 0..10_000 {
                 checks.set(0);
-                YIELD_BACKOFF.set_until(Duration::ZERO);
-                YIELD_BACKOFF.not_preempted();
+                YIELD_BACKOFF.forget();
                 let outcome = spin_then_yield(&|| {
                     checks.set(checks.get() + 1);
                     if checks.get() == LANE_SPINS + 1 {
@@ -434,6 +443,6 @@ mod tests {
         checks.set(0);
         assert!(matches!(spin_then_yield(&|| checks.replace(checks.get() + 1) > LANE_SPINS), Found::Nothing));
         assert_eq!(checks.get(), LANE_SPINS);
-        YIELD_BACKOFF.set_until(Duration::ZERO);
+        YIELD_BACKOFF.forget();
     }
 }

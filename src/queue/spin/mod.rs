@@ -6,11 +6,17 @@
 //! within a fraction of a microsecond, call after call. But spinning uses CPU: for nothing if no
 //! call comes, and at the expense of the other thread if both share a CPU. So each side remembers
 //! whether spinning has paid, and stops where it does not ([`adaptive`]).
+//!
+//! Threads that share a CPU meet by yielding it ([`yields`]). A thread that yields is still awake, so
+//! nobody has to wake it, and a wake-up that does not happen does not take the CPU from a thread
+//! that has more to do. Both sides must yield: Linux puts a thread that yields behind the others, so a
+//! lane that yields while its caller sleeps for each result is interrupted after each.
 
 mod adaptive;
 mod cpus;
 mod spinners;
 mod backoff;
+mod yields;
 mod lane;
 mod caller;
 

@@ -73,9 +73,9 @@ fn thread_number() -> usize {
 }
 
 /// How many shards there are, and how many lanes of each may use a CPU to spin: in all at most half
-/// as many as there are CPUs.
+/// as many as there are CPUs, and none if there is only one.
 fn shards(cpus: usize) -> (usize, u32) {
-    let limit = cpus.div_ceil(2);
+    let limit = if cpus == 1 { 0 } else { cpus.div_ceil(2) };
     let shards = limit.clamp(1, SHARDS);
     (shards, u32::try_from(limit / shards).unwrap_or(u32::MAX))
 }
@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn at_most_half_as_many_lanes_as_there_are_cpus_use_one_to_spin() {
-        for cpus in 1..1000 {
+        assert_eq!(shards(1), (1, 0));
+        for cpus in 2..1000 {
             let (shards, limit) = shards(cpus);
             assert!((1..=SHARDS).contains(&shards) && limit > 0, "{cpus}");
             assert!(shards * limit as usize <= cpus.div_ceil(2), "{cpus}");
