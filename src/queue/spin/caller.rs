@@ -9,9 +9,8 @@ use std::hint;
 
 /// How often a caller checks for its result, with a spin hint in between: two to six microseconds.
 const CALLER_SPINS: u32 = if LOOM { 1 } else { 200 };
-/// How often a caller then yields its CPU. To loom, which decides itself who runs, it makes no
-/// difference.
-const CALLER_YIELDS: u32 = if LOOM { 0 } else { 2 };
+/// How often a caller then yields its CPU.
+const CALLER_YIELDS: u32 = if LOOM { 1 } else { 2 };
 
 /// Spins for the result of a call that was made while the lane was awake. One for all callers of a
 /// lane.
