@@ -4,6 +4,7 @@
 ///
 /// It keeps room for `keep` elements or for twice those that it has, and shrinks when four times
 /// that is allocated. So what giving back costs is a fraction of what the burst cost.
+#[inline]
 pub(crate) fn shrink_to(len: usize, capacity: usize, keep: usize) -> Option<usize> {
     let enough = keep.max(2 * len);
     (capacity > 4 * enough).then_some(enough)

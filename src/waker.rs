@@ -5,6 +5,7 @@ use crate::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 /// Wakes the waker, if there is one.
+#[inline]
 pub(crate) fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         quietly(|| waker.wake());

@@ -149,20 +149,18 @@ impl Future for Post {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let admitted = match &mut this.state {
-            Posted::Accepted { lane, place } => {
-                if place.room == Room::Soon {
-                    place.room = Room::Later;
-                    spin(&**lane, *place);
-                }
-                Some(ready!(lane.poll_admission(*place, cx)))
+        if let Posted::Accepted { lane, place } = &mut this.state {
+            if place.room == Room::Soon {
+                place.room = Room::Later;
+                spin(&**lane, *place);
             }
-            Posted::Refused(_) | Posted::Over => None,
-        };
-        match (mem::replace(&mut this.state, Posted::Over), admitted) {
-            (_, Some(admitted)) => Poll::Ready(admitted),
-            (Posted::Refused(why), None) => Poll::Ready(Err(why)),
-            (_, None) => panic!("`Post` was polled after it had resolved"),
+            let admitted = ready!(lane.poll_admission(*place, cx));
+            this.state = Posted::Over;
+            return Poll::Ready(admitted);
+        }
+        match mem::replace(&mut this.state, Posted::Over) {
+            Posted::Refused(why) => Poll::Ready(Err(why)),
+            _ => panic!("`Post` was polled after it had resolved"),
         }
     }
 }

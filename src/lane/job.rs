@@ -158,10 +158,7 @@ impl<W, R> JobCell<W, R> {
 
     /// Publishes the result of the closure, or drops it here if nobody waits for it.
     pub(crate) fn publish(&self, result: Result<R, CallError>) -> AfterRun {
-        let unread = self.slot.fill(result);
-        let after = if unread.is_some() { AfterRun::Retire } else { AfterRun::Release };
-        drop_quietly(unread);
-        after
+        after(self.slot.fill(result))
     }
 
     /// Drops the closure without running it.
@@ -176,6 +173,13 @@ impl<W, R> JobCell<W, R> {
     }
 }
 
+/// Drops the result here, if nobody waits for it.
+fn after<V>(unread: Option<V>) -> AfterRun {
+    let after = if unread.is_some() { AfterRun::Retire } else { AfterRun::Release };
+    drop_quietly(unread);
+    after
+}
+
 impl<T, W, R> Job<T> for JobCell<W, R>
 where
     W: Work<T, Output = R>,
@@ -187,7 +191,10 @@ where
         // Before the slot is filled. So a caller that sees the result finds it counted, and a
         // caller that drops it interrupts nothing.
         object.finish(&result);
-        self.publish(result)
+        match result {
+            Ok(value) => after(self.slot.fill_with(value, Ok)),
+            Err(error) => self.publish(Err(error)),
+        }
     }
 
     fn info(&self) -> JobInfo {

@@ -50,12 +50,14 @@ pub(crate) struct Poison {
 
 impl Poison {
     /// Whether a closure may touch the object.
+    #[inline]
     pub(crate) fn is_callable(&self) -> bool {
         self.word.load(Ordering::Relaxed) & STATE == CALLABLE
     }
 
     /// Whether the object is not callable, and no replacement is pending that would change this for
     /// a call made now.
+    #[inline]
     pub(crate) fn rejects_calls(&self) -> bool {
         let word = self.word.load(Ordering::Relaxed);
         word & STATE != CALLABLE && word < ONE_REPLACE

@@ -183,6 +183,7 @@ impl Stop {
     }
 
     /// The lane has taken a job. Called under the lock of `ready`.
+    #[inline]
     pub(crate) fn start(&self, is_interruptible: bool) {
         if is_interruptible && self.has_interrupter.load(Ordering::Relaxed) {
             self.lock().is_listening = true;
@@ -345,6 +346,7 @@ impl Stop {
 
     /// The closure of the job is over: from here on nothing is called for it. Waits for a function
     /// that is being called, and drops one that was not.
+    #[inline]
     pub(crate) fn finish(&self) {
         let has_token = self.has_token.load(Ordering::Relaxed);
         if has_token || self.has_interrupter.load(Ordering::Relaxed) {

@@ -90,6 +90,7 @@ pub(crate) fn outside_closure(f: impl FnOnce()) {
 }
 
 /// Returns what it was before.
+#[inline]
 pub(super) fn set_in_closure(is_in_closure: bool) -> bool {
     IN_CLOSURE.with(|in_closure| in_closure.replace(is_in_closure))
 }

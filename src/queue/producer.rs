@@ -57,7 +57,8 @@ impl<J: ?Sized> Queue<J> {
         let sequence = inbox.accept();
         let is_first = inbox.list.is_empty();
         inbox.list.push(sequence, job);
-        let retired = inbox.retired.pop();
+        // Freed at the end of this function, after the lock.
+        let _retired = inbox.retired.pop();
         let lane_awake = if inbox.session.is_some() {
             // The lane will see the job when the session ends. No need to wake it now.
             drop(inbox);
@@ -69,7 +70,6 @@ impl<J: ?Sized> Queue<J> {
             drop(inbox);
             true
         };
-        drop(retired);
         Place { sequence, lane_awake }
     }
 

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Queue<J: ?Sized> {
     lane_side: CachePadded<LaneSide<J>>,
     pub(super) inbox: CachePadded<Mutex<Inbox<J>>>,
-    /// Set when there is something new for the lane. A hint for a lane that spins, which reads it
-    /// without a lock; what it announces is read under the locks.
+    /// Set whenever the inbox has work for the lane. Written under its lock; read without, as a hint, by
+    /// a lane that spins or has run what was ready.
     pub(super) has_work: AtomicBool,
     /// Whether there are events. Written under the lock of `inbox`; a hint for the lane.
     pub(super) has_events: AtomicBool,

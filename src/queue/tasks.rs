@@ -24,10 +24,16 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// The next event within the turn, unless the lane is in a session.
+    #[inline]
     pub(super) fn pop_event(&self, turn: &mut Turn) -> Option<Event> {
+        // Most lanes never have any.
         if turn.events == 0 || !self.has_events.load(Ordering::Relaxed) {
             return None;
         }
+        self.lock_and_pop_event(turn)
+    }
+
+    fn lock_and_pop_event(&self, turn: &mut Turn) -> Option<Event> {
         let mut inbox = self.inbox.lock();
         if inbox.session.is_some() {
             return None;

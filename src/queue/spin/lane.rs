@@ -1,12 +1,11 @@
-//! [`LaneSpin`]: what a lane does before it sleeps, and before it takes more jobs.
+//! [`LaneSpin`]: what a lane does before it sleeps.
 
-use super::adaptive::{Adaptive, MISSES};
+use super::adaptive::Adaptive;
 use super::backoff::YIELD_BACKOFF;
 use super::spinners::{CountedLane, Spinners};
 use super::yields::{LONG, LONG_REST, SWITCH, Yields};
 use crate::sync::LOOM;
 use std::hint;
-use std::mem;
 use std::time::Duration;
 
 /// How often a lane checks for work, with a spin hint in between, before it begins to yield: two to
@@ -27,12 +26,7 @@ const LONG_FOR_EACH: Duration = Duration::from_micros(10);
 /// How many times in a row a lane that has found work among others expects others, without seeing
 /// any.
 const EXPECTED: u8 = 3;
-/// A batch of fewer jobs is small.
-const SMALL: usize = 32;
-/// Spin hints before a lane with small batches takes the next one.
-const COALESCE_SPINS: u32 = 32;
-
-/// Spins for work, and lets small batches grow. Each lane has one.
+/// Spins for work. Each lane has one.
 #[derive(Default)]
 pub(crate) struct LaneSpin {
     /// `None` if this lane does not spin.
@@ -45,12 +39,6 @@ pub(crate) struct LaneSpin {
     yielding: Adaptive,
     /// How many more times the lane expects other lanes to spin, without seeing any.
     expected: u8,
-    /// Whether the last batch was small, and the lane has not waited for work since.
-    small_batches: bool,
-    /// Whether the lane has just coalesced.
-    coalesced: bool,
-    /// Whether to coalesce.
-    coalescing: Adaptive,
 }
 
 impl LaneSpin {
@@ -64,31 +52,8 @@ impl LaneSpin {
         Self { spinners: enabled.then(Spinners::of_thread), ..Self::default() }
     }
 
-    /// The lane has taken a batch of so many jobs.
-    pub(in crate::queue) fn took(&mut self, jobs: usize) {
-        if mem::take(&mut self.coalesced) {
-            if jobs > 1 { self.coalescing.hit() } else { self.coalescing.miss(MISSES) }
-        }
-        self.small_batches = self.spinners.is_some() && jobs < SMALL;
-    }
-
-    /// There is a new batch already. If the last one was small, lets a few more jobs come in.
-    ///
-    /// A lane that is as fast as its callers would otherwise take each job in a batch of its own,
-    /// and each time the cache line of the inbox goes to and fro. In fewer, larger batches both
-    /// sides are faster: 160 ns a call instead of 245, with a thousand in flight across two CPUs.
-    pub(in crate::queue) fn coalesce(&mut self) {
-        if mem::take(&mut self.small_batches) && self.coalescing.is_due() {
-            self.coalesced = true;
-            for _ in 0..COALESCE_SPINS {
-                hint::spin_loop();
-            }
-        }
-    }
-
     /// Spins for work. Returns whether there is some.
     pub(in crate::queue) fn spin(&mut self, has_work: impl Fn() -> bool) -> bool {
-        (self.small_batches, self.coalesced) = (false, false);
         let Some(spinners) = self.spinners else { return false };
         let beside_others = spinners.are_enough() || self.expects_others();
         if !beside_others && self.spinning.is_due() {
@@ -194,7 +159,7 @@ fn spin_then_yield(has_work: &impl Fn() -> bool) -> Found {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::adaptive::REST;
+    use super::super::adaptive::{MISSES, REST};
     use super::super::backoff::{SHORTEST, take_turn};
     use super::*;
     use crate::sync::thread;
@@ -373,40 +338,6 @@ mod tests {
         assert_eq!(checks(&mut lane, Some(1)), 0);
         drop(others);
         assert!(checks(&mut lane, Some(1)) > 0);
-    }
-
-    /// Whether the lane coalesces before its next batch, after one of so many jobs.
-    fn coalesces(lane: &mut LaneSpin, jobs: usize) -> bool {
-        lane.took(jobs);
-        lane.coalesce();
-        lane.coalesced
-    }
-
-    #[test]
-    fn a_lane_coalesces_while_its_batches_are_small() {
-        let _turn = take_turn();
-        let mut lane = alone();
-        for (jobs, does) in [(2, true), (SMALL - 1, true), (SMALL, false), (SMALL + 1, false), (2, true)] {
-            assert_eq!(coalesces(&mut lane, jobs), does, "after {jobs}");
-        }
-        lane.took(2);
-        lane.spin(|| true);
-        lane.coalesce();
-        assert!(!lane.coalesced, "the lane had no work in between");
-        assert!(!coalesces(&mut LaneSpin::default(), 2), "spinning is off");
-    }
-
-    #[test]
-    fn a_lane_stops_coalescing_when_only_one_job_comes_of_it_but_for_probes() {
-        let mut lane = alone();
-        for round in 0..3 {
-            // The first batch says nothing: the lane has not coalesced before it.
-            let in_vain: Vec<_> = (0..=MISSES).map(|_| coalesces(&mut lane, 1)).collect();
-            assert!(in_vain[..4].iter().all(|does| *does) && !in_vain[4], "{round}: {in_vain:?}");
-            assert!((1..REST).all(|_| !coalesces(&mut lane, 1)));
-        }
-        // One larger batch in between, and the lane goes on.
-        assert!((0..4 * MISSES).all(|n| coalesces(&mut lane, if n % MISSES == 0 { 2 } else { 1 })));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the two sides of a hand-over do before they sleep: [`LaneSpin`] for a lane that has run out
-//! of calls, [`CallerSpin`] for a caller that waits for a result.
+//! of calls, [`CallerSpin`] for a caller that waits for a result. And what a lane does before that, so
+//! that it does not run out: [`Coalesce`].
 //!
 //! Waking a thread that sleeps costs microseconds if it shares a CPU with the waking thread, and
 //! tens of microseconds if its own CPU sleeps too. Two threads that both spin for a moment meet
@@ -17,8 +18,10 @@ mod cpus;
 mod spinners;
 mod backoff;
 mod yields;
+mod coalesce;
 mod lane;
 mod caller;
 
 pub(crate) use caller::CallerSpin;
+pub(crate) use coalesce::Coalesce;
 pub(crate) use lane::LaneSpin;
