@@ -68,7 +68,7 @@ impl<T> Core<T> {
     pub(crate) fn new(served: Served<T>) -> Self {
         served.lane.thread.enter();
         served.lane.queue.forget_waker();
-        let consumer = Consumer::new(LaneSpin::new(false));
+        let consumer = Consumer::guest();
         Self { owned: Owned::EMPTY, tasks: Tasks::new(), consumer, served }
     }
 
@@ -99,7 +99,7 @@ impl<T> Core<T> {
 
     /// Serves the lane until it has ended. Blocks this thread.
     pub(crate) fn run(mut self) {
-        self.consumer.set_spin(LaneSpin::new(self.served.lane.spin));
+        self.consumer.own_thread(LaneSpin::new(self.served.lane.spin));
         let state = self.serve(&mut Turn::endless(), |queue, consumer| {
             queue.wait(consumer);
             true

@@ -45,8 +45,14 @@ pub(crate) struct Consumer<J: ?Sized> {
 }
 
 impl<J: ?Sized> Consumer<J> {
+    /// Of a lane that has its thread to itself.
     pub(crate) fn new(spin: LaneSpin) -> Self {
-        Self { spin, coalesce: Coalesce::default(), is_event_next: false, retired: Vec::new() }
+        Self { spin, coalesce: Coalesce::enabled(), is_event_next: false, retired: Vec::new() }
+    }
+
+    /// Of a lane whose thread has other things to do.
+    pub(crate) fn guest() -> Self {
+        Self { coalesce: Coalesce::default(), ..Self::new(LaneSpin::new(false)) }
     }
 
     /// Takes a job that has run. Nothing foreign is left in it, and the lane has the only
@@ -57,8 +63,9 @@ impl<J: ?Sized> Consumer<J> {
         }
     }
 
-    pub(crate) fn set_spin(&mut self, spin: LaneSpin) {
-        self.spin = spin;
+    /// The thread of a guest does nothing else from here on.
+    pub(crate) fn own_thread(&mut self, spin: LaneSpin) {
+        (self.spin, self.coalesce) = (spin, Coalesce::enabled());
     }
 
     fn free_retired(&mut self) {

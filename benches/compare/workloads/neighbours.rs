@@ -1,10 +1,11 @@
 //! A task beside a caller, on the same executor: the time from one of its turns to the next, while
 //! two threads use all the CPU they get.
 //!
-//! The caller makes one call after the other. The neighbour always has something to do, and gives
-//! way to the caller after each turn. On a machine with two CPUs all threads compete for CPU time: a
-//! peer whose calls sleep, yield or spin in a poll takes that time from the neighbour. Each turn takes
-//! half as long again as it would without the busy threads, at the least.
+//! Both tasks always have something to do, and give way to each other after each turn. The caller
+//! makes a call once in a thousand turns and awaits it, so every peer gets about as many calls. What a
+//! call takes from the executor (making it, and a poll that spins or yields the CPU) makes the
+//! neighbour's turns longer. On a machine with two CPUs all threads compete for CPU time. While a call is
+//! under way the caller takes no turns, so a peer that is slow to get a CPU has shorter ones.
 
 use super::pipelined::beside;
 use crate::drive::nanos_each;
@@ -21,7 +22,10 @@ use std::time::Instant;
 
 /// Threads that do nothing but use CPU.
 const BUSY: u32 = 2;
-const NO_CALLER: &str = "no caller";
+const NO_CALLS: &str = "no calls";
+
+/// Turns of the caller for each call.
+const PACE: u32 = 1000;
 
 /// Gives way once.
 fn give_way() -> impl Future<Output = ()> {
@@ -33,6 +37,13 @@ fn give_way() -> impl Future<Output = ()> {
         cx.waker().wake_by_ref();
         Poll::Pending
     })
+}
+
+/// What the caller does between two calls.
+async fn pause() {
+    for _ in 0..PACE {
+        give_way().await;
+    }
 }
 
 /// Takes so many turns beside `caller`. Returns the nanoseconds of one.
@@ -55,6 +66,7 @@ fn beside_caller<P: Peer>(count: u32) -> Vec<f64> {
         let peer = P::make();
         let caller = async move {
             loop {
+                pause().await;
                 peer.call(increment).await;
             }
         };
@@ -63,7 +75,7 @@ fn beside_caller<P: Peer>(count: u32) -> Vec<f64> {
 }
 
 pub(super) fn races(plan: &Plan) -> Vec<Race> {
-    let (rounds, count) = (plan.count(2, 10), plan.count(2_000_000, 5_000_000));
+    let (rounds, count) = (plan.count(2, 10), plan.count(500_000, 3_000_000));
     let about = "a task beside a caller on one executor, while two threads use all the CPU they get";
     let mut race = Race::new("neighbour, beside two busy threads", about, rounds).unit("ns per turn");
     let mut enter = |about: About, turns: fn(u32) -> Vec<f64>| {
@@ -76,7 +88,12 @@ pub(super) fn races(plan: &Plan) -> Vec<Race> {
     enter(StdMpsc::ABOUT, beside_caller::<StdMpsc>);
     enter(TokioMpsc::ABOUT, beside_caller::<TokioMpsc>);
     enter(SpawnBlocking::ABOUT, beside_caller::<SpawnBlocking>);
-    let alone = move || beside(BUSY, || on_thread(None, || turns(future::pending(), count)));
-    race.enter(NO_CALLER, Kind::Limit, alone);
+    let no_calls = move || {
+        let idle = async || loop {
+            pause().await;
+        };
+        beside(BUSY, || on_thread(None, || turns(idle(), count)))
+    };
+    race.enter(NO_CALLS, Kind::Limit, no_calls);
     vec![race]
 }

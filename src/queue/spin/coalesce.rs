@@ -22,6 +22,8 @@ const ENOUGH: usize = 8;
 /// call instead of 97, and 91 instead of 140 if the lane does not spin before it sleeps.
 #[derive(Default)]
 pub(crate) struct Coalesce {
+    /// Whether the lane has its thread to itself, and takes no time from others by waiting.
+    enabled: bool,
     /// Whether the last batch was small.
     small_batches: bool,
     /// Whether the lane has just waited for more jobs.
@@ -31,12 +33,17 @@ pub(crate) struct Coalesce {
 }
 
 impl Coalesce {
+    /// For a lane that has its thread to itself.
+    pub(in crate::queue) fn enabled() -> Self {
+        Self { enabled: true, ..Self::default() }
+    }
+
     /// The lane has taken a batch of so many jobs.
     pub(in crate::queue) fn took(&mut self, jobs: usize) {
         if mem::take(&mut self.waited) {
             if jobs >= ENOUGH { self.waiting.hit() } else { self.waiting.miss(MISSES) }
         }
-        self.small_batches = jobs < SMALL;
+        self.small_batches = self.enabled && jobs < SMALL;
     }
 
     /// The lane has run its batch. If that was small, and the next job is there within a moment, lets
@@ -80,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_lane_coalesces_while_its_batches_are_small() {
-        let mut coalesce = Coalesce::default();
+        let mut coalesce = Coalesce::enabled();
         for (jobs, does) in [(1, true), (8, true), (SMALL - 1, true), (SMALL, false), (SMALL + 1, false)] {
             assert_eq!(waits(&mut coalesce, jobs, 1), does, "after {jobs}");
         }
@@ -89,11 +96,12 @@ mod tests {
         coalesce.wait(|| false);
         coalesce.wait(|| true);
         assert!(!coalesce.waited, "there was no batch in between");
+        assert!(!waits(&mut Coalesce::default(), 8, 1), "its thread has other things to do");
     }
 
     #[test]
     fn a_lane_coalesces_only_if_the_next_job_is_there_within_a_moment() {
-        let mut coalesce = Coalesce::default();
+        let mut coalesce = Coalesce::enabled();
         for _ in 0..10 * REST {
             assert!(waits(&mut coalesce, ENOUGH, MOMENT));
             assert!(!waits(&mut coalesce, ENOUGH, MOMENT + 1));
@@ -102,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_lane_stops_coalescing_when_few_jobs_come_of_it_but_for_probes() {
-        let mut coalesce = Coalesce::default();
+        let mut coalesce = Coalesce::enabled();
         for round in 0..3 {
             // The first batch says nothing: the lane has not waited before it.
             let in_vain: Vec<_> = (0..=MISSES).map(|_| waits(&mut coalesce, ENOUGH - 1, 1)).collect();
