@@ -163,7 +163,7 @@ impl Shared {
 
     /// Wakes the listener, so that it checks the state.
     fn ring(&self) {
-        // Fails if nobody listens: then the listener checks the state anyhow.
+        // Fails if nobody listens. Before the listener accepts connections again, it checks the state.
         let _ = TcpStream::connect(self.address);
     }
 
@@ -216,6 +216,10 @@ fn listen<P: Protocol>(shared: &Arc<Shared>, mut listener: TcpListener, protocol
             thread::yield_now();
         };
         let mut state = shared.state();
+        // Until it listened again, nobody could ring.
+        if state.ending {
+            break;
+        }
         state.phase = Phase::Up;
         state.turns += 1;
         drop(state);
