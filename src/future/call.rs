@@ -10,7 +10,6 @@ use crate::sync::Arc;
 use futures::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -61,10 +60,8 @@ use std::time::Duration;
 pub struct Call<R> {
     receiver: SlotReceiver<Result<R, CallError>>,
     queue: Arc<dyn CallQueue>,
-    /// The call's number in the queue, as long as dropping this future would cancel the call.
-    sequence: Option<u64>,
-    /// Whether to spin at the first poll, because the result may come within microseconds.
-    spin_first: bool,
+    /// As long as dropping this future would cancel the call.
+    place: Option<Place>,
 }
 
 impl<R> Call<R> {
@@ -75,12 +72,7 @@ impl<R> Call<R> {
         queue: Arc<dyn CallQueue>,
         place: Option<Place>,
     ) -> Self {
-        Self {
-            receiver: SlotReceiver::new(source),
-            queue,
-            sequence: place.map(|place| place.sequence),
-            spin_first: place.is_some_and(|place| place.lane_awake),
-        }
+        Self { receiver: SlotReceiver::new(source), queue, place }
     }
 
     /// The future of a job that was pushed. If the queue has refused the job, discards it.
@@ -115,7 +107,7 @@ impl<R> Call<R> {
     /// assert_eq!(lane.call(|n| *n).wait().unwrap(), 1);
     /// ```
     pub fn detach(mut self) {
-        self.sequence = None;
+        self.place = None;
     }
 
     /// Whether the result is there, or has been taken: the next poll would not be pending.
@@ -157,7 +149,7 @@ impl<R> Call<R> {
     /// assert_eq!(call.wait().unwrap(), "stopped");
     /// ```
     pub fn interrupt(&self) -> bool {
-        self.sequence.is_some_and(|sequence| self.queue.request(Some(sequence), Request::Interrupt))
+        self.place.is_some_and(|place| self.queue.request(Some(place.sequence()), Request::Interrupt))
     }
 
     /// Waits for the result in synchronous code.
@@ -233,9 +225,9 @@ impl<R> Future for Call<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // A result that is there says nothing about whether spinning pays. On the lane's own thread
-        // none can come while this thread spins.
-        if mem::take(&mut this.spin_first)
+        // If the lane was awake the result may come within microseconds. One that is there says nothing
+        // about whether spinning pays. On the lane's own thread none can come while this thread spins.
+        if this.place.as_mut().is_some_and(Place::take_lane_awake)
             && !this.receiver.is_finished()
             && !this.queue.thread().is_current()
         {
@@ -243,7 +235,7 @@ impl<R> Future for Call<R> {
         }
         let polled = this.receiver.poll(cx);
         if polled.is_ready() {
-            this.sequence = None;
+            this.place = None;
         }
         polled
     }
@@ -257,12 +249,12 @@ impl<R> FusedFuture for Call<R> {
 
 impl<R> Drop for Call<R> {
     fn drop(&mut self) {
-        let Some(sequence) = self.sequence else { return };
+        let Some(place) = self.place else { return };
         // The slot is closed before the cancel: if the cancel makes a running call return early,
         // the lane drops its result, not this thread.
         let unread = self.receiver.close();
         if unread.is_none() {
-            self.queue.cancel(sequence);
+            self.queue.cancel(place.sequence());
         }
         drop_quietly(unread);
     }
@@ -289,7 +281,7 @@ mod tests {
     /// Polls a call twice whose result does not come. Returns how often it spun.
     fn spins(lane: &Arc<Lane<()>>, lane_awake: bool) -> u16 {
         let before = lane.caller_spin.misses();
-        let place = Place { sequence: 0, lane_awake };
+        let place = Place::new(0, lane_awake);
         let mut call = Call::<()>::new(Arc::new(Slot::new()), Arc::clone(lane) as _, Some(place));
         for _ in 0..2 {
             assert!(Pin::new(&mut call).poll(&mut Context::from_waker(noop_waker_ref())).is_pending());
@@ -303,7 +295,7 @@ mod tests {
         lane.caller_spin = CallerSpin::enabled();
         let lane = Arc::new(lane);
         assert_eq!(spins(&lane, true), 1);
-        let place = Place { sequence: 0, lane_awake: true };
+        let place = Place::new(0, true);
         let mut call = Call::new(Arc::new(Slot::filled(Ok(()))), Arc::clone(&lane) as _, Some(place));
         assert!(Pin::new(&mut call).poll(&mut Context::from_waker(noop_waker_ref())).is_ready());
         assert_eq!(lane.caller_spin.misses(), 1, "no hit");

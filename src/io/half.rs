@@ -4,6 +4,7 @@ use super::job::{IoJob, Outcome, Side};
 use super::operation::{Buffer, Operation, ReadAhead};
 use crate::lane::{CallQueue, Lane};
 use crate::panic::drop_quietly;
+use crate::queue::Place;
 use crate::sync::Arc;
 use std::io::{self, ErrorKind, SeekFrom};
 use std::mem;
@@ -21,10 +22,7 @@ pub(super) struct Half<T> {
 /// An operation that was started and whose outcome has not been taken.
 struct Pending {
     kind: Kind,
-    /// Its number in the queue.
-    sequence: u64,
-    /// Whether to spin at the first poll, because the outcome may come within microseconds.
-    spin_first: bool,
+    place: Place,
 }
 
 /// What an operation does, as far as a later operation that finds it in progress must know.
@@ -76,8 +74,7 @@ impl<T> Half<T> {
         self.job.load(operation, mem::take(&mut self.buffer));
         match lane.queue.push(Arc::clone(&self.job) as _) {
             Ok(place) => {
-                let (sequence, spin_first) = (place.sequence, place.lane_awake);
-                self.pending = Some(Pending { kind, sequence, spin_first });
+                self.pending = Some(Pending { kind, place });
                 Ok(())
             }
             Err(why) => {
@@ -95,8 +92,9 @@ impl<T> Half<T> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Completed<T>>> {
         let Some(pending) = &mut self.pending else { return Poll::Ready(None) };
-        // On the lane's own thread no outcome can come while this thread spins.
-        if mem::take(&mut pending.spin_first) && !lane.thread.is_current() {
+        // If the lane was awake the outcome may come within microseconds. On the lane's own thread none
+        // can come while this thread spins.
+        if pending.place.take_lane_awake() && !lane.thread.is_current() {
             lane.caller_spin.spin(|| self.job.is_done());
         }
         let kind = pending.kind;
@@ -127,7 +125,7 @@ impl<T> Half<T> {
                 // an object that never waits would keep this poll from returning.
                 Ok(()) => {
                     if let Some(pending) = &mut self.pending {
-                        pending.spin_first = false;
+                        pending.place.forget_lane_awake();
                     }
                     drop_quietly(completed.result.err());
                 }
@@ -146,7 +144,7 @@ impl<T> Half<T> {
         match &self.pending {
             // The bytes of a write were reported as written.
             None | Some(Pending { kind: Kind::Write, .. }) => {}
-            Some(Pending { sequence, .. }) => queue.cancel(*sequence),
+            Some(Pending { place, .. }) => queue.cancel(place.sequence()),
         }
     }
 }

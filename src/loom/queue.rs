@@ -140,7 +140,7 @@ fn a_cancel_takes_the_job_or_finds_it_started() {
         let canceller = {
             let started = Arc::clone(&started);
             beside(&queue, move |queue| {
-                let cancelled = queue.remove(place.sequence).is_some();
+                let cancelled = queue.remove(place.sequence()).is_some();
                 assert!(cancelled || started.load(Ordering::Relaxed));
                 queue.close();
                 cancelled
@@ -163,7 +163,7 @@ fn a_job_is_cancelled_or_discarded() {
     explore_all("queue: cancel against abort", || {
         let queue = queue();
         let place = queue.push(Arc::new(1)).unwrap();
-        let canceller = beside(&queue, move |queue| queue.remove(place.sequence).is_some());
+        let canceller = beside(&queue, move |queue| queue.remove(place.sequence()).is_some());
         let discarded = Mutex::new(0);
         queue.abort(|_| (), |_| *discarded.lock().unwrap() += 1);
         assert_eq!(discarded.into_inner().unwrap(), u32::from(!canceller.join().unwrap()));
@@ -178,7 +178,7 @@ fn a_post_waits(name: &str, act: fn(&Jobs, u64), is_right: fn(&Poll<Result<(), C
         let queue: Jobs = Arc::new(Queue::new(Some(1), false, false));
         let call = queue.push(Arc::new(1)).unwrap();
         let post = queue.push_post(Arc::new(2), false).unwrap_or_else(|_| unreachable!());
-        let other = beside(&queue, move |queue| act(queue, call.sequence));
+        let other = beside(&queue, move |queue| act(queue, call.sequence()));
         let (wakes, waker) = Wakes::new();
         let poll = || poll_with(&waker, |cx| queue.poll_admission(post, cx));
         let polled = poll();

@@ -456,15 +456,15 @@ mod tests {
     fn a_job_knows_whether_the_lane_was_awake_when_it_was_queued() {
         let queue = Queue::<u64>::new(None, false, false);
         let fall_asleep = || queue.inbox.lock().parked = Some(Parked::Thread(thread::current()));
-        assert!(!queue.push(Arc::new(0)).unwrap().lane_awake, "it has not started");
-        assert!(queue.push(Arc::new(1)).unwrap().lane_awake);
+        assert!(!queue.push(Arc::new(0)).unwrap().lane_awake(), "it has not started");
+        assert!(queue.push(Arc::new(1)).unwrap().lane_awake());
         fall_asleep();
-        assert!(!queue.push(Arc::new(2)).unwrap().lane_awake);
-        assert!(queue.push(Arc::new(3)).unwrap().lane_awake, "the one before has woken it");
+        assert!(!queue.push(Arc::new(2)).unwrap().lane_awake());
+        assert!(queue.push(Arc::new(3)).unwrap().lane_awake(), "the one before has woken it");
         queue.open_session().unwrap();
-        assert!(queue.push_in_session(Arc::new(4)).unwrap().lane_awake);
-        assert!(!queue.push(Arc::new(5)).unwrap().lane_awake, "it takes the session's calls only");
+        assert!(queue.push_in_session(Arc::new(4)).unwrap().lane_awake());
+        assert!(!queue.push(Arc::new(5)).unwrap().lane_awake(), "it takes the session's calls only");
         fall_asleep();
-        assert!(!queue.push_in_session(Arc::new(6)).unwrap().lane_awake);
+        assert!(!queue.push_in_session(Arc::new(6)).unwrap().lane_awake());
     }
 }

@@ -14,8 +14,8 @@
 //! | `Closed`  | `close` | refuses | accepts, if a session is open | ends the lane                    |
 //! | `Aborted` | `abort` | refuses | refuses                       | ends the lane                    |
 //!
-//! The files: [`state`] has what is behind the two locks, and [`counters`] what became of the jobs
-//! that the lane took; [`producer`] is the callers' side and [`consumer`] the lane's; the others add
+//! The files: [`state`] has what is behind the two locks, [`counters`] what became of the jobs that
+//! the lane took, and [`place`] what a caller learns of its job; [`producer`] is the callers' side and [`consumer`] the lane's; the others add
 //! what only some lanes use: a capacity ([`admission`], [`posts`]), sessions ([`sessions`]), spawned
 //! futures ([`tasks`]).
 //!
@@ -34,6 +34,7 @@ mod spin;
 mod list;
 mod counters;
 mod turn;
+mod place;
 mod admission;
 mod state;
 mod producer;
@@ -44,7 +45,8 @@ mod consumer;
 
 pub(crate) use consumer::{Consumer, Last, Next};
 pub(crate) use counters::Counters;
+pub(crate) use place::Place;
 pub(crate) use posts::{PostPlace, Room};
 pub(crate) use spin::{CallerSpin, LaneSpin};
-pub(crate) use state::{Event, Phase, Place, Queue, Running};
+pub(crate) use state::{Event, Phase, Queue, Running};
 pub(crate) use turn::Turn;

@@ -1,7 +1,7 @@
 //! Posts: queueing them, and telling their futures that they are admitted. [`super::admission`]
 //! decides when that is.
 
-use super::state::{Inbox, Phase, Place, Queue};
+use super::state::{Inbox, Phase, Queue};
 use crate::error::CallError;
 use crate::panic::drop_quietly;
 use crate::sync::{Arc, Ordering};
@@ -42,8 +42,7 @@ impl<J: ?Sized> Queue<J> {
         if waits {
             self.publish_first_waiting(&mut inbox);
         }
-        let Place { lane_awake, .. } = self.enqueue(inbox, job);
-        let room = match (waits, lane_awake) {
+        let room = match (waits, self.enqueue(inbox, job).lane_awake()) {
             (false, _) => Room::Found,
             (true, true) => Room::Soon,
             (true, false) => Room::Later,
@@ -139,7 +138,7 @@ mod tests {
         let call = queue.push(Arc::new(0)).unwrap();
         let [post] = posts(&queue);
         assert!(!queue.is_admitted(post));
-        assert!(queue.remove(call.sequence).is_some());
+        assert!(queue.remove(call.sequence()).is_some());
         assert!(queue.is_admitted(post));
     }
 }

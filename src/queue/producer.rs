@@ -1,7 +1,8 @@
 //! The callers' side of the queue: pushing a job, cancelling it, and the two endings.
 
 use super::list::List;
-use super::state::{Inbox, Phase, Place, Queue};
+use super::place::Place;
+use super::state::{Inbox, Phase, Queue};
 use crate::error::{CallError, TryCallError};
 use crate::sync::{Arc, MutexGuard, Ordering};
 use crate::waker::wake;
@@ -49,7 +50,7 @@ impl<J: ?Sized> Queue<J> {
         let sequence = inbox.accept();
         inbox.extras().last.push(sequence, job);
         self.notify(inbox);
-        Ok(Place { sequence, lane_awake: false })
+        Ok(Place::new(sequence, false))
     }
 
     /// Appends an accepted job, and wakes the lane if it sleeps. The lock ends here.
@@ -70,7 +71,7 @@ impl<J: ?Sized> Queue<J> {
             drop(inbox);
             true
         };
-        Place { sequence, lane_awake }
+        Place::new(sequence, lane_awake)
     }
 
     /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any

@@ -5,7 +5,8 @@
 //! pushed meanwhile waits in the inbox.
 
 use super::list::List;
-use super::state::{Phase, Place, Queue, Session};
+use super::place::Place;
+use super::state::{Phase, Queue, Session};
 use crate::error::CallError;
 use crate::sync::Arc;
 use std::mem;
@@ -21,7 +22,7 @@ impl<J: ?Sized> Queue<J> {
         if let Some(session) = &mut inbox.session {
             session.list.push(sequence, job);
         }
-        Ok(Place { sequence, lane_awake: self.notify(inbox) })
+        Ok(Place::new(sequence, self.notify(inbox)))
     }
 
     /// Begins a session. Called by the lane.

@@ -169,15 +169,6 @@ pub(crate) enum Phase {
     Aborted,
 }
 
-/// Where a job is in the queue.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) sequence: u64,
-    /// Whether the lane was awake when the job was queued. If not, it takes some time to reach the
-    /// job.
-    pub(crate) lane_awake: bool,
-}
-
 /// A consistent view of what went into the queue and what became of it there.
 pub(crate) struct Counts {
     pub(crate) accepted: u64,

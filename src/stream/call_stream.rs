@@ -76,7 +76,7 @@ pub(crate) struct StreamReceiver<I>(pub(super) Arc<Channel<I>>);
 impl<I> StreamReceiver<I> {
     /// The stream of a closure that is in the queue, or (`None`) of one that was refused.
     pub(crate) fn into_stream(self, queue: Arc<dyn CallQueue>, place: Option<Place>) -> CallStream<I> {
-        CallStream { channel: Some(self.0), queue, sequence: place.map(|place| place.sequence) }
+        CallStream { channel: Some(self.0), queue, sequence: place.map(Place::sequence) }
     }
 }
 
