@@ -214,6 +214,22 @@ mod tests {
     }
 
     #[test]
+    fn room_that_is_there_says_nothing_about_spinning() {
+        let mut lane = Lane::<()>::new(Settings { capacity: Some(1), ..Settings::default() });
+        lane.caller_spin = CallerSpin::enabled();
+        let lane = Arc::new(lane);
+        let job = || Arc::new(PostCell::new(OnValue(|(): &mut ()| ())));
+        let call = lane.queue.push(job()).unwrap();
+        let Ok(place) = lane.queue.push_post(job(), false) else { unreachable!("the lane is open") };
+        assert!(place.room == Room::Soon);
+        lane.caller_spin.spin(|| false);
+        assert!(lane.queue.remove(call.sequence()).is_some());
+        let mut post = Post::accepted(Arc::clone(&lane) as _, place);
+        assert!(Pin::new(&mut post).poll(&mut Context::from_waker(noop_waker_ref())).is_ready());
+        assert_eq!(lane.caller_spin.misses(), 1, "no hit");
+    }
+
+    #[test]
     fn a_post_that_waits_spins_once_if_the_lane_is_awake_and_never_on_the_lane_itself() {
         let mut lane = Lane::<()>::new(Settings { capacity: Some(1), ..Settings::default() });
         lane.caller_spin = CallerSpin::enabled();

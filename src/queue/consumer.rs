@@ -410,6 +410,8 @@ mod tests {
         let queue = Arc::new(Queue::<u64>::new(None, false, false));
         let mut consumer = consumer();
         assert_eq!(next(&queue, &mut consumer), "idle");
+        queue.push(Arc::new(1)).unwrap();
+        assert_eq!([next(&queue, &mut consumer), next(&queue, &mut consumer)], ["job 1", "idle"]);
         let (say, said) = std::sync::mpsc::channel();
         let inbox = queue.inbox.lock();
         thread::spawn({
@@ -418,6 +420,14 @@ mod tests {
         });
         assert_eq!(said.recv_timeout(std::time::Duration::from_secs(60)).as_deref(), Ok("idle"));
         drop(inbox);
+    }
+
+    #[test]
+    fn only_a_lane_that_has_its_thread_to_itself_waits_for_more_jobs() {
+        let mut guest = Consumer::<u64>::guest();
+        assert_eq!((consumer::<u64>().coalesce.is_enabled(), guest.coalesce.is_enabled()), (true, false));
+        guest.own_thread(LaneSpin::new(false));
+        assert!(guest.coalesce.is_enabled());
     }
 
     /// The lane has taken the request for a session. Before the lane begins the session, a handle

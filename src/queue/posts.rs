@@ -105,8 +105,9 @@ impl<J: ?Sized> Inbox<J> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::queue::state::Parked;
     use crate::queue::{Consumer, LaneSpin, Turn};
-    use crate::sync::Mutex;
+    use crate::sync::{Mutex, thread};
 
     /// Makes posts for a queue with this capacity.
     fn posts<const COUNT: usize>(queue: &Queue<u64>) -> [PostPlace; COUNT] {
@@ -130,6 +131,15 @@ mod tests {
         assert_eq!(admitted(), [true, true, true, true, false]);
         queue.abort(|_| (), |_| ());
         assert_eq!(admitted(), [true; 5]);
+    }
+
+    #[test]
+    fn a_producer_expects_no_room_soon_of_a_lane_that_it_has_to_wake() {
+        let queue = Queue::<u64>::new(Some(1), false, false);
+        let [_, awake] = posts(&queue);
+        queue.inbox.lock().parked = Some(Parked::Thread(thread::current()));
+        let [asleep, woken] = posts(&queue);
+        assert!([awake, asleep, woken].map(|post| post.room) == [Room::Soon, Room::Later, Room::Soon]);
     }
 
     #[test]

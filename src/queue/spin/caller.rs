@@ -202,6 +202,7 @@ mod tests {
         });
         assert!(checks.get() <= 2);
         assert_eq!(spin.yielding.get().resting(), LONG_REST);
+        assert!(YIELD_BACKOFF.until() > Duration::ZERO);
         // Meanwhile the callers of other lanes do not yield.
         YIELD_BACKOFF.set_until(Duration::MAX);
         let (others, checks) = (yielding(), Cell::new(0));

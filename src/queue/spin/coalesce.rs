@@ -9,7 +9,7 @@ use std::mem;
 const SMALL: usize = 64;
 /// Spin hints after which there is no next job if they come one at a time: a tenth of a microsecond.
 const MOMENT: u32 = if LOOM { 1 } else { 4 };
-/// Spin hints for which the lane then waits for more jobs: about a microsecond.
+/// Spin hints for which the lane then waits for more jobs: one or two microseconds.
 const COALESCE_SPINS: u32 = if LOOM { 1 } else { 64 };
 /// Waiting has paid if so many have come.
 const ENOUGH: usize = 8;
@@ -36,6 +36,11 @@ impl Coalesce {
     /// For a lane that has its thread to itself.
     pub(in crate::queue) fn enabled() -> Self {
         Self { enabled: true, ..Self::default() }
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(in crate::queue) fn is_enabled(&self) -> bool {
+        self.enabled
     }
 
     /// The lane has taken a batch of so many jobs.

@@ -19,13 +19,13 @@ const LIMIT: Duration = Duration::from_micros(100);
 const QUICK: Duration = Duration::from_micros(10);
 /// How often a lane that does not spin yields before it sleeps.
 const YIELDS: u32 = if LOOM { 1 } else { 16 };
-/// A yield to other lanes that takes longer has given the CPU to a thread that is none of them...
-const LONG_AMONG_LANES: Duration = Duration::from_millis(1);
-/// ... and so much longer for each lane of the process, which may have had a call to run.
+/// A yield to other lanes may take so much longer for each lane of the process, which may have had a
+/// call to run.
 const LONG_FOR_EACH: Duration = Duration::from_micros(10);
 /// How many times in a row a lane that has found work among others expects others, without seeing
 /// any.
 const EXPECTED: u8 = 3;
+
 /// Spins for work. Each lane has one.
 #[derive(Default)]
 pub(crate) struct LaneSpin {
@@ -93,7 +93,7 @@ impl LaneSpin {
         if !beside_others && YIELD_BACKOFF.is_active(yields.last()) {
             return;
         }
-        let long = if beside_others { LONG_AMONG_LANES + CountedLane::count() * LONG_FOR_EACH } else { LONG };
+        let long = if beside_others { LONG + CountedLane::count() * LONG_FOR_EACH } else { LONG };
         for _ in 0..YIELDS {
             if yields.yield_now() > long {
                 if !beside_others {
@@ -307,7 +307,7 @@ mod tests {
         assert!(backs_off(alone(), 2 * LONG));
         // Among lanes it may have been their calls. On a busy machine another test may have backed
         // off meanwhile: then once more.
-        let among_lanes = LONG_AMONG_LANES + (CountedLane::count() + 100) * LONG_FOR_EACH;
+        let among_lanes = LONG + (CountedLane::count() + 100) * LONG_FOR_EACH;
         assert!((0..100).any(|_| !backs_off(beside_another(), among_lanes)));
         // Meanwhile no other lane yields, unless beside others.
         YIELD_BACKOFF.set_until(Duration::MAX);
