@@ -112,7 +112,8 @@ impl<J: ?Sized> Queue<J> {
                 return Next::Job(job);
             }
             let has_work = || self.has_work.load(Ordering::Relaxed);
-            consumer.coalesce.wait(has_work);
+            // The end of the lane is work as well, but no more comes with it.
+            consumer.coalesce.wait(|| has_work() && !self.is_ending.load(Ordering::Relaxed));
             // Without work the lane leaves the inbox to its callers.
             let refill = if has_work() { self.refill(consumer) } else { Refill::Empty };
             match refill {
@@ -420,6 +421,33 @@ mod tests {
         });
         assert_eq!(said.recv_timeout(std::time::Duration::from_secs(60)).as_deref(), Ok("idle"));
         drop(inbox);
+    }
+
+    #[test]
+    fn a_lane_that_ends_waits_for_no_more_jobs() {
+        let ends: [fn(&Queue<u64>); 3] = [
+            Queue::close,
+            |queue| queue.abort(|_| (), |_| ()),
+            |queue| _ = queue.push_last(Arc::new(2)).unwrap(),
+        ];
+        for end in ends {
+            let (queue, mut consumer) = (Queue::<u64>::new(None, false, false), consumer());
+            queue.push(Arc::new(1)).unwrap();
+            assert_eq!(next(&queue, &mut consumer), "job 1");
+            end(&queue);
+            assert_eq!(next(&queue, &mut consumer), "closed");
+            assert!(!consumer.coalesce.has_waited());
+        }
+    }
+
+    #[test]
+    fn a_lane_whose_next_job_is_there_waits_for_more() {
+        let (queue, mut consumer) = (Queue::<u64>::new(None, false, false), consumer());
+        for (job, misses) in [(1, 0), (2, 1), (3, 2)] {
+            queue.push(Arc::new(job)).unwrap();
+            assert_eq!(next(&queue, &mut consumer), format!("job {job}"));
+            assert_eq!(consumer.coalesce.misses(), misses);
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl<J: ?Sized> Queue<J> {
         if inbox.phase == Phase::Aborted {
             return inbox.refuse(CallError::Closed);
         }
-        inbox.phase = Phase::Closed;
+        self.end(&mut inbox, Phase::Closed);
         let sequence = inbox.accept();
         inbox.extras().last.push(sequence, job);
         self.notify(inbox);
@@ -104,7 +104,7 @@ impl<J: ?Sized> Queue<J> {
     pub(crate) fn close(&self) {
         let mut inbox = self.inbox.lock();
         if inbox.phase == Phase::Open {
-            inbox.phase = Phase::Closed;
+            self.end(&mut inbox, Phase::Closed);
         }
         self.notify(inbox);
     }
@@ -115,7 +115,7 @@ impl<J: ?Sized> Queue<J> {
     pub(crate) fn abort(&self, taken: impl FnOnce(bool), discard: impl Fn(Arc<J>)) {
         let mut ready = self.ready();
         let mut inbox = self.inbox.lock();
-        let is_first = mem::replace(&mut inbox.phase, Phase::Aborted) != Phase::Aborted;
+        let is_first = self.end(&mut inbox, Phase::Aborted) != Phase::Aborted;
         let (mut begun, mut session) = match inbox.session.take().map(|session| *session) {
             // In a session the ready list has its calls. They come first.
             Some(session) => (mem::replace(&mut ready.list, session.waiting), session.list),

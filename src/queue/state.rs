@@ -24,6 +24,9 @@ pub(crate) struct Queue<J: ?Sized> {
     /// The number of the first post that waits for room; else `u64::MAX`. Written under the lock of
     /// `inbox`; a hint for a producer that spins.
     pub(super) first_waiting: AtomicU64,
+    /// Whether the phase is another one than `Open`. Written under the lock of `inbox`; a hint for a lane
+    /// that waits for more jobs.
+    pub(super) is_ending: AtomicBool,
     /// Whether an abort has taken out jobs. Written under the lock of `inbox`, which has the rest.
     pub(super) has_discarded: AtomicBool,
     /// Whether `extras` must hear of each job that leaves.
@@ -209,6 +212,7 @@ impl<J: ?Sized> Queue<J> {
             has_work: AtomicBool::new(false),
             has_events: AtomicBool::new(false),
             first_waiting: AtomicU64::new(u64::MAX),
+            is_ending: AtomicBool::new(false),
             has_discarded: AtomicBool::new(false),
             tracks_jobs: capacity.is_some() || timing,
         }
@@ -290,6 +294,12 @@ impl<J: ?Sized> Queue<J> {
         let mut ready = self.ready();
         ready.running = Running::NOTHING;
         finish();
+    }
+
+    /// Closes or aborts. Returns the phase before.
+    pub(super) fn end(&self, inbox: &mut Inbox<J>, phase: Phase) -> Phase {
+        self.is_ending.store(true, Ordering::Relaxed);
+        mem::replace(&mut inbox.phase, phase)
     }
 
     /// Announces work to the lane: sets the hint, and wakes the lane if it sleeps. The lock ends

@@ -43,6 +43,18 @@ impl Coalesce {
         self.enabled
     }
 
+    /// Whether the lane has waited before the batch that it takes next.
+    #[cfg(all(test, not(loom)))]
+    pub(in crate::queue) fn has_waited(&self) -> bool {
+        self.waited
+    }
+
+    /// How often in a row too few jobs have come while the lane waited.
+    #[cfg(all(test, not(loom)))]
+    pub(in crate::queue) fn misses(&self) -> u16 {
+        self.waiting.misses()
+    }
+
     /// The lane has taken a batch of so many jobs.
     pub(in crate::queue) fn took(&mut self, jobs: usize) {
         if mem::take(&mut self.waited) {
