@@ -1,14 +1,12 @@
-//! The lane's side of the queue: taking what is next, and sleeping when there is nothing.
+//! The lane's side of the queue: taking what is next.
 
 use super::list::{KEPT_ASLEEP, List};
 use super::spin::{Coalesce, LaneSpin};
-use super::state::{Event, Inbox, Parked, Phase, Queue, Running};
+use super::state::{Event, Inbox, Phase, Queue, Running};
 use super::turn::Turn;
-use crate::panic::drop_quietly;
-use crate::sync::{Arc, Ordering, thread};
+use crate::sync::{Arc, Ordering};
 use crate::waker::wake;
 use std::mem;
-use std::task::Waker;
 
 /// How many retired jobs are kept for callers to free.
 const RETIRED_JOBS: usize = 256;
@@ -35,13 +33,13 @@ pub(crate) enum Last<J: ?Sized> {
 
 /// What only the lane has of the queue.
 pub(crate) struct Consumer<J: ?Sized> {
-    spin: LaneSpin,
+    pub(super) spin: LaneSpin,
     coalesce: Coalesce,
     /// Whether the lane has just run a job, or dropped a released value: if there are events, one of
     /// them comes next.
     is_event_next: bool,
     /// Jobs that have run, on their way to the inbox.
-    retired: Vec<Arc<J>>,
+    pub(super) retired: Vec<Arc<J>>,
 }
 
 impl<J: ?Sized> Consumer<J> {
@@ -68,7 +66,7 @@ impl<J: ?Sized> Consumer<J> {
         (self.spin, self.coalesce) = (spin, Coalesce::enabled());
     }
 
-    fn free_retired(&mut self) {
+    pub(super) fn free_retired(&mut self) {
         self.retired.clear();
         self.retired.shrink_to(KEPT_ASLEEP);
     }
@@ -177,49 +175,6 @@ impl<J: ?Sized> Queue<J> {
         self.has_work.store(inbox.has_work(), Ordering::Relaxed);
         refill
     }
-
-    /// Waits until there is something to do: spins, then sleeps.
-    pub(crate) fn wait(&self, consumer: &mut Consumer<J>) {
-        // Pairs with the release of `notify`.
-        if consumer.spin.spin(|| self.has_work.load(Ordering::Acquire)) {
-            return;
-        }
-        while self.park(consumer, Parked::Thread(thread::current())) {
-            thread::park();
-        }
-    }
-
-    /// Leaves a waker, which is woken once there is something to do. Returns false, and leaves none,
-    /// if there is something already.
-    pub(crate) fn wait_with(&self, consumer: &mut Consumer<J>, waker: &Waker) -> bool {
-        self.park(consumer, Parked::Waker(waker.clone()))
-    }
-
-    /// The lane runs: forgets what was to wake it.
-    pub(crate) fn forget_waker(&self) {
-        let stale = self.inbox.lock().parked.take();
-        drop_quietly(stale);
-    }
-
-    /// Leaves what wakes the lane, and gives memory back. Returns false, and leaves nothing, if there
-    /// is something to do.
-    fn park(&self, consumer: &mut Consumer<J>, parked: Parked) -> bool {
-        self.ready().list.give_back(KEPT_ASLEEP);
-        consumer.free_retired();
-        let mut inbox = self.inbox.lock();
-        let (parks, stale) = if inbox.has_work() {
-            debug_assert!(self.has_work.load(Ordering::Relaxed), "what there is was announced");
-            (false, Some(parked))
-        } else {
-            inbox.list.give_back(KEPT_ASLEEP);
-            mem::swap(&mut consumer.retired, &mut inbox.retired);
-            (true, inbox.parked.replace(parked))
-        };
-        drop(inbox);
-        drop_quietly(stale);
-        consumer.free_retired();
-        parks
-    }
 }
 
 impl<J: ?Sized> Inbox<J> {
@@ -260,6 +215,7 @@ mod tests {
     use super::super::posts::{PostPlace, Room};
     use super::*;
     use crate::error::CallError;
+    use crate::sync::thread;
     use std::task::{Context, Poll, Waker};
 
     fn consumer<J: ?Sized>() -> Consumer<J> {
@@ -488,21 +444,5 @@ mod tests {
         consumer.free_retired();
         assert_eq!(consumer.retired.len(), 0);
         assert!(consumer.retired.capacity() <= KEPT_ASLEEP);
-    }
-
-    #[test]
-    fn a_job_knows_whether_the_lane_was_awake_when_it_was_queued() {
-        let queue = Queue::<u64>::new(None, false, false);
-        let fall_asleep = || queue.inbox.lock().parked = Some(Parked::Thread(thread::current()));
-        assert!(!queue.push(Arc::new(0)).unwrap().lane_awake(), "it has not started");
-        assert!(queue.push(Arc::new(1)).unwrap().lane_awake());
-        fall_asleep();
-        assert!(!queue.push(Arc::new(2)).unwrap().lane_awake());
-        assert!(queue.push(Arc::new(3)).unwrap().lane_awake(), "the one before has woken it");
-        queue.open_session().unwrap();
-        assert!(queue.push_in_session(Arc::new(4)).unwrap().lane_awake());
-        assert!(!queue.push(Arc::new(5)).unwrap().lane_awake(), "it takes the session's calls only");
-        fall_asleep();
-        assert!(!queue.push_in_session(Arc::new(6)).unwrap().lane_awake());
     }
 }

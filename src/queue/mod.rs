@@ -15,9 +15,10 @@
 //! | `Aborted` | `abort` | refuses | refuses                       | ends the lane                    |
 //!
 //! The files: [`state`] has what is behind the two locks, [`counters`] what became of the jobs that
-//! the lane took, and [`place`] what a caller learns of its job; [`producer`] is the callers' side
-//! and [`consumer`] the lane's; the others add what only some lanes use: a capacity ([`admission`],
-//! [`posts`]), sessions ([`sessions`]), spawned futures ([`tasks`]).
+//! the lane took, and [`place`] what a caller learns of its job; [`producer`] is the callers' side,
+//! [`consumer`] the lane's, and [`sleep`] is for a lane without jobs; the others add what only some
+//! lanes use: a capacity ([`admission`], [`posts`]), sessions ([`sessions`]), spawned futures
+//! ([`tasks`]).
 //!
 //! Lock order: `ready`, then `inbox`. No foreign code runs under either lock: a method hands a job
 //! or a waker to its caller, which runs, drops or wakes it after the locks are free.
@@ -42,6 +43,7 @@ mod posts;
 mod sessions;
 mod tasks;
 mod consumer;
+mod sleep;
 
 pub(crate) use consumer::{Consumer, Last, Next};
 pub(crate) use counters::Counters;

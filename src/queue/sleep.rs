@@ -1,0 +1,76 @@
+//! How the lane sleeps when there is nothing to do.
+
+use super::consumer::Consumer;
+use super::list::KEPT_ASLEEP;
+use super::state::{Parked, Queue};
+use crate::panic::drop_quietly;
+use crate::sync::{Ordering, thread};
+use std::mem;
+use std::task::Waker;
+
+impl<J: ?Sized> Queue<J> {
+    /// Waits until there is something to do: spins, then sleeps.
+    pub(crate) fn wait(&self, consumer: &mut Consumer<J>) {
+        // Pairs with the release of `notify`.
+        if consumer.spin.spin(|| self.has_work.load(Ordering::Acquire)) {
+            return;
+        }
+        while self.park(consumer, Parked::Thread(thread::current())) {
+            thread::park();
+        }
+    }
+
+    /// Leaves a waker, which is woken once there is something to do. Returns false, and leaves none,
+    /// if there is something already.
+    pub(crate) fn wait_with(&self, consumer: &mut Consumer<J>, waker: &Waker) -> bool {
+        self.park(consumer, Parked::Waker(waker.clone()))
+    }
+
+    /// The lane runs: forgets what was to wake it.
+    pub(crate) fn forget_waker(&self) {
+        let stale = self.inbox.lock().parked.take();
+        drop_quietly(stale);
+    }
+
+    /// Leaves what wakes the lane, and gives memory back. Returns false, and leaves nothing, if there
+    /// is something to do.
+    fn park(&self, consumer: &mut Consumer<J>, parked: Parked) -> bool {
+        self.ready().list.give_back(KEPT_ASLEEP);
+        consumer.free_retired();
+        let mut inbox = self.inbox.lock();
+        let (parks, stale) = if inbox.has_work() {
+            debug_assert!(self.has_work.load(Ordering::Relaxed), "what there is was announced");
+            (false, Some(parked))
+        } else {
+            inbox.list.give_back(KEPT_ASLEEP);
+            mem::swap(&mut consumer.retired, &mut inbox.retired);
+            (true, inbox.parked.replace(parked))
+        };
+        drop(inbox);
+        drop_quietly(stale);
+        consumer.free_retired();
+        parks
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Arc;
+
+    #[test]
+    fn a_job_knows_whether_the_lane_was_awake_when_it_was_queued() {
+        let queue = Queue::<u64>::new(None, false, false);
+        let fall_asleep = || queue.inbox.lock().parked = Some(Parked::Thread(thread::current()));
+        assert!(!queue.push(Arc::new(0)).unwrap().lane_awake(), "it has not started");
+        assert!(queue.push(Arc::new(1)).unwrap().lane_awake());
+        fall_asleep();
+        assert!(!queue.push(Arc::new(2)).unwrap().lane_awake());
+        assert!(queue.push(Arc::new(3)).unwrap().lane_awake(), "the one before has woken it");
+        queue.open_session().unwrap();
+        assert!(queue.push_in_session(Arc::new(4)).unwrap().lane_awake());
+        assert!(!queue.push(Arc::new(5)).unwrap().lane_awake(), "it takes the session's calls only");
+        fall_asleep();
+        assert!(!queue.push_in_session(Arc::new(6)).unwrap().lane_awake());
+    }
+}
