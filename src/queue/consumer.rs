@@ -110,8 +110,10 @@ impl<J: ?Sized> Queue<J> {
                 return Next::Job(job);
             }
             let has_work = || self.has_work.load(Ordering::Relaxed);
-            // The end of the lane is work as well, but no more comes with it.
-            consumer.coalesce.wait(|| has_work() && !self.is_ending.load(Ordering::Relaxed));
+            // The end of the lane is work as well, but no more comes after it.
+            if !self.is_ending.load(Ordering::Relaxed) {
+                consumer.coalesce.wait(has_work);
+            }
             // Without work the lane leaves the inbox to its callers.
             let refill = if has_work() { self.refill(consumer) } else { Refill::Empty };
             match refill {
@@ -393,6 +395,31 @@ mod tests {
             end(&queue);
             assert_eq!(next(&queue, &mut consumer), "closed");
             assert!(!consumer.coalesce.has_waited());
+        }
+    }
+
+    #[test]
+    fn a_lane_that_was_closed_waits_for_more_jobs_of_its_session() {
+        let ends: [fn(&Queue<u64>); 2] = [
+            |queue| {
+                queue.close();
+                queue.open_session().unwrap();
+            },
+            |queue| {
+                queue.open_session().unwrap();
+                queue.close();
+            },
+        ];
+        for end in ends {
+            let (queue, mut consumer) = (Queue::<u64>::new(None, false, false), consumer());
+            queue.push(Arc::new(1)).unwrap();
+            assert_eq!(next(&queue, &mut consumer), "job 1");
+            end(&queue);
+            for (job, misses) in [(10, 1), (11, 2)] {
+                queue.push_in_session(Arc::new(job)).unwrap();
+                assert_eq!(next(&queue, &mut consumer), format!("job {job}"));
+                assert_eq!(consumer.coalesce.misses(), misses);
+            }
         }
     }
 

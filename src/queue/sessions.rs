@@ -8,7 +8,7 @@ use super::list::List;
 use super::place::Place;
 use super::state::{Phase, Queue, Session};
 use crate::error::CallError;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use std::mem;
 
 impl<J: ?Sized> Queue<J> {
@@ -34,6 +34,7 @@ impl<J: ?Sized> Queue<J> {
         }
         let waiting = mem::replace(&mut ready.list, List::new());
         inbox.session = Some(Box::new(Session { list: List::new(), waiting, is_open: true }));
+        self.is_ending.store(false, Ordering::Relaxed);
         Ok(())
     }
 
