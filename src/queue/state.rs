@@ -24,8 +24,8 @@ pub(crate) struct Queue<J: ?Sized> {
     /// The number of the first post that waits for room; else `u64::MAX`. Written under the lock of
     /// `inbox`; a hint for a producer that spins.
     pub(super) first_waiting: AtomicU64,
-    /// Whether the lane is closed, and in no session that could make more calls. Written under the lock
-    /// of `inbox`; a hint for a lane that waits for more jobs.
+    /// Whether the lane was closed while it was in no session, which could make more calls, and has begun
+    /// none since. Written under the lock of `inbox`; a hint for a lane that waits for more jobs.
     pub(super) is_ending: AtomicBool,
     /// Whether an abort has taken out jobs. Written under the lock of `inbox`, which has the rest.
     pub(super) has_discarded: AtomicBool,
