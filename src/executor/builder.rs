@@ -140,10 +140,12 @@ impl Builder {
     /// When a lane runs out of calls, it spins for up to 0.1 ms before it sleeps. While other lanes
     /// spin, or where spinning does not pay, it yields its CPU instead, up to 16 times. A call that
     /// was made while the lane was awake, or a post that waits for room, spins at its first poll for
-    /// some microseconds, then yields its CPU up to twice, in case the lane waits for it. All of that
-    /// stops by itself where it does not pay: when calls come far apart or take long, and when other
-    /// threads want the CPU. On a machine with one CPU there are only yields. Turn it off where CPU
-    /// time matters more than the time that it takes to wake a sleeping thread.
+    /// some microseconds, then yields its CPU up to twice, in case the lane waits for it; so does
+    /// [`Ended::wait`](crate::Ended::wait), without spinning. The first poll of a lane's first call
+    /// yields for up to 25 us, while the lane's thread starts. All of that stops by itself where it
+    /// does not pay: when calls come far apart or take long, and when other threads want the CPU. On a
+    /// machine with one CPU there are only yields. Turn it off where CPU time matters more than the
+    /// time that it takes to wake a sleeping thread.
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;

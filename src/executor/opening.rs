@@ -137,7 +137,7 @@ impl<T: 'static, E> Opening<T, E> {
         let lane = self.lane.as_ref().map(|lane| Arc::clone(lane.lane()));
         let opened = self.wait_within(None);
         if let (Some(lane), Err(WaitError::Failed(_))) = (lane, &opened) {
-            lane.end.join(&lane.thread);
+            lane.end.join(&lane.thread, &lane.caller_spin);
         }
         opened
     }

@@ -4,7 +4,7 @@ use super::wait::wait;
 use crate::error::{CallError, WaitError};
 use crate::lane::{CallQueue, JobCell, Request};
 use crate::panic::drop_quietly;
-use crate::queue::Place;
+use crate::queue::{LaneWas, Place};
 use crate::slot::{HasSlot, SlotReceiver};
 use crate::sync::Arc;
 use futures::future::FusedFuture;
@@ -225,13 +225,11 @@ impl<R> Future for Call<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // If the lane was awake the result may come within microseconds. One that is there says nothing
-        // about whether spinning pays. On the lane's own thread none can come while this thread spins.
-        if this.place.as_mut().is_some_and(Place::take_lane_awake)
-            && !this.receiver.is_finished()
-            && !this.queue.thread().is_current()
-        {
-            this.queue.caller_spin().spin(|| this.receiver.is_finished());
+        // A result that is there says nothing about whether spinning pays. On the lane's own thread none
+        // can come while this thread spins.
+        let lane_was = this.place.as_mut().map_or(LaneWas::Asleep, Place::take_lane_was);
+        if lane_was != LaneWas::Asleep && !this.receiver.is_finished() && !this.queue.thread().is_current() {
+            this.queue.caller_spin().spin(lane_was, || this.receiver.is_finished());
         }
         let polled = this.receiver.poll(cx);
         if polled.is_ready() {
@@ -279,9 +277,9 @@ mod tests {
     use std::thread;
 
     /// Polls a call twice whose result does not come. Returns how often it spun.
-    fn spins(lane: &Arc<Lane<()>>, lane_awake: bool) -> u16 {
+    fn spins(lane: &Arc<Lane<()>>, lane_was: LaneWas) -> u16 {
         let before = lane.caller_spin.misses();
-        let place = Place::new(0, lane_awake);
+        let place = Place::new(0, lane_was);
         let mut call = Call::<()>::new(Arc::new(Slot::new()), Arc::clone(lane) as _, Some(place));
         for _ in 0..2 {
             assert!(Pin::new(&mut call).poll(&mut Context::from_waker(noop_waker_ref())).is_pending());
@@ -294,8 +292,8 @@ mod tests {
         let mut lane = Lane::<()>::new(Settings::default());
         lane.caller_spin = CallerSpin::enabled();
         let lane = Arc::new(lane);
-        assert_eq!(spins(&lane, true), 1);
-        let place = Place::new(0, true);
+        assert_eq!(spins(&lane, LaneWas::Awake), 1);
+        let place = Place::new(0, LaneWas::Awake);
         let mut call = Call::new(Arc::new(Slot::filled(Ok(()))), Arc::clone(&lane) as _, Some(place));
         assert!(Pin::new(&mut call).poll(&mut Context::from_waker(noop_waker_ref())).is_ready());
         assert_eq!(lane.caller_spin.misses(), 1, "no hit");
@@ -306,10 +304,10 @@ mod tests {
         let mut lane = Lane::<()>::new(Settings::default());
         lane.caller_spin = CallerSpin::enabled();
         let lane = Arc::new(lane);
-        assert_eq!((spins(&lane, true), spins(&lane, false)), (1, 0));
+        assert_eq!([LaneWas::Awake, LaneWas::Asleep].map(|lane_was| spins(&lane, lane_was)), [1, 0]);
         thread::spawn(move || {
             let _core = Core::new(Served::new(Arc::clone(&lane), false));
-            assert_eq!((spins(&lane, true), spins(&lane, false)), (0, 0));
+            assert_eq!([LaneWas::Awake, LaneWas::Asleep].map(|lane_was| spins(&lane, lane_was)), [0, 0]);
         })
         .join()
         .unwrap();

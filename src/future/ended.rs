@@ -85,7 +85,7 @@ impl Ended {
         if let Some(lane) = &lane {
             // First: with a thread of its own, the lane has ended when that is gone. To wait for the
             // outcome before would be one more sleep.
-            lane.end().join(lane.thread());
+            lane.end().join(lane.thread(), lane.caller_spin());
         }
         let outcome = self.wait_within(None);
         if let (Some(lane), Ok(()) | Err(WaitError::Failed(_))) = (lane, &outcome) {

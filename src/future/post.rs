@@ -3,7 +3,7 @@
 use super::wait::wait;
 use crate::error::{CallError, WaitError};
 use crate::lane::AnyLane;
-use crate::queue::{PostPlace, Room};
+use crate::queue::{LaneWas, PostPlace, Room};
 use crate::sync::Arc;
 use futures::future::FusedFuture;
 use std::fmt;
@@ -140,7 +140,7 @@ impl Post {
 #[cold]
 fn spin(lane: &dyn AnyLane, place: PostPlace) {
     if !lane.is_admitted(place) && !lane.thread().is_current() {
-        lane.caller_spin().spin(|| lane.is_admitted(place));
+        lane.caller_spin().spin(LaneWas::Awake, || lane.is_admitted(place));
     }
 }
 
@@ -222,7 +222,7 @@ mod tests {
         let call = lane.queue.push(job()).unwrap();
         let Ok(place) = lane.queue.push_post(job(), false) else { unreachable!("the lane is open") };
         assert!(place.room == Room::Soon);
-        lane.caller_spin.spin(|| false);
+        lane.caller_spin.spin(LaneWas::Awake, || false);
         assert!(lane.queue.remove(call.sequence()).is_some());
         let mut post = Post::accepted(Arc::clone(&lane) as _, place);
         assert!(Pin::new(&mut post).poll(&mut Context::from_waker(noop_waker_ref())).is_ready());

@@ -4,7 +4,7 @@ use super::job::{IoJob, Outcome, Side};
 use super::operation::{Buffer, Operation, ReadAhead};
 use crate::lane::{CallQueue, Lane};
 use crate::panic::drop_quietly;
-use crate::queue::Place;
+use crate::queue::{LaneWas, Place};
 use crate::sync::Arc;
 use std::io::{self, ErrorKind, SeekFrom};
 use std::mem;
@@ -92,10 +92,10 @@ impl<T> Half<T> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Completed<T>>> {
         let Some(pending) = &mut self.pending else { return Poll::Ready(None) };
-        // If the lane was awake the outcome may come within microseconds. On the lane's own thread none
-        // can come while this thread spins.
-        if pending.place.take_lane_awake() && !lane.thread.is_current() {
-            lane.caller_spin.spin(|| self.job.is_done());
+        // On the lane's own thread no outcome can come while this thread spins.
+        let lane_was = pending.place.take_lane_was();
+        if lane_was != LaneWas::Asleep && !lane.thread.is_current() {
+            lane.caller_spin.spin(lane_was, || self.job.is_done());
         }
         let kind = pending.kind;
         let Outcome { operation, buffer, read_ahead, result } = ready!(self.job.poll(side, cx));
@@ -125,7 +125,7 @@ impl<T> Half<T> {
                 // an object that never waits would keep this poll from returning.
                 Ok(()) => {
                     if let Some(pending) = &mut self.pending {
-                        pending.place.forget_lane_awake();
+                        pending.place.forget_lane_was();
                     }
                     drop_quietly(completed.result.err());
                 }

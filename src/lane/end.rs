@@ -11,6 +11,7 @@
 
 use super::thread::LaneThread;
 use crate::panic::{Panic, drop_quietly};
+use crate::queue::CallerSpin;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::waker::{poll_or_register, wake};
@@ -109,14 +110,41 @@ impl End {
 
     /// Waits until the lane's thread is gone. On that thread itself, in the destructor of a
     /// thread-local, returns at once.
-    pub(crate) fn join(&self, thread: &LaneThread) {
+    pub(crate) fn join(&self, thread: &LaneThread, spin: &CallerSpin) {
         if thread.is_current() {
             return;
         }
         let mut thread = self.thread.lock();
         if let Some(thread) = thread.take() {
+            // A lane that shares this CPU is gone after a yield, and has nobody to wake.
+            spin.yield_to_lane(|| thread.is_finished());
             // The thread catches every panic, so there is nothing to learn from its result.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::{Arc, thread};
+    use std::time::{Duration, Instant};
+
+    /// The thread ends as soon as the joining one has yielded.
+    #[test]
+    fn a_thread_yields_before_it_sleeps_until_the_lane_is_gone() {
+        let has_yielded = || {
+            let (end, spin) = (End::new(), Arc::new(CallerSpin::enabled()));
+            let (joining, start) = (Arc::clone(&spin), Instant::now());
+            end.set_thread(thread::spawn(move || {
+                while !joining.has_yielded() && start.elapsed() < Duration::from_secs(1) {
+                    thread::yield_now();
+                }
+            }));
+            end.join(&LaneThread::new(), &spin);
+            spin.has_yielded()
+        };
+        // Other tests keep the process from yielding now and then.
+        assert!((0..60).any(|_| has_yielded()));
     }
 }

@@ -49,6 +49,6 @@ pub(crate) use consumer::{Consumer, Last, Next};
 pub(crate) use counters::Counters;
 pub(crate) use place::Place;
 pub(crate) use posts::{PostPlace, Room};
-pub(crate) use spin::{CallerSpin, LaneSpin};
+pub(crate) use spin::{CallerSpin, LaneSpin, LaneWas};
 pub(crate) use state::{Event, Phase, Queue, Running};
 pub(crate) use turn::Turn;

@@ -1,49 +1,56 @@
 //! [`Place`]: where a job is in the queue.
 
+use super::spin::LaneWas;
 use std::fmt;
 use std::num::NonZero;
 
-/// Where a job is in the queue: its number, and whether the lane was awake when the job was queued.
-/// If it was not, it takes some time to reach the job.
+const AWAKE: u64 = LaneWas::Awake as u64;
+const UNSTARTED: u64 = LaneWas::Unstarted as u64;
+
+/// Where a job is in the queue: its number, and what the lane did when the job was queued.
 ///
 /// All in one word, because a future moves as whole words, and the CPU waits for a word of which a
 /// byte has just been written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place(
-    /// The number, above the flag, above a bit that is set.
+    /// The number, above what the lane did, above a bit that is set.
     NonZero<u64>,
 );
 
 impl Place {
-    pub(crate) fn new(sequence: u64, lane_awake: bool) -> Self {
-        Self(NonZero::<u64>::MIN | (sequence << 2 | u64::from(lane_awake) << 1))
+    pub(crate) fn new(sequence: u64, lane_was: LaneWas) -> Self {
+        Self(NonZero::<u64>::MIN | (sequence << 3 | (lane_was as u64) << 1))
     }
 
     pub(crate) fn sequence(self) -> u64 {
-        self.0.get() >> 2
+        self.0.get() >> 3
     }
 
-    pub(crate) fn lane_awake(self) -> bool {
-        self.0.get() & 2 != 0
+    pub(crate) fn lane_was(self) -> LaneWas {
+        match self.0.get() >> 1 & 3 {
+            AWAKE => LaneWas::Awake,
+            UNSTARTED => LaneWas::Unstarted,
+            _ => LaneWas::Asleep,
+        }
     }
 
-    /// Whether the lane was awake, when this is asked for the first time.
-    pub(crate) fn take_lane_awake(&mut self) -> bool {
-        let lane_awake = self.lane_awake();
-        self.forget_lane_awake();
-        lane_awake
+    /// What the lane did, when this is asked for the first time.
+    pub(crate) fn take_lane_was(&mut self) -> LaneWas {
+        let lane_was = self.lane_was();
+        self.forget_lane_was();
+        lane_was
     }
 
-    /// As if the lane had not been awake.
-    pub(crate) fn forget_lane_awake(&mut self) {
-        *self = Self::new(self.sequence(), false);
+    /// As if the lane had slept.
+    pub(crate) fn forget_lane_was(&mut self) {
+        *self = Self::new(self.sequence(), LaneWas::Asleep);
     }
 }
 
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut place = f.debug_struct("Place");
-        place.field("sequence", &self.sequence()).field("lane_awake", &self.lane_awake()).finish()
+        place.field("sequence", &self.sequence()).field("lane_was", &self.lane_was()).finish()
     }
 }
 
@@ -52,13 +59,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_a_number_and_a_flag_that_is_taken_once() {
-        for sequence in [0, 1, 2, u64::MAX >> 2] {
-            for lane_awake in [false, true] {
-                let mut place = Place::new(sequence, lane_awake);
-                assert_eq!((place.sequence(), place.lane_awake()), (sequence, lane_awake));
-                assert_eq!(place.take_lane_awake(), lane_awake);
-                assert!(!place.take_lane_awake());
+    fn a_place_is_a_number_and_what_the_lane_did_which_is_taken_once() {
+        for sequence in [0, 1, 2, u64::MAX >> 3] {
+            for lane_was in [LaneWas::Asleep, LaneWas::Awake, LaneWas::Unstarted] {
+                let mut place = Place::new(sequence, lane_was);
+                assert_eq!((place.sequence(), place.lane_was()), (sequence, lane_was));
+                assert_eq!(place.take_lane_was(), lane_was);
+                assert_eq!(place.take_lane_was(), LaneWas::Asleep);
                 assert_eq!(place.sequence(), sequence);
             }
         }

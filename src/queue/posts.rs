@@ -1,6 +1,7 @@
 //! Posts: queueing them, and telling their futures that they are admitted. [`super::admission`]
 //! decides when that is.
 
+use super::spin::LaneWas;
 use super::state::{Inbox, Phase, Queue};
 use crate::error::CallError;
 use crate::panic::drop_quietly;
@@ -42,10 +43,10 @@ impl<J: ?Sized> Queue<J> {
         if waits {
             self.publish_first_waiting(&mut inbox);
         }
-        let room = match (waits, self.enqueue(inbox, job).lane_awake()) {
+        let room = match (waits, self.enqueue(inbox, job).lane_was()) {
             (false, _) => Room::Found,
-            (true, true) => Room::Soon,
-            (true, false) => Room::Later,
+            (true, LaneWas::Awake) => Room::Soon,
+            (true, LaneWas::Asleep | LaneWas::Unstarted) => Room::Later,
         };
         Ok(PostPlace { sequence, room })
     }

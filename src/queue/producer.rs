@@ -2,6 +2,7 @@
 
 use super::list::List;
 use super::place::Place;
+use super::spin::LaneWas;
 use super::state::{Inbox, Phase, Queue};
 use crate::error::{CallError, TryCallError};
 use crate::sync::{Arc, MutexGuard, Ordering};
@@ -50,7 +51,7 @@ impl<J: ?Sized> Queue<J> {
         let sequence = inbox.accept();
         inbox.extras().last.push(sequence, job);
         self.notify(inbox);
-        Ok(Place::new(sequence, false))
+        Ok(Place::new(sequence, LaneWas::Asleep))
     }
 
     /// Appends an accepted job, and wakes the lane if it sleeps. The lock ends here.
@@ -60,18 +61,18 @@ impl<J: ?Sized> Queue<J> {
         inbox.list.push(sequence, job);
         // Freed at the end of this function, after the lock.
         let _retired = inbox.retired.pop();
-        let lane_awake = if inbox.session.is_some() {
+        let lane_was = if inbox.session.is_some() {
             // The lane will see the job when the session ends. No need to wake it now.
             drop(inbox);
-            false
+            LaneWas::Asleep
         } else if is_first || inbox.parked.is_some() {
             self.notify(inbox)
         } else {
             // The job that was first has announced them all.
             drop(inbox);
-            true
+            LaneWas::Awake
         };
-        Place::new(sequence, lane_awake)
+        Place::new(sequence, lane_was)
     }
 
     /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any
@@ -116,12 +117,12 @@ impl<J: ?Sized> Queue<J> {
         let mut ready = self.ready();
         let mut inbox = self.inbox.lock();
         let is_first = self.end(&mut inbox, Phase::Aborted) != Phase::Aborted;
-        let (mut begun, mut session) = match inbox.session.take().map(|session| *session) {
+        let (begun, session) = match inbox.session.take().map(|session| *session) {
             // In a session the ready list has its calls. They come first.
             Some(session) => (mem::replace(&mut ready.list, session.waiting), session.list),
             None => (List::new(), List::new()),
         };
-        let (mut last, posts) = inbox.clear_extras();
+        let (last, posts) = inbox.clear_extras();
         self.publish_first_waiting(&mut inbox);
         ready.discarded +=
             (begun.len() + session.len() + ready.list.len() + inbox.list.len() + last.len()) as u64;
@@ -131,12 +132,14 @@ impl<J: ?Sized> Queue<J> {
             *from = Some(from.map_or(first, |from| from.min(first)));
             self.has_discarded.store(true, Ordering::Relaxed);
         }
-        let jobs = begun.take().chain(session.take()).chain(ready.list.take()).chain(inbox.list.take());
-        let jobs = jobs.chain(last.take());
+        let [in_ready, in_inbox] =
+            [&mut ready.list, &mut inbox.list].map(|list| mem::replace(list, List::new()));
         drop(ready);
         self.notify(inbox);
         taken(is_first);
-        jobs.for_each(discard);
+        for mut jobs in [begun, session, in_ready, in_inbox, last] {
+            jobs.take().for_each(&discard);
+        }
         posts.for_each(|waker| wake(Some(waker)));
     }
 }

@@ -55,22 +55,25 @@ impl<J: ?Sized> Queue<J> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::spin::LaneWas;
     use super::*;
     use crate::sync::Arc;
 
     #[test]
-    fn a_job_knows_whether_the_lane_was_awake_when_it_was_queued() {
+    fn a_job_knows_what_the_lane_did_when_it_was_queued() {
         let queue = Queue::<u64>::new(None, false, false);
         let fall_asleep = || queue.inbox.lock().parked = Some(Parked::Thread(thread::current()));
-        assert!(!queue.push(Arc::new(0)).unwrap().lane_awake(), "it has not started");
-        assert!(queue.push(Arc::new(1)).unwrap().lane_awake());
+        let push = |job| queue.push(Arc::new(job)).unwrap().lane_was();
+        let push_in_session = |job| queue.push_in_session(Arc::new(job)).unwrap().lane_was();
+        assert_eq!(push(0), LaneWas::Unstarted);
+        assert_eq!(push(1), LaneWas::Awake);
         fall_asleep();
-        assert!(!queue.push(Arc::new(2)).unwrap().lane_awake());
-        assert!(queue.push(Arc::new(3)).unwrap().lane_awake(), "the one before has woken it");
+        assert_eq!(push(2), LaneWas::Asleep);
+        assert_eq!(push(3), LaneWas::Awake, "the one before has woken it");
         queue.open_session().unwrap();
-        assert!(queue.push_in_session(Arc::new(4)).unwrap().lane_awake());
-        assert!(!queue.push(Arc::new(5)).unwrap().lane_awake(), "it takes the session's calls only");
+        assert_eq!(push_in_session(4), LaneWas::Awake);
+        assert_eq!(push(5), LaneWas::Asleep, "it takes the session's calls only");
         fall_asleep();
-        assert!(!queue.push_in_session(Arc::new(6)).unwrap().lane_awake());
+        assert_eq!(push_in_session(6), LaneWas::Asleep);
     }
 }

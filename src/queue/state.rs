@@ -3,6 +3,7 @@
 use super::admission::Admission;
 use super::counters::{Counters, Finished};
 use super::list::List;
+use super::spin::LaneWas;
 use super::turn::Turn;
 use crate::sync::thread::Thread;
 use crate::sync::{Arc, AtomicBool, AtomicU64, CachePadded, Mutex, MutexGuard, Ordering};
@@ -112,12 +113,13 @@ pub(super) enum Parked {
 }
 
 impl Parked {
-    fn wake(self) {
+    fn wake(self) -> LaneWas {
         match self {
-            Self::Unstarted => {}
+            Self::Unstarted => return LaneWas::Unstarted,
             Self::Thread(thread) => thread.unpark(),
             Self::Waker(waker) => wake(Some(waker)),
         }
+        LaneWas::Asleep
     }
 }
 
@@ -305,13 +307,13 @@ impl<J: ?Sized> Queue<J> {
     /// Announces work to the lane: sets the hint, and wakes the lane if it sleeps. The lock ends
     /// here.
     ///
-    /// Returns whether the lane was awake.
-    pub(super) fn notify(&self, mut inbox: MutexGuard<'_, Inbox<J>>) -> bool {
+    /// Returns what the lane did.
+    pub(super) fn notify(&self, mut inbox: MutexGuard<'_, Inbox<J>>) -> LaneWas {
         // Pairs with the acquire of a lane that spins.
         self.has_work.store(true, Ordering::Release);
         let parked = inbox.parked.take();
         drop(inbox);
-        parked.map(Parked::wake).is_none()
+        parked.map_or(LaneWas::Awake, Parked::wake)
     }
 }
 

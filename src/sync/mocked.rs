@@ -1,7 +1,7 @@
 //! Primitives of loom, with the interfaces of those in [`super::native`].
 
 pub(crate) use loom::sync::MutexGuard;
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 pub(crate) use loom::thread_local as per_thread;
 
 /// Whether this code runs under loom.
@@ -139,6 +139,12 @@ pub(crate) mod thread {
     impl<V> JoinHandle<V> {
         pub fn join(self) -> std::thread::Result<V> {
             self.handle.join()
+        }
+
+        /// Loom does not say, so this is never known.
+        #[allow(clippy::unused_self)]
+        pub fn is_finished(&self) -> bool {
+            false
         }
 
         pub fn thread(&self) -> &Thread {

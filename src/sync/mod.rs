@@ -20,10 +20,6 @@ pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::Ordering;
 
 #[cfg(all(test, loom))]
-pub(crate) use mocked::{
-    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, LOOM, Mutex, MutexGuard, per_thread, thread,
-};
+pub(crate) use mocked::{AtomicBool, AtomicU64, AtomicUsize, LOOM, Mutex, MutexGuard, per_thread, thread};
 #[cfg(not(all(test, loom)))]
-pub(crate) use native::{
-    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, LOOM, Mutex, MutexGuard, per_thread, thread,
-};
+pub(crate) use native::{AtomicBool, AtomicU64, AtomicUsize, LOOM, Mutex, MutexGuard, per_thread, thread};

@@ -2,7 +2,7 @@
 
 pub(crate) use super::process::AtomicU64;
 pub(crate) use parking_lot::{Mutex, MutexGuard};
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize};
 pub(crate) use std::thread;
 
 /// Whether this code runs under loom, to which each load of an atomic is one more branch to

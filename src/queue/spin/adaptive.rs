@@ -1,6 +1,6 @@
 //! [`Adaptive`]: whether to try what may not pay.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{Ordering, process};
 
 /// After this many misses in a row, trying stops but for probes.
 pub(super) const MISSES: u16 = 4;
@@ -75,9 +75,13 @@ impl Adaptive {
 /// An [`Adaptive`] in one word, for several threads. They may overwrite each other's misses: it is
 /// only advice.
 #[derive(Default)]
-pub(super) struct SharedAdaptive(AtomicU32);
+pub(super) struct SharedAdaptive(process::AtomicU32);
 
 impl SharedAdaptive {
+    pub(super) const fn new() -> Self {
+        Self(process::AtomicU32::new(0))
+    }
+
     pub(super) fn get(&self) -> Adaptive {
         Adaptive::from_bits(self.0.load(Ordering::Relaxed))
     }

@@ -6,14 +6,31 @@ use super::cpus::cpus;
 use super::yields::{LONG, LONG_REST, Yields};
 use crate::sync::LOOM;
 use std::hint;
+use std::time::{Duration, Instant};
 
 /// How often a caller checks for its result, with a spin hint in between: two to six microseconds.
 const CALLER_SPINS: u32 = if LOOM { 1 } else { 200 };
 /// How often a caller then yields its CPU.
 const CALLER_YIELDS: u32 = if LOOM { 1 } else { 2 };
 
-/// Spins for the result of a call that was made while the lane was awake. One for all callers of a
-/// lane.
+/// Whether callers should yield to a lane that starts. One for the process, because a lane starts once.
+static STARTS: SharedAdaptive = SharedAdaptive::new();
+/// For how long a caller yields to a lane that starts. A thread needs ten or twenty microseconds, and
+/// to sleep and be woken would take as long.
+const START: Duration = if LOOM { Duration::ZERO } else { Duration::from_micros(25) };
+
+/// What the lane did when a job was queued. By that its caller knows how soon the lane may get to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneWas {
+    /// It slept, and has been woken. Or it takes other jobs first.
+    Asleep,
+    /// It ran jobs, or spun.
+    Awake,
+    /// Its thread had not started.
+    Unstarted,
+}
+
+/// Waits for what the lane is about to do. One for all callers of a lane.
 #[derive(Default)]
 pub(crate) struct CallerSpin {
     enabled: bool,
@@ -42,11 +59,27 @@ impl CallerSpin {
         self.spinning.get().misses()
     }
 
-    /// Spins until `is_ready`, some microseconds at the most; then yields the CPU to the lane.
-    pub(crate) fn spin(&self, is_ready: impl Fn() -> bool) {
-        if !self.enabled {
-            return;
+    /// Whether a yield has paid or has not.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn has_yielded(&self) -> bool {
+        self.yielding.get() != Adaptive::default()
+    }
+
+    /// Waits until `is_ready`, some microseconds at the most, for a caller whose job was queued when the
+    /// lane did that.
+    ///
+    /// If the lane was awake, what it leaves for the caller may come at once. One that sleeps has to be
+    /// woken first, and the caller had better sleep as well.
+    pub(crate) fn spin(&self, lane_was: LaneWas, is_ready: impl Fn() -> bool) {
+        match lane_was {
+            _ if !self.enabled => {}
+            LaneWas::Asleep => {}
+            LaneWas::Awake => self.spin_then_yield(is_ready),
+            LaneWas::Unstarted => yield_to_start(&STARTS, &is_ready),
         }
+    }
+
+    fn spin_then_yield(&self, is_ready: impl Fn() -> bool) {
         if self.can_spin {
             self.spinning.attempt(|spinning| {
                 let mut spins = 0..CALLER_SPINS;
@@ -62,35 +95,61 @@ impl CallerSpin {
                 }
             });
         }
-        if !is_ready() {
-            self.yielding.attempt(|yielding| yield_to_lane(yielding, &is_ready));
+        self.yield_to_lane(is_ready);
+    }
+
+    /// Lets the lane run until `is_ready`, if it waits for this thread's CPU.
+    ///
+    /// The caller often runs because the lane has just woken it, and Linux lets a thread that was woken
+    /// run at once. If it then slept again for its next result, each result would cost two switches of
+    /// threads and a wake-up.
+    ///
+    /// A poll must not give the CPU away for long. So there are [`CALLER_YIELDS`] at the most, and none
+    /// for a while, in the whole process, after one that took long.
+    pub(crate) fn yield_to_lane(&self, is_ready: impl Fn() -> bool) {
+        if !self.enabled || is_ready() {
+            return;
         }
+        self.yielding.attempt(|yielding| {
+            let mut yields = 0..CALLER_YIELDS;
+            if let Some(preempted) = yield_until(yielding, &is_ready, |_| yields.next().is_some()) {
+                YIELD_BACKOFF.preempted(preempted);
+            }
+        });
     }
 }
 
-/// Lets the lane run, if it waits for this thread's CPU.
+/// Lets a lane start, which may need this thread's CPU. If it does not, this thread is awake when the
+/// lane has its result.
 ///
-/// The caller often runs because the lane has just woken it, and Linux lets a thread that was woken
-/// run at once. If it then slept again for its next result, each result would cost two switches of
-/// threads and a wake-up.
-///
-/// A poll must not give the CPU away for long. So there are [`CALLER_YIELDS`] at the most, and none
-/// for a while, in the whole process, after one that took long.
-fn yield_to_lane(yielding: &mut Adaptive, is_ready: &impl Fn() -> bool) {
+/// A yield that took long may have let many lanes start, so it says nothing about other yields.
+fn yield_to_start(starts: &SharedAdaptive, is_ready: &impl Fn() -> bool) {
+    starts.attempt(|starts| _ = yield_until(starts, is_ready, |yields| yields.elapsed() < START));
+}
+
+/// Yields until `is_ready`, or as long as `has_time`. Returns when a yield has ended that took long,
+/// after which there is no other one.
+fn yield_until(
+    yielding: &mut Adaptive,
+    is_ready: &impl Fn() -> bool,
+    mut has_time: impl FnMut(&Yields) -> bool,
+) -> Option<Instant> {
     let mut yields = Yields::begin();
     if YIELD_BACKOFF.is_active(yields.last()) {
-        return;
+        return None;
     }
-    for _ in 0..CALLER_YIELDS {
+    while has_time(&yields) {
         if yields.yield_now() > LONG {
-            YIELD_BACKOFF.preempted(yields.last());
-            return yielding.rest_for(LONG_REST);
+            yielding.rest_for(LONG_REST);
+            return Some(yields.last());
         }
         if is_ready() {
-            return yielding.hit();
+            yielding.hit();
+            return None;
         }
     }
     yielding.miss(1);
+    None
 }
 
 #[cfg(all(test, not(loom)))]
@@ -100,7 +159,6 @@ mod tests {
     use super::*;
     use crate::sync::thread;
     use std::cell::Cell;
-    use std::time::Duration;
 
     const TIMES: u32 = 10 * (REST as u32 + 1);
     /// How many of [`TIMES`] times something is tried that never pays.
@@ -112,7 +170,7 @@ mod tests {
         loop {
             let checks = Cell::new(0);
             YIELD_BACKOFF.forget();
-            spin.spin(|| {
+            spin.spin(LaneWas::Awake, || {
                 checks.set(checks.get() + 1);
                 at.is_some_and(|at| at <= checks.get())
             });
@@ -192,7 +250,7 @@ mod tests {
         let spin = yielding();
         let checks = Cell::new(0);
         YIELD_BACKOFF.forget();
-        spin.spin(|| {
+        spin.spin(LaneWas::Awake, || {
             checks.set(checks.get() + 1);
             // As if the next yield took as long.
             if checks.get() == 2 {
@@ -206,7 +264,7 @@ mod tests {
         // Meanwhile the callers of other lanes do not yield.
         YIELD_BACKOFF.set_until(Duration::MAX);
         let (others, checks) = (yielding(), Cell::new(0));
-        others.spin(|| checks.replace(checks.get() + 1) > 0);
+        others.spin(LaneWas::Awake, || checks.replace(checks.get() + 1) > 0);
         assert_eq!(checks.get(), 1);
         assert_eq!(others.yielding.get(), Adaptive::default());
         YIELD_BACKOFF.forget();
@@ -223,6 +281,99 @@ mod tests {
 
     #[test]
     fn a_caller_never_spins_where_spinning_is_off() {
-        assert_eq!(checks(&CallerSpin::new(false), Some(1)), 0);
+        let off = CallerSpin::new(false);
+        for lane_was in [LaneWas::Asleep, LaneWas::Awake, LaneWas::Unstarted] {
+            off.spin(lane_was, || unreachable!("{lane_was:?}"));
+        }
+        off.yield_to_lane(|| unreachable!("it does not yield"));
+    }
+
+    #[test]
+    fn a_caller_that_had_to_wake_the_lane_sleeps_at_once() {
+        CallerSpin::enabled().spin(LaneWas::Asleep, || unreachable!("it takes too long"));
+    }
+
+    /// How often a caller checks for the result of a lane that starts, which is there at this check or
+    /// never.
+    fn checks_of_start(starts: &SharedAdaptive, at: Option<u32>) -> u32 {
+        let before = starts.get();
+        loop {
+            let checks = Cell::new(0);
+            YIELD_BACKOFF.forget();
+            yield_to_start(starts, &|| {
+                checks.set(checks.get() + 1);
+                at.is_some_and(|at| at <= checks.get())
+            });
+            if starts.get().resting() < LONG_REST {
+                return checks.get();
+            }
+            // A yield took long on a busy machine: once more.
+            starts.set(before);
+        }
+    }
+
+    #[test]
+    fn a_caller_yields_until_the_lane_has_started_and_has_a_result() {
+        let _turn = take_turn();
+        let starts = SharedAdaptive::new();
+        // Fewer in vain than would stop it.
+        for at in [None, Some(1), None, None, Some(1), None, None, None, Some(1)] {
+            let (start, checks) = (Instant::now(), checks_of_start(&starts, at));
+            match at {
+                Some(at) => assert_eq!(checks, at),
+                None => assert!(start.elapsed() >= START && checks > 0),
+            }
+        }
+        assert_eq!(starts.get().misses(), 0);
+    }
+
+    #[test]
+    fn callers_stop_yielding_to_lanes_that_take_long_to_start_but_for_probes() {
+        let _turn = take_turn();
+        let starts = SharedAdaptive::new();
+        let tried = (0..TIMES).filter(|_| checks_of_start(&starts, None) > 0).count();
+        assert_eq!(u32::try_from(tried), Ok(PROBES));
+    }
+
+    #[test]
+    fn a_long_yield_to_lanes_that_start_ends_these_yields_and_no_others() {
+        let _turn = take_turn();
+        let (starts, checks) = (SharedAdaptive::new(), Cell::new(0));
+        YIELD_BACKOFF.forget();
+        // On a busy machine the first yield may take all the time that a start has: then once more.
+        let is_long = || {
+            starts.set(Adaptive::default());
+            checks.set(0);
+            yield_to_start(&starts, &|| {
+                checks.set(checks.get() + 1);
+                // As if the next yield took as long.
+                thread::sleep(2 * LONG);
+                false
+            });
+            assert!(checks.get() <= 1);
+            starts.get().resting() == LONG_REST
+        };
+        assert!((0..1000).any(|_| is_long()));
+        yield_to_start(&starts, &|| unreachable!("no yield"));
+        assert_eq!(YIELD_BACKOFF.until(), Duration::ZERO);
+        // Others keep these from yielding.
+        YIELD_BACKOFF.set_until(Duration::MAX);
+        let starts = SharedAdaptive::new();
+        yield_to_start(&starts, &|| unreachable!("no yield"));
+        assert_eq!(starts.get(), Adaptive::default());
+        YIELD_BACKOFF.forget();
+    }
+
+    #[test]
+    fn what_a_start_has_cost_is_remembered_for_all_lanes() {
+        let _turn = take_turn();
+        // Other tests start lanes meanwhile.
+        let is_shared = || {
+            STARTS.set(Adaptive::default());
+            YIELD_BACKOFF.forget();
+            CallerSpin::enabled().spin(LaneWas::Unstarted, || false);
+            STARTS.get().misses() == 1
+        };
+        assert!((0..1000).any(|_| is_shared()));
     }
 }

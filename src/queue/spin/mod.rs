@@ -12,6 +12,9 @@
 //! nobody has to wake it, and a wake-up that does not happen does not take the CPU from a thread
 //! that has more to do. Both sides must yield: Linux puts a thread that yields behind the others, so a
 //! lane that yields while its caller sleeps for each result is interrupted after each.
+//!
+//! A thread that starts or ends costs a sleep and a wake-up as well, to whoever waits for it. So a
+//! caller also yields while the lane starts, and before it joins the lane's thread.
 
 mod adaptive;
 mod cpus;
@@ -22,6 +25,6 @@ mod coalesce;
 mod lane;
 mod caller;
 
-pub(crate) use caller::CallerSpin;
+pub(crate) use caller::{CallerSpin, LaneWas};
 pub(crate) use coalesce::Coalesce;
 pub(crate) use lane::LaneSpin;
