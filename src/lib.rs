@@ -185,6 +185,7 @@
 mod sync;
 mod take_once;
 mod memory;
+mod free_list;
 mod panic;
 mod error;
 mod stats;

@@ -15,6 +15,7 @@
 //! The value moves from the filling thread to the taking thread through the mutex. That makes
 //! everything the lane did before `fill` visible to the code after the `.await`.
 
+use crate::free_list::Recycle;
 use crate::panic::drop_quietly;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::waker::{poll_or_register, wake};
@@ -40,6 +41,12 @@ enum State<V> {
 impl<V> Slot<V> {
     pub(crate) fn new() -> Self {
         Self { state: Mutex::new(State::Empty(None)), filled: AtomicBool::new(false) }
+    }
+
+    /// As [`new`](Self::new), of one that is over.
+    pub(crate) fn renew(&mut self) {
+        *self.state.get_mut() = State::Empty(None);
+        self.filled = AtomicBool::new(false);
     }
 
     pub(crate) fn filled(value: V) -> Self {
@@ -119,9 +126,11 @@ impl<V> State<V> {
 }
 
 /// An allocation with a slot in it: a job, or a slot alone.
-pub(crate) trait HasSlot<V>: Send + Sync {
+pub(crate) trait HasSlot<V>: Recycle + Send + Sync {
     fn slot(&self) -> &Slot<V>;
 }
+
+impl<V> Recycle for Slot<V> {}
 
 impl<V: Send> HasSlot<V> for Slot<V> {
     fn slot(&self) -> &Slot<V> {
@@ -149,7 +158,7 @@ impl<V> SlotReceiver<V> {
         let Some(source) = &self.source else { panic!("a future was polled after it had resolved") };
         let polled = source.slot().poll(cx);
         if polled.is_ready() {
-            self.source = None;
+            self.source.take().into_iter().for_each(Recycle::recycle);
         }
         polled
     }

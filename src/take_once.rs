@@ -13,6 +13,11 @@ impl<V> TakeOnce<V> {
         Self(Mutex::new(Some(value)))
     }
 
+    /// As [`new`](Self::new), of one whose value was taken.
+    pub(crate) fn renew(&mut self, value: V) {
+        *self.0.get_mut() = Some(value);
+    }
+
     pub(crate) fn take(&self) -> Option<V> {
         self.0.lock().take()
     }

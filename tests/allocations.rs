@@ -21,7 +21,7 @@ const COUNTED: usize = 5_000;
 
 /// What the harness may allocate meanwhile, in blocks and in bytes: it prints the result of the
 /// test before.
-const NOISE: u64 = 100;
+const NOISE: usize = 100;
 const NOISE_BYTES: usize = 32 * 1024;
 
 /// Runs a test alone and with a watchdog.
@@ -30,9 +30,8 @@ fn alone(test: impl FnOnce() + Send + 'static) {
     guarded(test);
 }
 
-/// Fails unless a call costs one block of the heap.
-#[track_caller]
-fn assert_one_block_each(what: &str, mut call: impl FnMut()) {
+/// How many blocks of the heap the counted calls cost.
+fn blocks(mut call: impl FnMut()) -> usize {
     for _ in 0..WARM_UP {
         call();
     }
@@ -40,9 +39,25 @@ fn assert_one_block_each(what: &str, mut call: impl FnMut()) {
     for _ in 0..COUNTED {
         call();
     }
-    let blocks = HeapStats::get().total_blocks;
-    let calls = COUNTED as u64;
-    assert!((calls..calls + NOISE).contains(&blocks), "{what}: {blocks} blocks for {calls} calls");
+    usize::try_from(HeapStats::get().total_blocks).unwrap()
+}
+
+#[track_caller]
+fn assert_none(what: &str, call: impl FnMut()) {
+    let blocks = blocks(call);
+    assert!(blocks < NOISE, "{what}: {blocks} blocks for {COUNTED} calls");
+}
+
+#[track_caller]
+fn assert_at_most_one_each(what: &str, call: impl FnMut()) {
+    let blocks = blocks(call);
+    assert!(blocks < COUNTED + NOISE, "{what}: {blocks} blocks for {COUNTED} calls");
+}
+
+#[track_caller]
+fn assert_one_each(what: &str, call: impl FnMut()) {
+    let blocks = blocks(call);
+    assert!((COUNTED..COUNTED + NOISE).contains(&blocks), "{what}: {blocks} blocks for {COUNTED} calls");
 }
 
 #[track_caller]
@@ -51,26 +66,26 @@ fn assert_little_is_held(what: &str, before: &HeapStats) {
     assert!(now < before.curr_bytes + NOISE_BYTES, "{what}: from {} to {now} bytes", before.curr_bytes);
 }
 
-// One allocation per call.
+// One allocation per call at the most. A small call takes that of one that is over.
 
 #[test]
-fn a_call_that_is_awaited_allocates_once() {
+fn calls_that_are_awaited_one_after_another_allocate_nothing() {
     alone(|| {
         let lane = SerialExecutor::new(0_u64);
-        assert_one_block_each("futures", || {
+        assert_none("futures", || {
             futures::executor::block_on(lane.call(|n| *n += 1)).unwrap();
         });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        assert_one_block_each("tokio", || runtime.block_on(lane.call(|n| *n += 1)).unwrap());
+        assert_none("tokio", || runtime.block_on(lane.call(|n| *n += 1)).unwrap());
     });
 }
 
 #[test]
-fn calls_in_a_pipeline_allocate_once_each() {
+fn calls_in_a_pipeline_allocate_nothing() {
     alone(|| {
         let lane = SerialExecutor::new(0_u64);
         let mut ahead = std::collections::VecDeque::with_capacity(16);
-        assert_one_block_each("pipeline", || {
+        assert_none("pipeline", || {
             ahead.push_back(lane.call(|n| *n += 1));
             if ahead.len() == 8 {
                 futures::executor::block_on(ahead.pop_front().unwrap()).unwrap();
@@ -80,43 +95,42 @@ fn calls_in_a_pipeline_allocate_once_each() {
 }
 
 #[test]
-fn a_call_allocates_once_whatever_its_closure_captures_and_returns() {
+fn a_call_that_captures_or_returns_much_allocates_once() {
     alone(|| {
         let lane = SerialExecutor::new(0_u64);
-        assert_one_block_each("nothing", || lane.call(|_| ()).wait().unwrap());
         let large = [1_u8; 4096];
-        assert_one_block_each("a large capture", || {
+        assert_one_each("a large capture", || {
             lane.call(move |n| *n += u64::from(large[7])).wait().unwrap();
         });
-        assert_one_block_each("a large result", || {
+        assert_one_each("a large result", || {
             let _ = lane.call(|_| [0_u8; 4096]).wait().unwrap();
         });
     });
 }
 
 #[test]
-fn a_call_that_is_waited_for_allocates_once() {
+fn calls_that_are_waited_for_allocate_nothing() {
     alone(|| {
         let lane = SerialExecutor::new(0_u64);
-        assert_one_block_each("wait", || lane.call(|n| *n += 1).wait().unwrap());
-        assert_one_block_each("wait_timeout", || {
+        assert_none("wait", || lane.call(|n| *n += 1).wait().unwrap());
+        assert_none("wait_timeout", || {
             lane.call(|n| *n += 1).wait_timeout(std::time::Duration::MAX).unwrap();
         });
     });
 }
 
 #[test]
-fn try_call_post_and_detached_calls_allocate_once() {
+fn try_calls_allocate_nothing_and_posts_and_detached_calls_once_at_the_most() {
     alone(|| {
         let lane = SerialExecutor::builder().capacity(4).spawn(0_u64).unwrap();
-        assert_one_block_each("try_call", || lane.try_call(|n: &mut u64| *n += 1).unwrap().wait().unwrap());
-        assert_one_block_each("post", || lane.post(|n| *n += 1).wait().unwrap());
-        assert_one_block_each("post, awaited", || {
+        assert_none("try_call", || lane.try_call(|n: &mut u64| *n += 1).unwrap().wait().unwrap());
+        assert_at_most_one_each("post", || lane.post(|n| *n += 1).wait().unwrap());
+        assert_at_most_one_each("post, awaited", || {
             futures::executor::block_on(lane.post(|n| *n += 1)).unwrap();
         });
         let unbounded = SerialExecutor::new(0_u64);
         let mut queued = 0;
-        assert_one_block_each("detach", || {
+        assert_at_most_one_each("detach", || {
             unbounded.call(|n| *n += 1).detach();
             queued += 1;
             if queued % 32 == 0 {
@@ -130,13 +144,13 @@ fn try_call_post_and_detached_calls_allocate_once() {
 }
 
 #[test]
-fn a_call_that_can_be_interrupted_and_one_of_a_session_allocate_once() {
+fn calls_that_can_be_interrupted_and_those_of_a_session_allocate_nothing() {
     alone(|| {
         let lane = SerialExecutor::new(0_u64);
         lane.on_interrupt(|_| || ()).wait().unwrap();
-        assert_one_block_each("with an interrupter", || lane.call(|n| *n += 1).wait().unwrap());
+        assert_none("with an interrupter", || lane.call(|n| *n += 1).wait().unwrap());
         let mut session = lane.session().wait().unwrap();
-        assert_one_block_each("in a session", || session.call(|n| *n += 1).wait().unwrap());
+        assert_none("in a session", || session.call(|n| *n += 1).wait().unwrap());
     });
 }
 
@@ -145,7 +159,7 @@ fn a_cancelled_call_allocates_once() {
     alone(|| {
         let lane = SerialExecutor::new(());
         let stuck = Stuck::new(&lane);
-        assert_one_block_each("cancel", || drop(lane.call(|()| ())));
+        assert_one_each("cancel", || drop(lane.call(|()| ())));
         stuck.release();
     });
 }
@@ -157,7 +171,7 @@ fn reads_writes_flushes_and_seeks_allocate_nothing() {
         let lane = SerialExecutor::new(std::io::Cursor::new(vec![0_u8; 16 * 1024]));
         let mut io = lane.io();
         let mut room = [0; 1024];
-        let mut operate = || {
+        assert_none("a round", || {
             futures::executor::block_on(async {
                 io.seek(SeekFrom::Start(0)).await.unwrap();
                 io.write_all(&room).await.unwrap();
@@ -166,16 +180,7 @@ fn reads_writes_flushes_and_seeks_allocate_nothing() {
                 assert_eq!(io.fill_buf().await.unwrap().len(), 8 * 1024);
                 io.consume_unpin(10);
             });
-        };
-        for _ in 0..WARM_UP {
-            operate();
-        }
-        let _profiler = dhat::Profiler::builder().testing().build();
-        for _ in 0..COUNTED {
-            operate();
-        }
-        let blocks = HeapStats::get().total_blocks;
-        assert!(blocks < NOISE, "{blocks} blocks for {COUNTED} rounds");
+        });
     });
 }
 

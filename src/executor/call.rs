@@ -2,6 +2,7 @@
 
 use super::handle::SerialExecutor;
 use crate::error::TryCallError;
+use crate::free_list::allocate;
 use crate::future::{Call, Post};
 use crate::lane::{Job, JobCell, OnValue, PostCell, Work};
 use crate::sync::Arc;
@@ -129,7 +130,7 @@ impl<T: 'static> SerialExecutor<T> {
         R: Send + 'static,
     {
         let lane = self.lane();
-        let cell = Arc::new(JobCell::new(OnValue(f)));
+        let cell = allocate::<JobCell<_, _>>(OnValue(f));
         match lane.queue.try_push(Arc::clone(&cell) as Arc<dyn Job<T>>, lane.object.poison.rejects_calls()) {
             Ok(place) => Ok(Call::new(cell, self.call_queue(), Some(place))),
             Err(why) => match cell.take_work() {
@@ -177,7 +178,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// Dropping the future changes nothing. See [`Post`].
     pub fn post(&self, f: impl FnOnce(&mut T) + Send + 'static) -> Post {
         let lane = self.lane();
-        let job: Arc<dyn Job<T>> = Arc::new(PostCell::new(OnValue(f)));
+        let job: Arc<dyn Job<T>> = allocate::<PostCell<_>>(OnValue(f));
         match lane.queue.push_post(job, lane.object.poison.rejects_calls()) {
             Ok(place) => Post::accepted(Arc::clone(self.any_lane()), place),
             Err((job, why)) => {
@@ -193,7 +194,7 @@ impl<T: 'static> SerialExecutor<T> {
         W: Work<T, Output = R> + 'static,
         R: Send + 'static,
     {
-        let cell = Arc::new(JobCell::new(work));
+        let cell = allocate::<JobCell<_, _>>(work);
         let job: Arc<dyn Job<T>> = Arc::clone(&cell) as _;
         let pushed = self.lane().queue.push(job);
         Call::pushed(cell, self.call_queue(), pushed)

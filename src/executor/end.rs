@@ -1,6 +1,7 @@
 //! Ending a lane.
 
 use super::handle::SerialExecutor;
+use crate::free_list::allocate;
 use crate::future::{Call, Ended, IntoInner};
 use crate::lane::{ByValue, Job, JobCell, Request};
 use crate::queue::Phase;
@@ -176,7 +177,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// stays closed, and the object goes to the next caller that asked for it, or is dropped on the
     /// lane. To let go without that, [`detach`](Call::detach) it.
     pub fn close_with<R: Send + 'static>(&self, f: impl FnOnce(T) -> R + Send + 'static) -> Call<R> {
-        let cell = Arc::new(JobCell::new(ByValue(f)));
+        let cell = allocate::<JobCell<_, _>>(ByValue(f));
         let job: Arc<dyn Job<T>> = Arc::clone(&cell) as _;
         let pushed = self.lane().queue.push_last(job);
         Call::pushed(cell, self.call_queue(), pushed)

@@ -1,6 +1,7 @@
 //! Lending what borrows from the object.
 
 use super::handle::SerialExecutor;
+use crate::free_list::allocate;
 use crate::future::Call;
 use crate::lane::{Job, JobCell};
 use crate::scope::{Borrowed, Lend, OpenScope, OuterQueue, Scope, ScopeSettings, Shared};
@@ -96,7 +97,7 @@ impl<T: 'static> SerialExecutor<T> {
         let (lane, outer) = (self.lane(), self.call_queue());
         let settings = ScopeSettings { spin: lane.spin, ends_on_panic: lane.object.poisons() };
         let shared = Shared::new(Arc::clone(&outer), settings);
-        let cell = Arc::new(JobCell::new(OpenScope::new(f, &shared)));
+        let cell = allocate::<JobCell<_, _>>(OpenScope::new(f, &shared));
         let pushed = lane.queue.push(Arc::clone(&cell) as Arc<dyn Job<T>>);
         let done = Call::pushed(cell, Arc::new(OuterQueue { outer, scope: Arc::clone(&shared) }), pushed);
         (Borrowed::new(shared), done)

@@ -196,6 +196,7 @@ impl RefUnwindSafe for Post {}
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::free_list::allocate;
     use crate::lane::{Core, Lane, OnValue, PostCell, Served, Settings};
     use crate::queue::CallerSpin;
     use futures::task::noop_waker_ref;
@@ -204,7 +205,7 @@ mod tests {
     /// Makes a post that waits, and polls it twice. Returns how often it spun in vain.
     fn spins(lane: &Arc<Lane<()>>) -> u16 {
         let before = lane.caller_spin.misses();
-        let job = Arc::new(PostCell::new(OnValue(|(): &mut ()| ())));
+        let job = allocate::<PostCell<_>>(OnValue(|(): &mut ()| ()));
         let Ok(place) = lane.queue.push_post(job, false) else { unreachable!("the lane is open") };
         let mut post = Post::accepted(Arc::clone(lane) as _, place);
         for _ in 0..2 {
@@ -218,7 +219,7 @@ mod tests {
         let mut lane = Lane::<()>::new(Settings { capacity: Some(1), ..Settings::default() });
         lane.caller_spin = CallerSpin::enabled();
         let lane = Arc::new(lane);
-        let job = || Arc::new(PostCell::new(OnValue(|(): &mut ()| ())));
+        let job = || allocate::<PostCell<_>>(OnValue(|(): &mut ()| ()));
         let call = lane.queue.push(job()).unwrap();
         let Ok(place) = lane.queue.push_post(job(), false) else { unreachable!("the lane is open") };
         assert!(place.room == Room::Soon);
@@ -234,7 +235,7 @@ mod tests {
         let mut lane = Lane::<()>::new(Settings { capacity: Some(1), ..Settings::default() });
         lane.caller_spin = CallerSpin::enabled();
         let lane = Arc::new(lane);
-        lane.queue.push(Arc::new(PostCell::new(OnValue(|(): &mut ()| ())))).unwrap();
+        lane.queue.push(allocate::<PostCell<_>>(OnValue(|(): &mut ()| ()))).unwrap();
         assert_eq!(spins(&lane), 1);
         thread::spawn(move || {
             let _core = Core::new(Served::new(Arc::clone(&lane), false));

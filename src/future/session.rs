@@ -3,6 +3,7 @@
 
 use super::call::Call;
 use crate::error::CallError;
+use crate::free_list::allocate;
 use crate::lane::{CallQueue, JobCell, Lane, Object, OnValue, Work};
 use crate::sync::Arc;
 use std::any::type_name;
@@ -120,7 +121,7 @@ impl<T> Session<T> {
     where
         T: 'static,
     {
-        let cell = Arc::new(JobCell::new(OnValue(f)));
+        let cell = allocate::<JobCell<_, _>>(OnValue(f));
         let pushed = self.lane.queue.push_in_session(Arc::clone(&cell) as _);
         Call::pushed(cell, Arc::clone(&self.lane) as Arc<dyn CallQueue>, pushed)
     }
@@ -158,6 +159,7 @@ impl<T> RefUnwindSafe for Session<T> {}
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::free_list::Reuse;
     use crate::lane::{Job, Settings};
 
     #[test]

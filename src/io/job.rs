@@ -21,6 +21,7 @@
 
 use super::operation::{Buffer, Operation, ReadAhead};
 use crate::error::CallError;
+use crate::free_list::Recycle;
 use crate::lane::{AfterRun, Job, JobInfo, Object};
 use crate::panic::drop_quietly;
 use crate::sync::{AtomicBool, Mutex, Ordering};
@@ -155,6 +156,8 @@ impl<T> Shared<T> {
         }
     }
 }
+
+impl<T> Recycle for IoJob<T> {}
 
 impl<T> Job<T> for IoJob<T> {
     /// The job is never retired, because the `LaneIo` queues it again.

@@ -21,6 +21,7 @@
 
 use super::object::Object;
 use crate::error::CallError;
+use crate::free_list::{Recycle, Reuse};
 use crate::panic::drop_quietly;
 use crate::slot::{HasSlot, Slot};
 use crate::take_once::TakeOnce;
@@ -47,7 +48,7 @@ pub(crate) struct JobInfo {
 }
 
 /// What the queue sees of a job.
-pub(crate) trait Job<T>: Send + Sync {
+pub(crate) trait Job<T>: Recycle + Send + Sync {
     /// Runs the closure and publishes its result. Called on the lane.
     fn run(&self, object: &mut Object<'_, T>) -> AfterRun;
 
@@ -146,11 +147,20 @@ pub(crate) struct JobCell<W, R> {
     slot: Slot<Result<R, CallError>>,
 }
 
-impl<W, R> JobCell<W, R> {
-    pub(crate) fn new(work: W) -> Self {
+impl<W: Send + 'static, R: Send + 'static> Reuse for JobCell<W, R> {
+    type Content = W;
+
+    fn new(work: W) -> Self {
         Self { work: TakeOnce::new(work), slot: Slot::new() }
     }
 
+    fn renew(&mut self, work: W) {
+        self.work.renew(work);
+        self.slot.renew();
+    }
+}
+
+impl<W, R> JobCell<W, R> {
     /// Takes the closure out. After that the job has nothing to run or to drop.
     pub(crate) fn take_work(&self) -> Option<W> {
         self.work.take()
@@ -182,8 +192,8 @@ fn after<V>(unread: Option<V>) -> AfterRun {
 
 impl<T, W, R> Job<T> for JobCell<W, R>
 where
-    W: Work<T, Output = R>,
-    R: Send,
+    W: Work<T, Output = R> + 'static,
+    R: Send + 'static,
 {
     fn run(&self, object: &mut Object<'_, T>) -> AfterRun {
         let Some(work) = self.work.take() else { return AfterRun::Release };
@@ -210,7 +220,7 @@ where
     }
 }
 
-impl<W: Send, R: Send> HasSlot<Result<R, CallError>> for JobCell<W, R> {
+impl<W: Send + 'static, R: Send + 'static> HasSlot<Result<R, CallError>> for JobCell<W, R> {
     fn slot(&self) -> &Slot<Result<R, CallError>> {
         &self.slot
     }
@@ -221,13 +231,19 @@ pub(crate) struct PostCell<W> {
     work: TakeOnce<W>,
 }
 
-impl<W> PostCell<W> {
-    pub(crate) fn new(work: W) -> Self {
+impl<W: Send + 'static> Reuse for PostCell<W> {
+    type Content = W;
+
+    fn new(work: W) -> Self {
         Self { work: TakeOnce::new(work) }
+    }
+
+    fn renew(&mut self, work: W) {
+        self.work.renew(work);
     }
 }
 
-impl<T, W: Work<T, Output = ()>> Job<T> for PostCell<W> {
+impl<T, W: Work<T, Output = ()> + 'static> Job<T> for PostCell<W> {
     fn run(&self, object: &mut Object<'_, T>) -> AfterRun {
         let Some(work) = self.work.take() else { return AfterRun::Retire };
         let result = work.run(object);

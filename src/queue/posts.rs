@@ -4,6 +4,7 @@
 use super::spin::LaneWas;
 use super::state::{Inbox, Phase, Queue};
 use crate::error::CallError;
+use crate::free_list::Recycle;
 use crate::panic::drop_quietly;
 use crate::sync::{Arc, Ordering};
 use crate::waker::poll_or_register;
@@ -27,7 +28,7 @@ pub(crate) enum Room {
     Later,
 }
 
-impl<J: ?Sized> Queue<J> {
+impl<J: ?Sized + Recycle> Queue<J> {
     /// Queues a post, whatever the capacity. [`poll_admission`](Self::poll_admission) tells when
     /// the post is within it.
     pub(crate) fn push_post(&self, job: Arc<J>, poisoned: bool) -> Result<PostPlace, (Arc<J>, CallError)> {
@@ -50,7 +51,9 @@ impl<J: ?Sized> Queue<J> {
         };
         Ok(PostPlace { sequence, room })
     }
+}
 
+impl<J: ?Sized> Queue<J> {
     /// Whether a post is within the capacity or discarded: a hint for a producer that spins.
     pub(crate) fn is_admitted(&self, post: PostPlace) -> bool {
         post.sequence < self.first_waiting.load(Ordering::Relaxed)

@@ -5,11 +5,12 @@ use super::place::Place;
 use super::spin::LaneWas;
 use super::state::{Inbox, Phase, Queue};
 use crate::error::{CallError, TryCallError};
+use crate::free_list::Recycle;
 use crate::sync::{Arc, MutexGuard, Ordering};
 use crate::waker::wake;
 use std::mem;
 
-impl<J: ?Sized> Queue<J> {
+impl<J: ?Sized + Recycle> Queue<J> {
     /// Queues a job, whatever the capacity.
     pub(crate) fn push(&self, job: Arc<J>) -> Result<Place, CallError> {
         let mut inbox = self.inbox.lock();
@@ -40,6 +41,29 @@ impl<J: ?Sized> Queue<J> {
         Ok(self.enqueue(inbox, job))
     }
 
+    /// Appends an accepted job, and wakes the lane if it sleeps. The lock ends here.
+    pub(super) fn enqueue(&self, mut inbox: MutexGuard<'_, Inbox<J>>, job: Arc<J>) -> Place {
+        let sequence = inbox.accept();
+        let is_first = inbox.list.is_empty();
+        inbox.list.push(sequence, job);
+        let retired = inbox.retired.pop();
+        let lane_was = if inbox.session.is_some() {
+            // The lane will see the job when the session ends. No need to wake it now.
+            drop(inbox);
+            LaneWas::Asleep
+        } else if is_first || inbox.parked.is_some() {
+            self.notify(inbox)
+        } else {
+            // The job that was first has announced them all.
+            drop(inbox);
+            LaneWas::Awake
+        };
+        retired.into_iter().for_each(Recycle::recycle);
+        Place::new(sequence, lane_was)
+    }
+}
+
+impl<J: ?Sized> Queue<J> {
     /// Closes, and queues a job that the lane takes when there is nothing else. Accepted as long as
     /// the lane serves.
     pub(crate) fn push_last(&self, job: Arc<J>) -> Result<Place, CallError> {
@@ -52,27 +76,6 @@ impl<J: ?Sized> Queue<J> {
         inbox.extras().last.push(sequence, job);
         self.notify(inbox);
         Ok(Place::new(sequence, LaneWas::Asleep))
-    }
-
-    /// Appends an accepted job, and wakes the lane if it sleeps. The lock ends here.
-    pub(super) fn enqueue(&self, mut inbox: MutexGuard<'_, Inbox<J>>, job: Arc<J>) -> Place {
-        let sequence = inbox.accept();
-        let is_first = inbox.list.is_empty();
-        inbox.list.push(sequence, job);
-        // Freed at the end of this function, after the lock.
-        let _retired = inbox.retired.pop();
-        let lane_was = if inbox.session.is_some() {
-            // The lane will see the job when the session ends. No need to wake it now.
-            drop(inbox);
-            LaneWas::Asleep
-        } else if is_first || inbox.parked.is_some() {
-            self.notify(inbox)
-        } else {
-            // The job that was first has announced them all.
-            drop(inbox);
-            LaneWas::Awake
-        };
-        Place::new(sequence, lane_was)
     }
 
     /// Takes out a job that has not started, for its caller. `None` if it is not in the queue any

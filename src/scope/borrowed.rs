@@ -5,6 +5,7 @@ use super::lend::{Lend, ScopeEnd};
 use super::opening::{OpenScope, OuterQueue};
 use super::serve::Scope;
 use super::shared::Shared;
+use crate::free_list::allocate;
 use crate::future::Call;
 use crate::lane::{CallQueue, JobCell};
 use crate::sync::Arc;
@@ -120,7 +121,7 @@ impl<L: Lend> Borrowed<L> {
         &mut self,
         f: impl for<'a, 'b> FnOnce(&'b mut L::Of<'a>) -> R + Send + 'static,
     ) -> Call<R> {
-        let cell = Arc::new(JobCell::new(OnLent(f)));
+        let cell = allocate::<JobCell<_, _>>(OnLent(f));
         let pushed = self.shared.push(Arc::clone(&cell) as Arc<dyn ScopeJob<L>>);
         Call::pushed(cell, Arc::clone(&self.shared) as Arc<dyn CallQueue>, pushed)
     }
@@ -184,7 +185,7 @@ impl<L: Lend> Borrowed<L> {
     ) -> (Borrowed<M>, Call<R>) {
         let outer = Arc::clone(&self.shared) as Arc<dyn CallQueue>;
         let shared = Shared::new(Arc::clone(&outer), self.shared.settings());
-        let cell = Arc::new(JobCell::new(OpenScope::new(f, &shared)));
+        let cell = allocate::<JobCell<_, _>>(OpenScope::new(f, &shared));
         let pushed = self.shared.push(Arc::clone(&cell) as Arc<dyn ScopeJob<L>>);
         let done = Call::pushed(cell, Arc::new(OuterQueue { outer, scope: Arc::clone(&shared) }), pushed);
         (Borrowed::new(shared), done)

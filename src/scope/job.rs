@@ -2,12 +2,13 @@
 
 use super::lend::Lend;
 use crate::error::CallError;
+use crate::free_list::Recycle;
 use crate::lane::{Active, AfterRun, JobCell, run_closure};
 use crate::panic::Panic;
 use std::any::type_name;
 
 /// What the queue of a scope sees of a call.
-pub(crate) trait ScopeJob<L: Lend>: Send + Sync {
+pub(crate) trait ScopeJob<L: Lend>: Recycle + Send + Sync {
     /// Runs the closure, calls `finish` with its outcome, and publishes the result. `active` is for
     /// a scope inside this one. Called on the lane.
     fn run(&self, lent: &mut L::Of<'_>, active: &Active, finish: &dyn Fn(Result<(), &Panic>)) -> AfterRun;
@@ -55,8 +56,8 @@ where
 impl<L, W, R> ScopeJob<L> for JobCell<W, R>
 where
     L: Lend,
-    W: ScopeWork<L, Output = R>,
-    R: Send,
+    W: ScopeWork<L, Output = R> + 'static,
+    R: Send + 'static,
 {
     fn run(&self, lent: &mut L::Of<'_>, active: &Active, finish: &dyn Fn(Result<(), &Panic>)) -> AfterRun {
         let Some(work) = self.take_work() else { return AfterRun::Release };

@@ -4,6 +4,7 @@ use super::call_stream::StreamReceiver;
 use super::channel::Channel;
 use super::emitter::Emitter;
 use crate::error::CallError;
+use crate::free_list::Recycle;
 use crate::lane::{AfterRun, Job, JobInfo, Object};
 use crate::panic::drop_quietly;
 use crate::sync::Arc;
@@ -20,6 +21,8 @@ impl<F, I> StreamJob<F, I> {
         (Self(TakeOnce::new((f, Arc::clone(&channel)))), StreamReceiver(channel))
     }
 }
+
+impl<F, I> Recycle for StreamJob<F, I> {}
 
 impl<T, F, I> Job<T> for StreamJob<F, I>
 where
