@@ -181,7 +181,10 @@ impl<V> SlotReceiver<V> {
 }
 
 impl<V> Drop for SlotReceiver<V> {
+    #[inline]
     fn drop(&mut self) {
-        drop_quietly(self.close());
+        if self.source.is_some() {
+            drop_quietly(self.close());
+        }
     }
 }

@@ -132,8 +132,7 @@ impl<J: ?Sized> Queue<J> {
     #[inline(never)]
     fn pop(&self, turn: &mut Turn, start: &impl Fn(u64, &J) -> &'static str) -> Option<Arc<J>> {
         let mut ready = self.ready();
-        let sequence = ready.list.first_before(turn.before)?;
-        let job = ready.list.pop()?;
+        let (sequence, job) = ready.list.pop_before(turn.before)?;
         turn.steps -= 1;
         let name = start(sequence, &job);
         ready.running = Running { sequence, is_told: false, name };
@@ -156,8 +155,7 @@ impl<J: ?Sized> Queue<J> {
         let mut inbox = self.inbox.lock();
         let last = inbox.extras.as_mut().map(|extras| &mut extras.last).filter(|last| !last.is_empty());
         let Some(last) = last else { return Last::Nothing };
-        let Some(sequence) = last.first_before(turn.before) else { return Last::Later };
-        let Some(job) = last.pop() else { return Last::Later };
+        let Some((sequence, job)) = last.pop_before(turn.before) else { return Last::Later };
         turn.steps -= 1;
         let name = start(sequence, &job);
         ready.running = Running { sequence, is_told: false, name };

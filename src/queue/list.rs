@@ -64,29 +64,33 @@ impl<V> List<V> {
         self.entries.iter().find_map(|entry| Some((entry.sequence, entry.value.as_ref()?)))
     }
 
-    /// The number of the first job, if it is below this one.
-    pub(super) fn first_before(&mut self, before: u64) -> Option<u64> {
-        while self.entries.front()?.value.is_none() {
-            self.entries.pop_front();
-        }
-        self.entries.front().map(|first| first.sequence).filter(|first| *first < before)
-    }
-
-    /// Takes out the first job.
-    pub(super) fn pop(&mut self) -> Option<V> {
+    /// Takes out the first job, if its number is below this one.
+    #[inline]
+    pub(super) fn pop_before(&mut self, before: u64) -> Option<(u64, V)> {
         loop {
-            let value = self.entries.pop_front()?.value;
-            if value.is_some() {
+            let first = self.entries.front()?;
+            if first.value.is_some() && first.sequence >= before {
+                return None;
+            }
+            let Entry { sequence, value } = self.entries.pop_front()?;
+            if let Some(value) = value {
                 self.live -= 1;
-                if self.live == 0 {
-                    // Only holes are left. The list may become the inbox, and get later jobs behind
-                    // them.
-                    self.entries.clear();
+                if self.live == 0 || self.entries.len() % KEPT_AWAKE == 0 {
+                    self.popped_some();
                 }
-                self.give_back(KEPT_AWAKE);
-                return value;
+                return Some((sequence, value));
             }
         }
+    }
+
+    /// No job is left, or some were taken out since this was called before.
+    #[cold]
+    fn popped_some(&mut self) {
+        if self.live == 0 {
+            // Only holes are left. The list may become the inbox, and get later jobs behind them.
+            self.entries.clear();
+        }
+        self.give_back(KEPT_AWAKE);
     }
 
     /// Takes out the job with this number, if it is in the list.
@@ -139,7 +143,7 @@ mod tests {
             assert_eq!(list.remove(n * 3), None, "a job is taken out once");
         }
         assert_eq!(list.len(), 100);
-        let left: Vec<_> = std::iter::from_fn(|| list.pop()).map(|sequence| *sequence).collect();
+        let left: Vec<_> = std::iter::from_fn(|| list.pop_before(u64::MAX)).map(|(_, n)| *n).collect();
         assert_eq!(left, (0..100).map(|n| n * 30).collect::<Vec<_>>());
         assert!(list.is_empty());
     }
@@ -149,7 +153,7 @@ mod tests {
         let mut list = list(0..3);
         list.remove(1);
         list.remove(2);
-        assert_eq!(list.pop().as_deref(), Some(&0));
+        assert_eq!(list.pop_before(u64::MAX), Some((0, Arc::new(0))));
         assert_eq!(list.first(), None);
     }
 
@@ -162,7 +166,7 @@ mod tests {
         }
         let mut popped = list(0..MANY);
         while popped.len() > 1 {
-            popped.pop();
+            popped.pop_before(u64::MAX);
         }
         for mut list in [cancelled, popped] {
             assert_eq!(list.len(), 1);
