@@ -155,8 +155,20 @@ impl<V> SlotReceiver<V> {
     ///
     /// If the value was taken before.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<V> {
+        self.poll_after(cx, |_| ())
+    }
+
+    /// The same, after `wait`, which may spin for the value.
+    ///
+    /// # Panics
+    ///
+    /// If the value was taken before.
+    #[inline]
+    pub(crate) fn poll_after(&mut self, cx: &mut Context<'_>, wait: impl FnOnce(&Slot<V>)) -> Poll<V> {
         let Some(source) = &self.source else { panic!("a future was polled after it had resolved") };
-        let polled = source.slot().poll(cx);
+        let slot = source.slot();
+        wait(slot);
+        let polled = slot.poll(cx);
         if polled.is_ready() {
             self.source.take().into_iter().for_each(Recycle::recycle);
         }

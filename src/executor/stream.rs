@@ -1,10 +1,9 @@
 //! Calls that give many values.
 
 use super::handle::SerialExecutor;
-use crate::error::CallError;
 use crate::future::Session;
 use crate::lane::{Job, Lane};
-use crate::queue::Place;
+use crate::queue::{Closed, Place};
 use crate::stream::{CallStream, Emitter, StreamJob};
 use crate::sync::Arc;
 
@@ -157,10 +156,10 @@ fn open<T: 'static, I: Send + 'static>(
     lane: &Arc<Lane<T>>,
     bound: usize,
     f: impl FnOnce(&mut T, &mut Emitter<I>) + Send + 'static,
-    push: impl FnOnce(Arc<dyn Job<T>>) -> Result<Place, CallError>,
+    push: impl FnOnce(Arc<dyn Job<T>>) -> Result<Place, Closed>,
 ) -> CallStream<I> {
     let (job, receiver) = StreamJob::new(bound, f);
     let job: Arc<dyn Job<T>> = Arc::new(job);
-    let place = push(Arc::clone(&job)).map_err(|why| job.discard(why)).ok();
+    let place = push(Arc::clone(&job)).map_err(|why| job.discard(why.into())).ok();
     receiver.into_stream(Arc::clone(lane) as _, place)
 }

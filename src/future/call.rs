@@ -76,10 +76,11 @@ impl<R> Call<R> {
     }
 
     /// The future of a job that was pushed. If the queue has refused the job, discards it.
+    #[inline]
     pub(crate) fn pushed<W>(
         cell: Arc<JobCell<W, R>>,
         queue: Arc<dyn CallQueue>,
-        pushed: Result<Place, CallError>,
+        pushed: Result<Place, impl Into<CallError>>,
     ) -> Self
     where
         W: Send + 'static,
@@ -88,7 +89,7 @@ impl<R> Call<R> {
         match pushed {
             Ok(place) => Self::new(cell, queue, Some(place)),
             Err(why) => {
-                cell.discard(why);
+                cell.discard(why.into());
                 Self::new(cell, queue, None)
             }
         }
@@ -225,13 +226,14 @@ impl<R> Future for Call<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // A result that is there says nothing about whether spinning pays. On the lane's own thread none
-        // can come while this thread spins.
         let lane_was = this.place.as_mut().map_or(LaneWas::Asleep, Place::take_lane_was);
-        if lane_was != LaneWas::Asleep && !this.receiver.is_finished() && !this.queue.thread().is_current() {
-            this.queue.caller_spin().spin(lane_was, || this.receiver.is_finished());
-        }
-        let polled = this.receiver.poll(cx);
+        let polled = this.receiver.poll_after(cx, |slot| {
+            // A result that is there says nothing about whether spinning pays. On the lane's own thread
+            // none can come while this thread spins.
+            if lane_was != LaneWas::Asleep && !slot.is_filled() && !this.queue.thread().is_current() {
+                this.queue.caller_spin().spin(lane_was, || slot.is_filled());
+            }
+        });
         if polled.is_ready() {
             this.place = None;
         }

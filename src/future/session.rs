@@ -167,7 +167,7 @@ mod tests {
         let lane = Arc::new(Lane::<()>::new(Settings::default()));
         let call = JobCell::new(OnValue(|(): &mut ()| ()));
         let opening = JobCell::<_, Session<()>>::new(OpenSession(lane));
-        assert!(Job::<()>::info(&call).is_interruptible);
-        assert!(!Job::<()>::info(&opening).is_interruptible);
+        assert!(Job::<()>::is_interruptible(&call));
+        assert!(!Job::<()>::is_interruptible(&opening));
     }
 }

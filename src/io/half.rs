@@ -2,6 +2,7 @@
 
 use super::job::{IoJob, Outcome, Side};
 use super::operation::{Buffer, Operation, ReadAhead};
+use crate::error::CallError;
 use crate::lane::{CallQueue, Lane};
 use crate::panic::drop_quietly;
 use crate::queue::{LaneWas, Place};
@@ -79,7 +80,7 @@ impl<T> Half<T> {
             }
             Err(why) => {
                 self.buffer = self.job.unload().unwrap_or_default();
-                Err(why.into())
+                Err(CallError::from(why).into())
             }
         }
     }

@@ -22,7 +22,7 @@
 use super::operation::{Buffer, Operation, ReadAhead};
 use crate::error::CallError;
 use crate::free_list::Recycle;
-use crate::lane::{AfterRun, Job, JobInfo, Object};
+use crate::lane::{AfterRun, Job, Object};
 use crate::panic::drop_quietly;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::waker::{poll_or_register, wake};
@@ -176,8 +176,8 @@ impl<T> Job<T> for IoJob<T> {
         AfterRun::Release
     }
 
-    fn info(&self) -> JobInfo {
-        JobInfo { name: "serial_executor::LaneIo", is_interruptible: true }
+    fn name(&self) -> &'static str {
+        "serial_executor::LaneIo"
     }
 
     fn cancel(&self) {

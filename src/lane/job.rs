@@ -38,21 +38,18 @@ pub(crate) enum AfterRun {
     Release,
 }
 
-/// What a job runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct JobInfo {
-    /// The name of the closure's type, for people.
-    pub(crate) name: &'static str,
-    /// Whether user code runs in it, for which an interrupt could be meant.
-    pub(crate) is_interruptible: bool,
-}
-
 /// What the queue sees of a job.
 pub(crate) trait Job<T>: Recycle + Send + Sync {
     /// Runs the closure and publishes its result. Called on the lane.
     fn run(&self, object: &mut Object<'_, T>) -> AfterRun;
 
-    fn info(&self) -> JobInfo;
+    /// The name of the closure's type, for people.
+    fn name(&self) -> &'static str;
+
+    /// Whether user code runs in it, for which an interrupt could be meant.
+    fn is_interruptible(&self) -> bool {
+        true
+    }
 
     /// Drops the closure without running it.
     fn cancel(&self);
@@ -207,8 +204,12 @@ where
         }
     }
 
-    fn info(&self) -> JobInfo {
-        JobInfo { name: W::name(), is_interruptible: W::IS_INTERRUPTIBLE }
+    fn name(&self) -> &'static str {
+        W::name()
+    }
+
+    fn is_interruptible(&self) -> bool {
+        W::IS_INTERRUPTIBLE
     }
 
     fn cancel(&self) {
@@ -252,8 +253,8 @@ impl<T, W: Work<T, Output = ()> + 'static> Job<T> for PostCell<W> {
         AfterRun::Retire
     }
 
-    fn info(&self) -> JobInfo {
-        JobInfo { name: W::name(), is_interruptible: true }
+    fn name(&self) -> &'static str {
+        W::name()
     }
 
     fn cancel(&self) {

@@ -31,7 +31,7 @@ pub(crate) use active::{Abortable, Active};
 pub(crate) use call_queue::CallQueue;
 pub(crate) use current::Entered;
 pub(crate) use handle::Handle;
-pub(crate) use job::{AfterRun, ByValue, Job, JobCell, JobInfo, OnObject, OnValue, PostCell, Work, name_of};
+pub(crate) use job::{AfterRun, ByValue, Job, JobCell, OnObject, OnValue, PostCell, Work, name_of};
 pub(crate) use object::Object;
 pub(crate) use shared::{AnyLane, Lane, PendingReplace, Settings};
 pub(crate) use stop::{Heard, Request, Stop};

@@ -2,7 +2,7 @@
 
 use super::call_queue::CallQueue;
 use super::end::End;
-use super::job::{Job, JobInfo};
+use super::job::Job;
 use super::object::ObjectState;
 use super::object_waiters::ObjectWaiters;
 use super::poison::OnPanic;
@@ -106,12 +106,11 @@ impl<T> Lane<T> {
 
     /// The lane has taken this job.
     pub(super) fn start(&self, job: &dyn Job<T>) -> &'static str {
-        let JobInfo { name, is_interruptible } = job.info();
-        self.object.stop.start(is_interruptible);
+        self.object.stop.start(|| job.is_interruptible());
         if let Some(timing) = &self.object.timing {
             timing.start();
         }
-        name
+        job.name()
     }
 }
 

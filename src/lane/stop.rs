@@ -184,8 +184,8 @@ impl Stop {
 
     /// The lane has taken a job. Called under the lock of `ready`.
     #[inline]
-    pub(crate) fn start(&self, is_interruptible: bool) {
-        if is_interruptible && self.has_interrupter.load(Ordering::Relaxed) {
+    pub(crate) fn start(&self, is_interruptible: impl FnOnce() -> bool) {
+        if self.has_interrupter.load(Ordering::Relaxed) && is_interruptible() {
             self.lock().is_listening = true;
         }
     }

@@ -51,7 +51,7 @@ impl Stage {
     fn start(&self, job: u64) {
         self.closure.store(job, Relaxed);
         let mut running = self.running.lock();
-        self.stop.start(true);
+        self.stop.start(|| true);
         *running = (job, false);
     }
 

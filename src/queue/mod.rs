@@ -50,5 +50,5 @@ pub(crate) use counters::Counters;
 pub(crate) use place::Place;
 pub(crate) use posts::{PostPlace, Room};
 pub(crate) use spin::{CallerSpin, LaneSpin, LaneWas};
-pub(crate) use state::{Event, Phase, Queue, Running};
+pub(crate) use state::{Closed, Event, Phase, Queue, Running};
 pub(crate) use turn::Turn;

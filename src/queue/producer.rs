@@ -3,8 +3,8 @@
 use super::list::List;
 use super::place::Place;
 use super::spin::LaneWas;
-use super::state::{Inbox, Phase, Queue};
-use crate::error::{CallError, TryCallError};
+use super::state::{Closed, Inbox, Phase, Queue};
+use crate::error::TryCallError;
 use crate::free_list::Recycle;
 use crate::sync::{Arc, MutexGuard, Ordering};
 use crate::waker::wake;
@@ -12,10 +12,10 @@ use std::mem;
 
 impl<J: ?Sized + Recycle> Queue<J> {
     /// Queues a job, whatever the capacity.
-    pub(crate) fn push(&self, job: Arc<J>) -> Result<Place, CallError> {
+    pub(crate) fn push(&self, job: Arc<J>) -> Result<Place, Closed> {
         let mut inbox = self.inbox.lock();
         if inbox.phase != Phase::Open {
-            return inbox.refuse(CallError::Closed);
+            return inbox.refuse(Closed);
         }
         if let Some(admission) = inbox.admission() {
             admission.queued();
@@ -66,10 +66,10 @@ impl<J: ?Sized + Recycle> Queue<J> {
 impl<J: ?Sized> Queue<J> {
     /// Closes, and queues a job that the lane takes when there is nothing else. Accepted as long as
     /// the lane serves.
-    pub(crate) fn push_last(&self, job: Arc<J>) -> Result<Place, CallError> {
+    pub(crate) fn push_last(&self, job: Arc<J>) -> Result<Place, Closed> {
         let mut inbox = self.inbox.lock();
         if inbox.phase == Phase::Aborted {
-            return inbox.refuse(CallError::Closed);
+            return inbox.refuse(Closed);
         }
         self.end(&mut inbox, Phase::Closed);
         let sequence = inbox.accept();

@@ -6,17 +6,17 @@
 
 use super::list::List;
 use super::place::Place;
-use super::state::{Phase, Queue, Session};
+use super::state::{Closed, Phase, Queue, Session};
 use crate::error::CallError;
 use crate::sync::{Arc, Ordering};
 use std::mem;
 
 impl<J: ?Sized> Queue<J> {
     /// Queues a call of the session that the lane is in.
-    pub(crate) fn push_in_session(&self, job: Arc<J>) -> Result<Place, CallError> {
+    pub(crate) fn push_in_session(&self, job: Arc<J>) -> Result<Place, Closed> {
         let mut inbox = self.inbox.lock();
         if inbox.session.is_none() {
-            return inbox.refuse(CallError::Closed);
+            return inbox.refuse(Closed);
         }
         let sequence = inbox.accept();
         if let Some(session) = &mut inbox.session {

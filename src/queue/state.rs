@@ -5,6 +5,7 @@ use super::counters::{Counters, Finished};
 use super::list::List;
 use super::spin::LaneWas;
 use super::turn::Turn;
+use crate::error::CallError;
 use crate::sync::thread::Thread;
 use crate::sync::{Arc, AtomicBool, AtomicU64, CachePadded, Mutex, MutexGuard, Ordering};
 use crate::waker::wake;
@@ -172,6 +173,16 @@ pub(crate) enum Phase {
     Open,
     Closed,
     Aborted,
+}
+
+/// The queue is closed to a job. That takes no space, so where a job goes comes back in a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+impl From<Closed> for CallError {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
 }
 
 /// A consistent view of what went into the queue and what became of it there.

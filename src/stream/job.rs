@@ -5,7 +5,7 @@ use super::channel::Channel;
 use super::emitter::Emitter;
 use crate::error::CallError;
 use crate::free_list::Recycle;
-use crate::lane::{AfterRun, Job, JobInfo, Object};
+use crate::lane::{AfterRun, Job, Object};
 use crate::panic::drop_quietly;
 use crate::sync::Arc;
 use crate::take_once::TakeOnce;
@@ -43,8 +43,8 @@ where
         AfterRun::Retire
     }
 
-    fn info(&self) -> JobInfo {
-        JobInfo { name: type_name::<F>(), is_interruptible: true }
+    fn name(&self) -> &'static str {
+        type_name::<F>()
     }
 
     fn cancel(&self) {
