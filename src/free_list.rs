@@ -4,17 +4,19 @@
 //! of one that is over, and the system's allocator is not asked. With a thousand calls in flight that
 //! was a quarter of what a call costs.
 //!
-//! The list is a thread-local, so it needs no lock. What is in it has nothing foreign left. Its memory
-//! is bounded, to [`LENGTH`] allocations of [`BYTES`] bytes; and what a thread has not used for as many
-//! jobs is freed.
+//! The list is a thread-local, so it needs no lock. What is in it has nothing foreign left. It is short,
+//! so that a burst leaves little behind: it becomes longer when a thread lacks what it has freed before,
+//! and shorter when the thread does not use what is there.
 
 use crate::memory::shrink_to;
 use crate::sync::{Arc, LOOM, per_thread};
 use std::any::Any;
 use std::cell::RefCell;
 
-/// How many allocations a thread keeps.
-const LENGTH: usize = 1024;
+/// How many allocations a thread keeps at first.
+const SHORT: usize = 64;
+/// How many it keeps at the most.
+const LONG: usize = 1024;
 /// The largest allocation that is kept, in bytes.
 const BYTES: usize = 128;
 /// How many of the newest allocations are looked at for one of the right kind.
@@ -109,6 +111,10 @@ per_thread! {
 struct FreeList {
     /// The newest is last.
     free: Vec<Free>,
+    /// How many are kept.
+    limit: usize,
+    /// Whether one was freed because there were as many.
+    was_full: bool,
     /// How many were always left since the last check.
     unused: usize,
     /// How many more jobs there are until the next check.
@@ -117,17 +123,15 @@ struct FreeList {
 
 impl FreeList {
     const fn new() -> Self {
-        Self { free: Vec::new(), unused: 0, until_check: LENGTH }
+        Self { free: Vec::new(), limit: SHORT, was_full: false, unused: 0, until_check: LONG }
     }
 
     #[inline]
     fn put(&mut self, free: Free) {
-        if self.free.len() < LENGTH {
+        if self.free.len() < self.limit {
             self.free.push(free);
-        }
-        self.until_check -= 1;
-        if self.until_check == 0 {
-            self.check();
+        } else {
+            self.was_full = true;
         }
     }
 
@@ -135,6 +139,15 @@ impl FreeList {
     fn take(&mut self) -> Option<Free> {
         let newest = self.free.pop();
         self.unused = self.unused.min(self.free.len());
+        if newest.is_none() && self.was_full {
+            // What was freed would be used now.
+            self.was_full = false;
+            self.limit = (4 * self.limit).min(LONG);
+        }
+        self.until_check -= 1;
+        if self.until_check == 0 {
+            self.check();
+        }
         newest
     }
 
@@ -157,12 +170,15 @@ impl FreeList {
     /// Frees what has not been used since the last check.
     #[cold]
     fn check(&mut self) {
-        self.free.drain(..self.unused);
-        if let Some(capacity) = shrink_to(self.free.len(), self.free.capacity(), LOOKED_AT) {
+        if self.unused > 0 {
+            self.free.drain(..self.unused);
+            self.limit = self.free.len().max(SHORT);
+        }
+        if let Some(capacity) = shrink_to(self.free.len(), self.free.capacity(), SHORT) {
             self.free.shrink_to(capacity);
         }
         self.unused = self.free.len();
-        self.until_check = LENGTH;
+        self.until_check = LONG;
     }
 }
 
@@ -248,12 +264,33 @@ mod tests {
         assert!(!is_used::<8>());
     }
 
+    /// So many jobs at a time. Returns how many of them were used ones.
+    fn burst(jobs: usize) -> usize {
+        let burst: Vec<_> = (0..jobs).map(|_| allocated::<8>(0)).collect();
+        let used = burst.iter().filter(|(_, is_used)| *is_used).count();
+        for (cell, _) in burst {
+            cell.recycle();
+        }
+        used
+    }
+
     #[test]
-    fn the_memory_of_a_list_is_bounded() {
+    fn a_list_becomes_longer_when_what_was_freed_would_be_used_and_never_too_long() {
+        let lengths: Vec<_> = (0..5).map(|_| burst(2 * LONG)).collect();
+        assert_eq!(lengths, [0, SHORT, 4 * SHORT, LONG, LONG]);
+        // Fewer need no longer list.
+        std::thread::spawn(|| {
+            (0..10).for_each(|_| _ = burst(SHORT));
+            assert_eq!(burst(2 * SHORT), SHORT);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn large_allocations_are_not_kept() {
         const LARGEST: usize = BYTES - size_of::<u64>();
         const TOO_LARGE: usize = LARGEST + size_of::<u64>();
-        (0..=LENGTH).for_each(|_| drop(recycle::<8>()));
-        assert_eq!((0..=LENGTH).filter(|_| is_used::<8>()).count(), LENGTH);
         drop((recycle::<LARGEST>(), recycle::<TOO_LARGE>()));
         assert!(!is_used::<TOO_LARGE>());
         assert!(is_used::<LARGEST>());
@@ -262,27 +299,14 @@ mod tests {
     #[test]
     fn what_a_thread_does_not_use_any_more_is_freed() {
         let kept = || FREE.with(|list| (list.borrow().free.len(), list.borrow().free.capacity()));
-        // A burst, and after it three jobs at a time.
-        (0..LENGTH).for_each(|_| drop(recycle::<8>()));
-        let three = || {
-            for (cell, is_used) in std::array::from_fn::<_, 3, _>(|_| allocated::<8>(0)) {
-                assert!(is_used);
-                cell.recycle();
-            }
-        };
-        for _ in 0..LENGTH {
-            three();
+        (0..9).for_each(|_| _ = burst(LONG));
+        assert_eq!(kept().0, LONG, "a thread that uses all of them keeps all");
+        for _ in 0..LONG {
+            burst(3);
         }
         let (length, capacity) = kept();
-        assert!(length == 3 && capacity <= 4 * 2 * 3, "{length}, {capacity}");
-        // A thread that uses all of them keeps all.
-        (0..LENGTH).for_each(|_| drop(recycle::<8>()));
-        for _ in 0..3 {
-            let burst: Vec<_> = (0..LENGTH).map(|_| allocated::<8>(0)).collect();
-            for (cell, _) in burst {
-                cell.recycle();
-            }
-        }
-        assert_eq!(kept().0, LENGTH);
+        assert!(length == 3 && capacity <= 4 * SHORT, "{length}, {capacity}");
+        burst(LONG);
+        assert_eq!(kept().0, SHORT, "it is short again");
     }
 }

@@ -86,8 +86,8 @@ impl<T: 'static> SerialExecutor<T> {
     ///
     /// # Errors
     ///
-    /// The last item of the stream may be a [`CallError`]: the lane is closed or aborted, the object
-    /// is poisoned, or the closure panicked. See [`CallStream`].
+    /// The last item of the stream may be a [`CallError`](crate::CallError): the lane is closed or
+    /// aborted, the object is poisoned, or the closure panicked. See [`CallStream`].
     ///
     /// # Cancel safety
     ///
@@ -132,7 +132,7 @@ impl<T: 'static> Session<T> {
     ///
     /// # Errors
     ///
-    /// See [`CallStream`]. The stream ends with [`CallError::Closed`] after
+    /// See [`CallStream`]. The stream ends with [`CallError::Closed`](crate::CallError::Closed) after
     /// an abort, but not after a close.
     ///
     /// # Cancel safety

@@ -139,7 +139,7 @@ impl<J: ?Sized> Queue<J> {
         let mut admitted = None;
         if self.tracks_jobs {
             let mut inbox = self.inbox.lock();
-            let is_counted = inbox.session.is_none();
+            let is_counted = inbox.session().is_none();
             admitted = inbox.on_removed(sequence, is_counted);
             self.publish_first_waiting(&mut inbox);
         }
@@ -181,13 +181,13 @@ impl<J: ?Sized> Inbox<J> {
     /// Exchanges the empty list `ready` for what comes next, and the jobs that have run for those that
     /// callers have freed.
     fn refill(&mut self, ready: &mut List<Arc<J>>, retired: &mut Vec<Arc<J>>) -> Refill {
-        if let Some(session) = &mut self.session {
+        if let Some(session) = self.session_mut() {
             if session.is_open || !session.list.is_empty() {
                 mem::swap(ready, &mut session.list);
                 return if ready.is_empty() { Refill::Empty } else { Refill::Jobs(ready.len()) };
             }
         }
-        if let Some(session) = self.session.take() {
+        if let Some(session) = self.take_session() {
             // It has ended. What was ready when it began comes first, then what came in meanwhile.
             *ready = session.waiting;
             if !ready.is_empty() {

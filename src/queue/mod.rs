@@ -32,6 +32,7 @@
 //! again.
 
 mod spin;
+mod numbers;
 mod list;
 mod counters;
 mod turn;

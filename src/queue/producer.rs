@@ -47,7 +47,7 @@ impl<J: ?Sized + Recycle> Queue<J> {
         let is_first = inbox.list.is_empty();
         inbox.list.push(sequence, job);
         let retired = inbox.retired.pop();
-        let lane_was = if inbox.session.is_some() {
+        let lane_was = if inbox.session().is_some() {
             // The lane will see the job when the session ends. No need to wake it now.
             drop(inbox);
             LaneWas::Asleep
@@ -91,7 +91,7 @@ impl<J: ?Sized> Queue<J> {
         }
         let mut inbox = self.inbox.lock();
         let (job, is_counted) = match found {
-            Some(job) => (job, inbox.session.is_none()),
+            Some(job) => (job, inbox.session().is_none()),
             None => inbox.remove(sequence)?,
         };
         ready.cancelled += 1;
@@ -120,7 +120,7 @@ impl<J: ?Sized> Queue<J> {
         let mut ready = self.ready();
         let mut inbox = self.inbox.lock();
         let is_first = self.end(&mut inbox, Phase::Aborted) != Phase::Aborted;
-        let (begun, session) = match inbox.session.take().map(|session| *session) {
+        let (begun, session) = match inbox.take_session() {
             // In a session the ready list has its calls. They come first.
             Some(session) => (mem::replace(&mut ready.list, session.waiting), session.list),
             None => (List::new(), List::new()),

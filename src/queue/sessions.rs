@@ -15,11 +15,11 @@ impl<J: ?Sized> Queue<J> {
     /// Queues a call of the session that the lane is in.
     pub(crate) fn push_in_session(&self, job: Arc<J>) -> Result<Place, Closed> {
         let mut inbox = self.inbox.lock();
-        if inbox.session.is_none() {
+        if inbox.session().is_none() {
             return inbox.refuse(Closed);
         }
         let sequence = inbox.accept();
-        if let Some(session) = &mut inbox.session {
+        if let Some(session) = inbox.session_mut() {
             session.list.push(sequence, job);
         }
         Ok(Place::new(sequence, self.notify(inbox)))
@@ -33,7 +33,7 @@ impl<J: ?Sized> Queue<J> {
             return Err(CallError::Closed);
         }
         let waiting = mem::replace(&mut ready.list, List::new());
-        inbox.session = Some(Box::new(Session { list: List::new(), waiting, is_open: true }));
+        inbox.extras().session = Some(Box::new(Session { list: List::new(), waiting, is_open: true }));
         self.is_ending.store(false, Ordering::Relaxed);
         Ok(())
     }
@@ -42,7 +42,7 @@ impl<J: ?Sized> Queue<J> {
     /// others again.
     pub(crate) fn close_session(&self) {
         let mut inbox = self.inbox.lock();
-        if let Some(session) = &mut inbox.session {
+        if let Some(session) = inbox.session_mut() {
             session.is_open = false;
             self.notify(inbox);
         }

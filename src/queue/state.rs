@@ -61,8 +61,6 @@ pub(super) struct Inbox<J: ?Sized> {
     /// the thread that allocated it spares the allocator work between threads, which would be most
     /// of what a post costs: 120 ns instead of 280.
     pub(super) retired: Vec<Arc<J>>,
-    /// The session that the lane is in.
-    pub(super) session: Option<Box<Session<J>>>,
     pub(super) phase: Phase,
     /// Whether the lane still polls spawned futures.
     pub(super) polls_tasks: bool,
@@ -76,6 +74,8 @@ pub(super) struct Inbox<J: ?Sized> {
 
 /// What only some lanes have.
 pub(super) struct Extras<J: ?Sized> {
+    /// The session that the lane is in.
+    pub(super) session: Option<Box<Session<J>>>,
     /// With a capacity.
     pub(super) admission: Option<Admission>,
     /// When each pending job was queued, if the builder asked for timing.
@@ -93,6 +93,7 @@ pub(super) struct Extras<J: ?Sized> {
 impl<J: ?Sized> Extras<J> {
     fn new() -> Self {
         Self {
+            session: None,
             admission: None,
             queued_at: None,
             last: List::new(),
@@ -215,7 +216,6 @@ impl<J: ?Sized> Queue<J> {
             inbox: CachePadded::new(Mutex::new(Inbox {
                 list: List::new(),
                 retired: Vec::new(),
-                session: None,
                 phase: Phase::Open,
                 polls_tasks: true,
                 parked: Some(Parked::Unstarted),
@@ -254,8 +254,7 @@ impl<J: ?Sized> Queue<J> {
     pub(crate) fn counts(&self, read: impl FnOnce(&Counters) -> Finished) -> Counts {
         let ready = self.ready();
         let inbox = self.inbox.lock();
-        let in_session =
-            inbox.session.as_ref().map_or(0, |session| session.list.len() + session.waiting.len());
+        let in_session = inbox.session().map_or(0, |session| session.list.len() + session.waiting.len());
         let last = inbox.extras.as_ref().map_or(0, |extras| extras.last.len());
         let queued_at = inbox.extras.as_ref().and_then(|extras| extras.queued_at.as_ref());
         Counts {
@@ -265,7 +264,7 @@ impl<J: ?Sized> Queue<J> {
             cancelled: ready.cancelled,
             discarded: ready.discarded,
             finished: read(self.counters()),
-            in_session: inbox.session.is_some(),
+            in_session: inbox.session().is_some(),
             running: ready.running,
             oldest_pending_for: queued_at.and_then(List::front).map(|(_, queued_at)| queued_at.elapsed()),
         }
@@ -311,7 +310,7 @@ impl<J: ?Sized> Queue<J> {
 
     /// Closes or aborts. Returns the phase before.
     pub(super) fn end(&self, inbox: &mut Inbox<J>, phase: Phase) -> Phase {
-        self.is_ending.store(inbox.session.is_none(), Ordering::Relaxed);
+        self.is_ending.store(inbox.session().is_none(), Ordering::Relaxed);
         mem::replace(&mut inbox.phase, phase)
     }
 
@@ -350,7 +349,7 @@ impl<J: ?Sized> Inbox<J> {
         if let Some(job) = self.list.remove(sequence) {
             return Some((job, true));
         }
-        if let Some(session) = &mut self.session {
+        if let Some(session) = self.session_mut() {
             if let Some(job) = session.list.remove(sequence) {
                 return Some((job, false));
             }
@@ -389,6 +388,19 @@ impl<J: ?Sized> Inbox<J> {
         self.extras.get_or_insert_with(|| Box::new(Extras::new()))
     }
 
+    /// The session that the lane is in.
+    pub(super) fn session(&self) -> Option<&Session<J>> {
+        self.extras.as_ref()?.session.as_deref()
+    }
+
+    pub(super) fn session_mut(&mut self) -> Option<&mut Session<J>> {
+        self.extras.as_mut()?.session.as_deref_mut()
+    }
+
+    pub(super) fn take_session(&mut self) -> Option<Session<J>> {
+        self.extras.as_mut()?.session.take().map(|session| *session)
+    }
+
     /// `None` without a capacity.
     pub(super) fn admission(&mut self) -> Option<&mut Admission> {
         self.extras.as_mut()?.admission.as_mut()
@@ -396,7 +408,7 @@ impl<J: ?Sized> Inbox<J> {
 
     /// Whether there is something that the lane should do.
     pub(super) fn has_work(&self) -> bool {
-        if let Some(session) = &self.session {
+        if let Some(session) = self.session() {
             return !session.is_open || !session.list.is_empty();
         }
         let has_events = self.extras.as_ref().is_some_and(|extras| !extras.events.is_empty());

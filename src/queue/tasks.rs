@@ -17,7 +17,7 @@ impl<J: ?Sized> Queue<J> {
         inbox.extras().events.push_back(event);
         self.has_events.store(true, Ordering::Relaxed);
         // In a session the lane polls nothing. It will see the event when the session ends.
-        if inbox.session.is_none() {
+        if inbox.session().is_none() {
             self.notify(inbox);
         }
         Ok(())
@@ -35,7 +35,7 @@ impl<J: ?Sized> Queue<J> {
 
     fn lock_and_pop_event(&self, turn: &mut Turn) -> Option<Event> {
         let mut inbox = self.inbox.lock();
-        if inbox.session.is_some() {
+        if inbox.session().is_some() {
             return None;
         }
         let events = &mut inbox.extras.as_mut()?.events;
