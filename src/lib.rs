@@ -121,10 +121,11 @@
 //! # What it costs
 //!
 //! A lane is a thread: some tens of KiB of memory that is really used, and address space for a
-//! [stack](Builder::stack_size). An idle lane uses no CPU. A call costs one allocation and two
-//! hand-overs between threads. If the caller sleeps meanwhile, waking it costs more than everything
-//! in this crate. So an idle lane spins briefly before it sleeps, and stops spinning where that
-//! does not pay ([`Builder::spin`]).
+//! [stack](Builder::stack_size). An idle lane uses no CPU. A call costs two hand-overs between
+//! threads, and one allocation at the most: a thread keeps those of its small calls that are over for
+//! the next ones. If the caller sleeps meanwhile, waking it costs more than everything in this crate.
+//! So an idle lane spins briefly before it sleeps, and stops spinning where that does not pay
+//! ([`Builder::spin`]).
 //!
 //! The object, the captures of a closure and its result move by value over the lane's stack,
 //! several times in a build without optimisation. Put what is larger than some tens of KiB into a

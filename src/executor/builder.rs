@@ -141,8 +141,8 @@ impl Builder {
     /// spin, or where spinning does not pay, it yields its CPU instead, up to 16 times. A call that
     /// was made while the lane was awake, or a post that waits for room, spins at its first poll for
     /// some microseconds, then yields its CPU up to twice, in case the lane waits for it; so does
-    /// [`Ended::wait`](crate::Ended::wait), without spinning. The first poll of a lane's first call
-    /// yields for up to 25 us, while the lane's thread starts. All of that stops by itself where it
+    /// [`Ended::wait`](crate::Ended::wait), without spinning. If the lane's thread is
+    /// starting, the first poll of the first call yields for up to 25 us. All of that stops by itself where it
     /// does not pay: when calls come far apart or take long, and when other threads want the CPU. On a
     /// machine with one CPU there are only yields. Turn it off where CPU time matters more than the
     /// time that it takes to wake a sleeping thread.
@@ -300,6 +300,7 @@ impl Builder {
         let mut main = Quiet::new(main);
         let thread = self.thread()?;
         let lane = self.lane(has_factory);
+        lane.queue.thread_starts();
         let served = Served::new(Arc::clone(&lane), false);
         let run = move || {
             let core = Core::new(served);
@@ -471,5 +472,27 @@ fn cannot_start(error: &dyn std::error::Error) -> ! {
     match error.source() {
         Some(source) => panic!("{error}: {source}"),
         None => panic!("{error}"),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::free_list::allocate;
+    use crate::lane::{Job, OnValue, PostCell};
+    use crate::queue::LaneWas;
+
+    /// What the lane did when the first job was queued.
+    fn lane_was(lane: &SerialExecutor<()>) -> LaneWas {
+        let job: Arc<dyn Job<()>> = allocate::<PostCell<_>>(OnValue(|(): &mut ()| ()));
+        lane.lane().queue.push(job).unwrap().lane_was()
+    }
+
+    #[test]
+    fn a_thread_of_its_own_starts_soon_and_a_runner_may_never() {
+        // On a busy machine it may have started already.
+        assert!((0..1000).any(|_| lane_was(&SerialExecutor::new(())) == LaneWas::Starting));
+        let (lane, _runner) = Builder::new().runner(|| ());
+        assert_eq!(lane_was(&lane), LaneWas::Asleep);
     }
 }

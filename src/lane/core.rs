@@ -11,7 +11,7 @@ use super::timing::Timing;
 use crate::error::CallError;
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::queue::{Consumer, Event, LaneSpin, Last, Next, Queue, Turn};
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use std::mem;
 use std::sync::Weak;
 use std::task::Waker;
@@ -168,7 +168,7 @@ impl<T> Core<T> {
         if let Last::Job(sequence, job) = &last {
             if lane.object_waiters.are_before(*sequence) {
                 self.drop_tasks();
-                kept::clear(&self.served.schedule);
+                self.drop_kept(kept::clear);
                 if let Some(value) = self.owned.value.take() {
                     let is_callable = lane.object.poison.is_callable();
                     self.owned.value = lane.object_waiters.hand_over_before(*sequence, value, is_callable);
@@ -186,6 +186,12 @@ impl<T> Core<T> {
         drop(mem::replace(&mut self.tasks, Tasks::new()));
     }
 
+    fn drop_kept(&self, drop: impl FnOnce(&Weak<dyn Schedule>)) {
+        if self.served.lane.has_kept.load(Ordering::Relaxed) {
+            drop(&self.served.schedule);
+        }
+    }
+
     /// Refuses and discards the calls, and drops the spawned futures and the kept values. The drop
     /// does the same: this is for what must be dropped after them and before the end is told.
     pub(crate) fn discard(&mut self) {
@@ -194,7 +200,7 @@ impl<T> Core<T> {
         self.served.lane.abort(|| ());
         self.object().disarm();
         self.drop_tasks();
-        kept::end(&self.served.schedule);
+        self.drop_kept(kept::end);
     }
 }
 

@@ -32,7 +32,7 @@ use std::marker::PhantomData;
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterRun {
-    /// Nothing else refers to it, and nothing foreign is left in it. A caller may free it.
+    /// Nobody waits for it, and nothing foreign is left in it. A caller may use it again.
     Retire,
     /// Its future may still refer to it.
     Release,

@@ -10,7 +10,7 @@ use crate::panic::drop_quietly;
 use crate::queue::Event;
 use crate::sync::per_thread;
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -73,12 +73,6 @@ struct Store {
 }
 
 per_thread! {
-    /// Whether a lane of this thread has kept a value. A lane that keeps none, as most do, leaves the
-    /// stores alone, which would have to be destroyed with the thread.
-    static HAS_KEPT: Cell<bool> = Cell::new(false);
-}
-
-per_thread! {
     /// The lanes of this thread that have kept values.
     static STORES: RefCell<Vec<Store>> = RefCell::new(Vec::new());
 }
@@ -104,7 +98,7 @@ impl<U: 'static> Kept<U> {
     /// the object.
     pub fn new(value: U) -> Result<Self, U> {
         let Some(lane) = current::keeping_lane() else { return Err(value) };
-        HAS_KEPT.with(|has_kept| has_kept.set(true));
+        lane.upgrade().into_iter().for_each(|lane| lane.keeps_value());
         let mut value = Some(value);
         let kept = with_stores(|stores| {
             let value = value.take()?;
@@ -196,9 +190,6 @@ pub(super) fn clear_current() {
 
 /// Drops the values of the lane, which this thread serves, the newest first.
 pub(super) fn clear(lane: &Weak<dyn Schedule>) {
-    if !HAS_KEPT.with(Cell::get) {
-        return;
-    }
     // One at a time: a destructor may use the older ones.
     let newest = || with_store(lane, |store| store.values.pop_last());
     current::without_keeping(|| {
@@ -223,9 +214,6 @@ fn with_store<V>(lane: &Weak<dyn Schedule>, f: impl FnOnce(&mut Store) -> Option
 }
 
 fn with_stores<V>(f: impl FnOnce(&mut Vec<Store>) -> Option<V>) -> Option<V> {
-    if !HAS_KEPT.with(Cell::get) {
-        return None;
-    }
     STORES.try_with(|stores| f(&mut stores.borrow_mut())).ok().flatten()
 }
 

@@ -13,7 +13,7 @@ use super::timing::Times;
 use crate::error::CallError;
 use crate::queue::{CallerSpin, Event, PostPlace, Queue, Running};
 use crate::stats::Stats;
-use crate::sync::{Arc, AtomicBool};
+use crate::sync::{Arc, AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 pub(crate) struct Lane<T> {
@@ -25,6 +25,8 @@ pub(crate) struct Lane<T> {
     pub(crate) caller_spin: CallerSpin,
     /// Whether the lane spins before its thread sleeps.
     pub(crate) spin: bool,
+    /// Whether a value was kept. Most lanes keep none, and end sooner. Only the lane's thread uses it.
+    pub(super) has_kept: AtomicBool,
 }
 
 /// What a lane is made with.
@@ -49,6 +51,7 @@ impl<T> Lane<T> {
             end: End::new(),
             caller_spin: CallerSpin::new(spin),
             spin,
+            has_kept: AtomicBool::new(false),
         }
     }
 
@@ -208,5 +211,9 @@ impl<T> Schedule for Lane<T> {
     fn schedule(&self, event: Event) {
         // A lane that no longer polls has dropped the future, so the event is not needed.
         let _ = self.queue.schedule(event, true);
+    }
+
+    fn keeps_value(&self) {
+        self.has_kept.store(true, Ordering::Relaxed);
     }
 }

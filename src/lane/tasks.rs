@@ -19,6 +19,9 @@ use std::task::{Context, Poll, Wake, Waker};
 pub(crate) trait Schedule: Send + Sync {
     /// Queues the event if the lane still works.
     fn schedule(&self, event: Event);
+
+    /// The lane's thread keeps a value for it.
+    fn keeps_value(&self);
 }
 
 /// The futures of a lane. They are on its thread's stack, like the object.

@@ -8,7 +8,7 @@ use crate::sync::{Arc, Ordering};
 use crate::waker::wake;
 use std::mem;
 
-/// How many retired jobs are kept for callers to free.
+/// How many retired jobs are kept for callers.
 const RETIRED_JOBS: usize = 256;
 /// The largest retired job that is kept, in bytes.
 const RETIRED_BYTES: usize = 256;
@@ -53,8 +53,7 @@ impl<J: ?Sized> Consumer<J> {
         Self { coalesce: Coalesce::default(), ..Self::new(LaneSpin::new(false)) }
     }
 
-    /// Takes a job that has run. Nothing foreign is left in it, and the lane has the only
-    /// reference.
+    /// Takes a job that has run. Nothing foreign is left in it, and nobody waits for it.
     pub(crate) fn retire(&mut self, job: Arc<J>) {
         if self.retired.len() < RETIRED_JOBS && size_of_val(&*job) <= RETIRED_BYTES {
             self.retired.push(job);

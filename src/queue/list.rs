@@ -13,8 +13,8 @@ const KEPT_AWAKE: usize = 1024;
 
 /// Jobs by rising sequence number; or other values, by the numbers of their jobs.
 ///
-/// Taking a job out of the middle costs two binary searches and leaves a hole (`None`). Holes are
-/// squeezed out when they outnumber the jobs, and an empty list has none. So the memory of a list
+/// Taking a job out of the middle costs a binary search at the most, and leaves a hole (`None`). Holes
+/// are squeezed out when they outnumber the jobs, and an empty list has none. So the memory of a list
 /// is in proportion to the jobs in it, whatever has passed through.
 ///
 /// An entry takes two words, which cross from the caller's CPU to the lane's, and back when a later
@@ -53,7 +53,10 @@ impl<V> List<V> {
     /// The first job that is there, without the holes before it: its number and its value.
     pub(super) fn front(&self) -> Option<(u64, &V)> {
         let mut entries = self.entries.iter().enumerate();
-        entries.find_map(|(index, entry)| Some((self.numbers.at(index), entry.as_ref()?)))
+        entries.find_map(|(index, entry)| {
+            let value = entry.as_ref()?;
+            Some((self.numbers.at(index), value))
+        })
     }
 
     /// Takes out the first job, if its number is below this one.
@@ -61,48 +64,46 @@ impl<V> List<V> {
     pub(super) fn pop_before(&mut self, before: u64) -> Option<(u64, V)> {
         loop {
             let sequence = self.numbers.first();
-            if self.entries.front()?.is_some() && sequence >= before {
+            if sequence >= before {
                 return None;
             }
             let entry = self.entries.pop_front()?;
             self.numbers.pop(entry.is_none());
             if let Some(value) = entry {
                 if self.entries.len() % KEPT_AWAKE == 0 || self.numbers.holes() > 0 {
-                    self.popped_some();
+                    self.tidy();
                 }
                 return Some((sequence, value));
             }
         }
     }
 
-    /// No job is left, or some were taken out since this was called before.
-    #[cold]
-    fn popped_some(&mut self) {
-        if self.entries.len() == self.numbers.holes() {
-            // The list may become the inbox, and get later jobs.
-            self.clear();
-        }
-        self.give_back(KEPT_AWAKE);
-    }
-
     /// Takes out the job with this number, if it is in the list.
     pub(super) fn remove(&mut self, sequence: u64) -> Option<V> {
         let at = self.numbers.find(sequence)?;
         let value = self.entries.get_mut(at)?.take()?;
-        let live = self.len() - 1;
-        if live == 0 {
-            self.clear();
+        if self.len() > 1 {
+            self.numbers.add_hole();
+            self.tidy();
         } else {
-            let holes = self.numbers.add_hole();
-            if holes > live && holes > KEPT_ASLEEP {
-                self.squeeze();
-                self.give_back(KEPT_AWAKE);
-            }
+            self.clear();
         }
         Some(value)
     }
 
-    /// Only holes are left.
+    /// Gives back the memory of jobs that were taken out, and of holes.
+    #[cold]
+    fn tidy(&mut self) {
+        let (live, holes) = (self.len(), self.numbers.holes());
+        if live == 0 {
+            self.clear();
+        } else if holes > live && holes > KEPT_ASLEEP {
+            self.squeeze();
+        }
+        self.give_back(KEPT_AWAKE);
+    }
+
+    /// Only holes are left. The list may become the inbox, and get later jobs.
     fn clear(&mut self) {
         self.entries.clear();
         self.numbers = Numbers::new();
@@ -237,7 +238,15 @@ mod tests {
         while popped.len() > 1 {
             popped.pop_before(u64::MAX);
         }
-        for mut list in [cancelled, popped] {
+        // As many holes as jobs, and then fewer jobs.
+        let mut both = list(0..MANY);
+        for n in MANY / 2..MANY - 1 {
+            both.remove(n);
+        }
+        while both.len() > 1 {
+            both.pop_before(u64::MAX);
+        }
+        for mut list in [cancelled, popped, both] {
             assert_eq!(list.len(), 1);
             assert!(list.entries.capacity() <= 8 * KEPT_AWAKE, "{}", list.entries.capacity());
             list.give_back(KEPT_ASLEEP);

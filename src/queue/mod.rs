@@ -14,8 +14,9 @@
 //! | `Closed`  | `close` | refuses | accepts, if a session is open | ends the lane                    |
 //! | `Aborted` | `abort` | refuses | refuses                       | ends the lane                    |
 //!
-//! The files: [`state`] has what is behind the two locks, [`counters`] what became of the jobs that
-//! the lane took, and [`place`] what a caller learns of its job; [`producer`] is the callers' side,
+//! The files: [`state`] has what is behind the two locks, [`list`] and [`numbers`] jobs in order,
+//! [`counters`] what became of the jobs that the lane took, and [`place`] what a caller learns of its
+//! job; [`producer`] is the callers' side,
 //! [`consumer`] the lane's, and [`sleep`] is for a lane without jobs; the others add what only some
 //! lanes use: a capacity ([`admission`], [`posts`]), sessions ([`sessions`]), spawned futures
 //! ([`tasks`]).

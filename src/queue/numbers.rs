@@ -46,11 +46,9 @@ impl Numbers {
         self.irregular.as_ref().map_or(0, |irregular| irregular.holes)
     }
 
-    /// An entry becomes a hole. Returns how many there are now.
-    pub(super) fn add_hole(&mut self) -> usize {
-        let irregular = self.irregular.get_or_insert_default();
-        irregular.holes += 1;
-        irregular.holes
+    /// An entry becomes a hole.
+    pub(super) fn add_hole(&mut self) {
+        self.irregular.get_or_insert_default().holes += 1;
     }
 
     /// The number of the first entry, if there is one.
@@ -103,6 +101,7 @@ impl Numbers {
 
     #[cold]
     fn push_behind_gap(&mut self, len: usize, number: u64) {
+        debug_assert!(number > self.at(len), "the numbers rise");
         let irregular = self.irregular.get_or_insert_default();
         irregular.gaps.push_back(Gap { place: irregular.gone + len as u64, number });
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZero;
 
 const AWAKE: u64 = LaneWas::Awake as u64;
-const UNSTARTED: u64 = LaneWas::Unstarted as u64;
+const STARTING: u64 = LaneWas::Starting as u64;
 
 /// Where a job is in the queue: its number, and what the lane did when the job was queued.
 ///
@@ -29,7 +29,7 @@ impl Place {
     pub(crate) fn lane_was(self) -> LaneWas {
         match self.0.get() >> 1 & 3 {
             AWAKE => LaneWas::Awake,
-            UNSTARTED => LaneWas::Unstarted,
+            STARTING => LaneWas::Starting,
             _ => LaneWas::Asleep,
         }
     }
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_place_is_a_number_and_what_the_lane_did_which_is_taken_once() {
         for sequence in [0, 1, 2, u64::MAX >> 3] {
-            for lane_was in [LaneWas::Asleep, LaneWas::Awake, LaneWas::Unstarted] {
+            for lane_was in [LaneWas::Asleep, LaneWas::Awake, LaneWas::Starting] {
                 let mut place = Place::new(sequence, lane_was);
                 assert_eq!((place.sequence(), place.lane_was()), (sequence, lane_was));
                 assert_eq!(place.take_lane_was(), lane_was);

@@ -47,7 +47,7 @@ impl<J: ?Sized + Recycle> Queue<J> {
         let room = match (waits, self.enqueue(inbox, job).lane_was()) {
             (false, _) => Room::Found,
             (true, LaneWas::Awake) => Room::Soon,
-            (true, LaneWas::Asleep | LaneWas::Unstarted) => Room::Later,
+            (true, LaneWas::Asleep | LaneWas::Starting) => Room::Later,
         };
         Ok(PostPlace { sequence, room })
     }

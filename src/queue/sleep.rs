@@ -65,7 +65,9 @@ mod tests {
         let fall_asleep = || queue.inbox.lock().parked = Some(Parked::Thread(thread::current()));
         let push = |job| queue.push(Arc::new(job)).unwrap().lane_was();
         let push_in_session = |job| queue.push_in_session(Arc::new(job)).unwrap().lane_was();
-        assert_eq!(push(0), LaneWas::Unstarted);
+        assert_eq!(push(0), LaneWas::Asleep, "nobody serves it");
+        queue.thread_starts();
+        assert_eq!(push(0), LaneWas::Starting);
         assert_eq!(push(1), LaneWas::Awake);
         fall_asleep();
         assert_eq!(push(2), LaneWas::Asleep);
