@@ -117,7 +117,7 @@ impl End {
         let mut thread = self.thread.lock();
         if let Some(thread) = thread.take() {
             // A lane that shares this CPU is gone after a yield, and has nobody to wake.
-            spin.yield_to_lane(|| thread.is_finished());
+            spin.yield_to_end(|| thread.is_finished());
             // The thread catches every panic, so there is nothing to learn from its result.
             let _ = thread.join();
         }

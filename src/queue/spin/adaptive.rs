@@ -57,7 +57,6 @@ impl Adaptive {
     }
 
     /// How many times are left without a try.
-    #[cfg(all(test, not(loom)))]
     pub(super) fn resting(self) -> u16 {
         self.rest
     }

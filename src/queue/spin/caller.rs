@@ -1,23 +1,17 @@
 //! [`CallerSpin`]: what a caller does before it sleeps.
 
-use super::adaptive::{Adaptive, SharedAdaptive};
+use super::adaptive::SharedAdaptive;
 use super::backoff::YIELD_BACKOFF;
 use super::cpus::cpus;
-use super::yields::{LONG, LONG_REST, Yields};
+use super::starts::STARTS;
+use super::yields::{LONG_REST, yield_until};
 use crate::sync::LOOM;
 use std::hint;
-use std::time::{Duration, Instant};
 
 /// How often a caller checks for its result, with a spin hint in between: two to six microseconds.
 const CALLER_SPINS: u32 = if LOOM { 1 } else { 200 };
 /// How often a caller then yields its CPU.
 const CALLER_YIELDS: u32 = if LOOM { 1 } else { 2 };
-
-/// Whether callers should yield to a lane that starts. One for the process, because a lane starts once.
-static STARTS: SharedAdaptive = SharedAdaptive::new();
-/// For how long a caller yields to a lane that starts. A thread needs ten or twenty microseconds, and
-/// to sleep and be woken would take as long.
-const START: Duration = if LOOM { Duration::ZERO } else { Duration::from_micros(25) };
 
 /// What the lane did when a job was queued. By that its caller knows how soon the lane may get to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +56,7 @@ impl CallerSpin {
     /// Whether a yield has paid or has not.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn has_yielded(&self) -> bool {
-        self.yielding.get() != Adaptive::default()
+        self.yielding.get() != super::adaptive::Adaptive::default()
     }
 
     /// Waits until `is_ready`, some microseconds at the most, for a caller whose job was queued when the
@@ -75,7 +69,7 @@ impl CallerSpin {
             _ if !self.enabled => {}
             LaneWas::Asleep => {}
             LaneWas::Awake => self.spin_then_yield(is_ready),
-            LaneWas::Starting => yield_to_start(&STARTS, &is_ready),
+            LaneWas::Starting => STARTS.yield_to_start(&is_ready),
         }
     }
 
@@ -113,54 +107,33 @@ impl CallerSpin {
         self.yielding.attempt(|yielding| {
             let mut yields = 0..CALLER_YIELDS;
             if let Some(preempted) = yield_until(yielding, &is_ready, |_| yields.next().is_some()) {
+                yielding.rest_for(LONG_REST);
                 YIELD_BACKOFF.preempted(preempted);
             }
         });
     }
-}
 
-/// Lets a lane start, which may need this thread's CPU. If it does not, this thread is awake when the
-/// lane has its result.
-///
-/// A yield that took long may have let many lanes start. So it ends these yields, and no others.
-fn yield_to_start(starts: &SharedAdaptive, is_ready: &impl Fn() -> bool) {
-    if !is_ready() {
-        starts.attempt(|starts| _ = yield_until(starts, is_ready, |yields| yields.elapsed() < START));
-    }
-}
-
-/// Yields until `is_ready`, or as long as `has_time`. Returns when a yield has ended that took long,
-/// after which there is no other one.
-fn yield_until(
-    yielding: &mut Adaptive,
-    is_ready: &impl Fn() -> bool,
-    mut has_time: impl FnMut(&Yields) -> bool,
-) -> Option<Instant> {
-    let mut yields = Yields::begin();
-    if YIELD_BACKOFF.is_active(yields.last()) {
-        return None;
-    }
-    while has_time(&yields) {
-        if yields.yield_now() > LONG {
-            yielding.rest_for(LONG_REST);
-            return Some(yields.last());
-        }
-        if is_ready() {
-            yielding.hit();
-            return None;
+    /// Lets the lane's thread end, if it waits for this thread's CPU: a caller that is about to sleep
+    /// until it is gone.
+    ///
+    /// Not where there are no yields to lanes that start. Lanes that start and end in turn were then
+    /// slower than without any yield.
+    pub(crate) fn yield_to_end(&self, is_gone: impl Fn() -> bool) {
+        if STARTS.are_yielded_to() {
+            self.yield_to_lane(is_gone);
         }
     }
-    yielding.miss(1);
-    None
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::adaptive::{MISSES, REST};
+    use super::super::adaptive::{Adaptive, MISSES, REST};
     use super::super::backoff::take_turn;
+    use super::super::yields::LONG;
     use super::*;
     use crate::sync::thread;
     use std::cell::Cell;
+    use std::time::Duration;
 
     const TIMES: u32 = 10 * (REST as u32 + 1);
     /// How many of [`TIMES`] times something is tried that never pays.
@@ -293,94 +266,5 @@ mod tests {
     #[test]
     fn a_caller_that_had_to_wake_the_lane_sleeps_at_once() {
         CallerSpin::enabled().spin(LaneWas::Asleep, || unreachable!("it takes too long"));
-    }
-
-    /// How often a caller checks for the result of a lane that starts, which is there at this check or
-    /// never.
-    fn checks_of_start(starts: &SharedAdaptive, at: Option<u32>) -> u32 {
-        let before = starts.get();
-        loop {
-            let checks = Cell::new(0);
-            YIELD_BACKOFF.forget();
-            yield_to_start(starts, &|| {
-                checks.set(checks.get() + 1);
-                at.is_some_and(|at| at <= checks.get())
-            });
-            if starts.get().resting() < LONG_REST {
-                return checks.get();
-            }
-            // A yield took long on a busy machine: once more.
-            starts.set(before);
-        }
-    }
-
-    #[test]
-    fn a_caller_yields_until_the_lane_has_started_and_has_a_result() {
-        let _turn = take_turn();
-        let starts = SharedAdaptive::new();
-        // Fewer in vain than would stop it.
-        for at in [None, Some(2), None, None, Some(2), None, None, None, Some(2)] {
-            let (start, checks) = (Instant::now(), checks_of_start(&starts, at));
-            match at {
-                Some(at) => assert_eq!(checks, at),
-                None => assert!(start.elapsed() >= START && checks > 1),
-            }
-        }
-        assert_eq!(starts.get().misses(), 0);
-    }
-
-    #[test]
-    fn callers_stop_yielding_to_lanes_that_take_long_to_start_but_for_probes() {
-        let _turn = take_turn();
-        let starts = SharedAdaptive::new();
-        let tried = (0..TIMES).filter(|_| checks_of_start(&starts, None) > 1).count();
-        assert_eq!(u32::try_from(tried), Ok(PROBES));
-    }
-
-    #[test]
-    fn a_long_yield_to_lanes_that_start_ends_these_yields_and_no_others() {
-        let _turn = take_turn();
-        let (starts, checks) = (SharedAdaptive::new(), Cell::new(0));
-        YIELD_BACKOFF.forget();
-        // On a busy machine the first yield may take all the time that a start has: then once more.
-        let is_long = || {
-            starts.set(Adaptive::default());
-            checks.set(0);
-            yield_to_start(&starts, &|| {
-                if checks.replace(checks.get() + 1) > 0 {
-                    // As if the next yield took as long.
-                    thread::sleep(2 * LONG);
-                }
-                false
-            });
-            assert!(checks.get() <= 2);
-            starts.get().resting() == LONG_REST
-        };
-        assert!((0..1000).any(|_| is_long()));
-        let yields = |starts: &SharedAdaptive| {
-            checks.set(0);
-            yield_to_start(starts, &|| checks.replace(checks.get() + 1) > 0);
-            checks.get() > 1
-        };
-        assert!(!yields(&starts));
-        assert_eq!(YIELD_BACKOFF.until(), Duration::ZERO);
-        assert!(yields(&SharedAdaptive::new()));
-        // Others keep these from yielding.
-        YIELD_BACKOFF.set_until(Duration::MAX);
-        assert!(!yields(&SharedAdaptive::new()));
-        YIELD_BACKOFF.forget();
-    }
-
-    #[test]
-    fn what_a_start_has_cost_is_remembered_for_all_lanes() {
-        let _turn = take_turn();
-        // Other tests start lanes meanwhile.
-        let is_shared = || {
-            STARTS.set(Adaptive::default());
-            YIELD_BACKOFF.forget();
-            CallerSpin::enabled().spin(LaneWas::Starting, || false);
-            STARTS.get().misses() == 1
-        };
-        assert!((0..1000).any(|_| is_shared()));
     }
 }

@@ -21,6 +21,7 @@ mod cpus;
 mod spinners;
 mod backoff;
 mod yields;
+mod starts;
 mod coalesce;
 mod lane;
 mod caller;

@@ -1,5 +1,7 @@
 //! [`Yields`]: what a yield of the CPU has cost.
 
+use super::adaptive::Adaptive;
+use super::backoff::YIELD_BACKOFF;
 use crate::sync::thread;
 use std::time::{Duration, Instant};
 
@@ -42,4 +44,28 @@ impl Yields {
     pub(super) fn elapsed(&self) -> Duration {
         self.last.duration_since(self.start)
     }
+}
+
+/// Yields until `is_ready`, or as long as `has_time`. Returns when a yield has ended that took long,
+/// after which there is no other one.
+pub(super) fn yield_until(
+    yielding: &mut Adaptive,
+    is_ready: &impl Fn() -> bool,
+    mut has_time: impl FnMut(&Yields) -> bool,
+) -> Option<Instant> {
+    let mut yields = Yields::begin();
+    if YIELD_BACKOFF.is_active(yields.last()) {
+        return None;
+    }
+    while has_time(&yields) {
+        if yields.yield_now() > LONG {
+            return Some(yields.last());
+        }
+        if is_ready() {
+            yielding.hit();
+            return None;
+        }
+    }
+    yielding.miss(1);
+    None
 }
