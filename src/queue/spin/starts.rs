@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 /// What yielding to lanes that start has been good for.
 pub(super) static STARTS: Starts = Starts::new();
-/// For how long a caller yields to a lane that starts. A thread needs ten or twenty microseconds, and
-/// to sleep and be woken would take as long.
-const START: Duration = if LOOM { Duration::ZERO } else { Duration::from_micros(25) };
+/// For how long a caller yields to a lane that starts. A thread needs ten or twenty microseconds, in a
+/// large process more, and to sleep and be woken would take as long.
+const START: Duration = if LOOM { Duration::ZERO } else { Duration::from_micros(50) };
 
 /// Whether callers should yield to a lane that starts. One for the process, because a lane starts once.
 pub(super) struct Starts {
