@@ -141,9 +141,9 @@ impl Builder {
     /// spin, or where spinning does not pay, it yields its CPU instead, up to 16 times. A call that
     /// was made while the lane was awake, or a post that waits for room, spins at its first poll for
     /// some microseconds, then yields its CPU up to twice, in case the lane waits for it; so does
-    /// [`Ended::wait`](crate::Ended::wait), without spinning. If the lane's thread is
-    /// starting, the first poll of the first call yields for up to 50 us. All of that stops by itself where it
-    /// does not pay: when calls come far apart or take long, and when other threads want the CPU. On a
+    /// [`Ended::wait`](crate::Ended::wait), without spinning. If the lane's thread is starting, the
+    /// first poll of the first call yields for up to 50 us. All of that stops by itself where it does
+    /// not pay: when calls come far apart or take long, and when other threads want the CPU. On a
     /// machine with one CPU there are only yields. Turn it off where CPU time matters more than the
     /// time that it takes to wake a sleeping thread.
     ///

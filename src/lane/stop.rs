@@ -443,3 +443,18 @@ impl Stop {
         self.state.get_or_init(|| Box::new(Mutex::new(State::default()))).lock()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupter_hears_of_jobs_in_which_user_code_runs_and_of_no_others() {
+        for is_interruptible in [true, false] {
+            let stop = Stop::new();
+            stop.arm(Arc::new(|| ()));
+            stop.start(|| is_interruptible);
+            assert_eq!(stop.request(Request::Interrupt).1 != Heard::No, is_interruptible);
+        }
+    }
+}

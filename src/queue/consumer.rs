@@ -178,7 +178,7 @@ impl<J: ?Sized> Queue<J> {
 
 impl<J: ?Sized> Inbox<J> {
     /// Exchanges the empty list `ready` for what comes next, and the jobs that have run for those that
-    /// callers have freed.
+    /// callers have left.
     fn refill(&mut self, ready: &mut List<Arc<J>>, retired: &mut Vec<Arc<J>>) -> Refill {
         if let Some(session) = self.session_mut() {
             if session.is_open || !session.list.is_empty() {

@@ -267,4 +267,27 @@ mod tests {
     fn a_caller_that_had_to_wake_the_lane_sleeps_at_once() {
         CallerSpin::enabled().spin(LaneWas::Asleep, || unreachable!("it takes too long"));
     }
+
+    #[test]
+    fn what_starts_have_cost_is_remembered_for_all_lanes_and_their_ends() {
+        let _turn = take_turn();
+        let yields_to_end = |starts: Adaptive| {
+            STARTS.set(starts);
+            let spin = CallerSpin::enabled();
+            spin.yield_to_end(|| false);
+            spin.has_yielded()
+        };
+        let mut resting = Adaptive::default();
+        resting.rest();
+        let is_remembered = || {
+            YIELD_BACKOFF.forget();
+            STARTS.set(Adaptive::default());
+            CallerSpin::enabled().spin(LaneWas::Starting, || false);
+            let is_learned = STARTS.misses() == 1;
+            is_learned && yields_to_end(Adaptive::default()) && !yields_to_end(resting)
+        };
+        // Other tests start lanes meanwhile.
+        assert!((0..1000).any(|_| is_remembered()));
+        STARTS.set(Adaptive::default());
+    }
 }

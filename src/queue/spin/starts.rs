@@ -39,6 +39,19 @@ impl Starts {
         });
     }
 
+    /// As if starts had been good for that.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn set(&self, adaptive: super::adaptive::Adaptive) {
+        self.adaptive.set(adaptive);
+        self.backoff.forget();
+    }
+
+    /// How often in a row yielding has not paid.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn misses(&self) -> u16 {
+        self.adaptive.get().misses()
+    }
+
     /// Whether callers yield to lanes that start. In a model, always: one run of it must leave nothing to
     /// the next.
     pub(super) fn are_yielded_to(&self) -> bool {
