@@ -2,18 +2,20 @@
 //!
 //! *Drop a running call*: the time that the drop takes on its thread. The function that makes the
 //! call return sleeps for a millisecond first, as a `KILL QUERY` over the network would. The limit
-//! is the start of a thread, which calls the function.
+//! does the same by hand: a thread that blocks, and a thread that is started to wake it. How long a
+//! start takes depends on which CPU the system puts the new thread and on whether that CPU sleeps,
+//! and so on what has run where before. Hence the placements.
 //!
 //! *Timing*: a thousand calls in flight, with and without the clock, and with a closure that takes
 //! its token.
 
 use crate::drive::{nanos, nanos_each};
 use crate::peers::{Counter, Kind, Lane, Peer, increment};
-use crate::placement::block_on;
+use crate::placement::{Placement, block_on};
 use crate::plan::Plan;
 use crate::race::Race;
 use serial_executor::{CancelToken, SerialExecutor};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,27 +31,25 @@ enum Means {
     OnCancel,
 }
 
-/// Drops a running call so many times, in nanoseconds. Each call is then stopped.
-fn drops(means: Means, count: u32) -> Vec<f64> {
-    let (wake, sleeper) = mpsc::channel::<()>();
-    let lane = SerialExecutor::new(sleeper);
+/// What makes a `recv` of the receiver return, after a while.
+fn stopper() -> (impl Fn() + Clone + Send + Sync + 'static, Receiver<()>) {
+    let (wake, sleeper) = mpsc::channel();
     let stop = move || {
-        let wake = wake.clone();
-        move || {
-            thread::sleep(STOPPING);
-            let _ = wake.send(());
-        }
+        thread::sleep(STOPPING);
+        let _ = wake.send(());
     };
-    if let Means::OnInterrupt = means {
-        let stop = stop.clone();
-        lane.on_interrupt(move |_| stop()).wait().expect("the lane is open");
-    }
-    let times = (0..count).map(|_| {
+    (stop, sleeper)
+}
+
+/// Drops a running call so many times, in nanoseconds. Each call is then stopped.
+fn drops(means: Means, placement: Placement, count: u32) -> Vec<f64> {
+    let (stop, sleeper) = stopper();
+    let drop_one = |lane: &SerialExecutor<Receiver<()>>| {
         let (started, has_started) = mpsc::channel();
         let stop = stop.clone();
         let call = lane.call(move |sleeper| {
             if let (Means::OnCancel, Some(token)) = (means, CancelToken::current()) {
-                token.on_cancel(stop());
+                token.on_cancel(stop);
             }
             let _ = started.send(());
             sleeper.recv()
@@ -60,8 +60,43 @@ fn drops(means: Means, count: u32) -> Vec<f64> {
         let time = nanos(before.elapsed());
         lane.call(|_| ()).wait().expect("the call has been stopped");
         time
-    });
-    times.collect()
+    };
+    let make = || SerialExecutor::new(sleeper);
+    placement.stage_with(make, |lane| {
+        if let Means::OnInterrupt = means {
+            let stop = stop.clone();
+            lane.on_interrupt(move |_| stop.clone()).wait().expect("the lane is open");
+        }
+        (0..count).map(|_| drop_one(lane)).collect()
+    })
+}
+
+/// Starts a thread so many times, in nanoseconds. Each wakes a thread that blocks.
+fn starts(placement: Placement, count: u32) -> Vec<f64> {
+    let (stop, sleeper) = stopper();
+    let (jobs, to_do) = mpsc::channel::<SyncSender<()>>();
+    let start_one = |jobs: &Sender<SyncSender<()>>| {
+        let (state, has_changed) = mpsc::sync_channel(0);
+        jobs.send(state).expect("the thread lives");
+        has_changed.recv().expect("it is about to block");
+        let before = Instant::now();
+        let starter = thread::Builder::new().name("starter".into()).spawn(stop.clone());
+        let time = nanos(before.elapsed());
+        has_changed.recv().expect("it does not block any more");
+        starter.expect("a thread").join().expect("it does not panic");
+        time
+    };
+    let make = || {
+        thread::spawn(move || {
+            for state in to_do {
+                let _ = state.send(());
+                let _ = sleeper.recv();
+                let _ = state.send(());
+            }
+        });
+        jobs
+    };
+    placement.stage_with(make, |jobs| (0..count).map(|_| start_one(jobs)).collect())
 }
 
 /// Has many calls in flight, `count` times, in nanoseconds per call.
@@ -79,20 +114,17 @@ fn flights(timing: bool, count: u32, job: fn(&mut Counter) -> u64) -> Vec<f64> {
 
 pub(super) fn races(plan: &Plan) -> Vec<Race> {
     let (rounds, count) = (plan.count(4, 20), plan.count(10, 20));
-    let about = "what the drop takes on its thread, while what stops the call takes a millisecond";
-    let mut stop = Race::new("drop a running call", about, rounds).unit("ns per drop");
-    stop.enter("serial-executor, on_interrupt", Kind::Ours, move || drops(Means::OnInterrupt, count));
-    stop.enter("serial-executor, on_cancel", Kind::Ours, move || drops(Means::OnCancel, count));
-    stop.enter("std::thread::spawn", Kind::Limit, move || {
-        let spawn = |_| {
-            let before = Instant::now();
-            let thread = thread::spawn(|| ());
-            let time = nanos(before.elapsed());
-            thread.join().expect("it does not panic");
-            time
-        };
-        (0..count).map(spawn).collect()
+    let drops = Placement::all().into_iter().map(|placement| {
+        let about = "what the drop takes on its thread, while what stops the call takes a millisecond";
+        let id = format!("drop a running call, {}", placement.name());
+        let mut stop = Race::new(id, about, rounds).unit("ns per drop");
+        let mut enter = |name, means| stop.enter(name, Kind::Ours, move || drops(means, placement, count));
+        enter("serial-executor, on_interrupt", Means::OnInterrupt);
+        enter("serial-executor, on_cancel", Means::OnCancel);
+        stop.enter("std::thread::spawn", Kind::Limit, move || starts(placement, count));
+        stop
     });
+    let mut races: Vec<_> = drops.collect();
 
     let about = "1,000 calls under way from one caller, awaited in order";
     let mut timing = Race::new("timing", about, rounds);
@@ -103,5 +135,6 @@ pub(super) fn races(plan: &Plan) -> Vec<Race> {
         increment(counter) * u64::from(!is_cancelled)
     };
     timing.enter("serial-executor, takes its token", Kind::Ours, move || flights(false, count, asks));
-    vec![stop, timing]
+    races.push(timing);
+    races
 }
