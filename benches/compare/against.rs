@@ -119,10 +119,11 @@ impl Program {
 }
 
 impl Row {
-    /// This checkout's median over that one's.
+    /// This checkout's median over that one's, if that is not zero.
     fn ratio(&self) -> Option<f64> {
         let [that, this] = self.medians.each_ref().map(|medians| crate::stats::median(medians));
-        Some(this? / that?)
+        let ratio = this? / that?;
+        ratio.is_finite().then_some(ratio)
     }
 }
 
