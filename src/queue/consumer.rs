@@ -2,9 +2,9 @@
 
 use super::list::{KEPT_ASLEEP, List};
 use super::spin::{Coalesce, LaneSpin};
-use super::state::{Event, Inbox, Phase, Queue, Running};
+use super::state::{Event, Inbox, Phase, Queue, Ready, Running};
 use super::turn::Turn;
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, MutexGuard, Ordering};
 use crate::waker::wake;
 use std::mem;
 
@@ -38,6 +38,8 @@ pub(crate) struct Consumer<J: ?Sized> {
     /// Whether the lane has just run a job, or dropped a released value: if there are events, one of
     /// them comes next.
     is_event_next: bool,
+    /// Whether jobs may be ready. Callers take out of that list, and only the lane adds to it.
+    may_be_ready: bool,
     /// Jobs that have run, on their way to the inbox.
     pub(super) retired: Vec<Arc<J>>,
 }
@@ -45,7 +47,13 @@ pub(crate) struct Consumer<J: ?Sized> {
 impl<J: ?Sized> Consumer<J> {
     /// Of a lane that has its thread to itself.
     pub(crate) fn new(spin: LaneSpin) -> Self {
-        Self { spin, coalesce: Coalesce::enabled(), is_event_next: false, retired: Vec::new() }
+        Self {
+            spin,
+            coalesce: Coalesce::enabled(),
+            is_event_next: false,
+            may_be_ready: true,
+            retired: Vec::new(),
+        }
     }
 
     /// Of a lane whose thread has other things to do.
@@ -104,9 +112,10 @@ impl<J: ?Sized> Queue<J> {
                     return Next::Event(event);
                 }
             }
-            if let Some(job) = self.pop(turn, &start) {
-                consumer.is_event_next = true;
-                return Next::Job(job);
+            if consumer.may_be_ready {
+                if let Some(job) = self.pop(self.ready(), consumer, turn, &start) {
+                    return Next::Job(job);
+                }
             }
             let has_work = || self.has_work.load(Ordering::Relaxed);
             // The end of the lane is work as well, but no more comes after it.
@@ -114,9 +123,17 @@ impl<J: ?Sized> Queue<J> {
                 consumer.coalesce.wait(has_work);
             }
             // Without work the lane leaves the inbox to its callers.
-            let refill = if has_work() { self.refill(consumer) } else { Refill::Empty };
-            match refill {
-                Refill::Jobs(jobs) => consumer.coalesce.took(jobs),
+            if !has_work() {
+                return self.pop_event(turn).map_or(Next::Idle, Next::Event);
+            }
+            let mut ready = self.ready();
+            match self.refill(&mut ready, consumer) {
+                Refill::Jobs(jobs) => {
+                    consumer.coalesce.took(jobs);
+                    if let Some(job) = self.pop(ready, consumer, turn, &start) {
+                        return Next::Job(job);
+                    }
+                }
                 Refill::Closed => return Next::Closed,
                 Refill::Empty => return self.pop_event(turn).map_or(Next::Idle, Next::Event),
                 Refill::Later => return Next::Idle,
@@ -129,9 +146,17 @@ impl<J: ?Sized> Queue<J> {
     /// Not inlined, so that the job comes back in registers, and not through the stack: 54 ns a post
     /// instead of 60 (one CPU).
     #[inline(never)]
-    fn pop(&self, turn: &mut Turn, start: &impl Fn(u64, &J) -> &'static str) -> Option<Arc<J>> {
-        let mut ready = self.ready();
-        let (sequence, job) = ready.list.pop_before(turn.before)?;
+    fn pop(
+        &self,
+        mut ready: MutexGuard<'_, Ready<J>>,
+        consumer: &mut Consumer<J>,
+        turn: &mut Turn,
+        start: &impl Fn(u64, &J) -> &'static str,
+    ) -> Option<Arc<J>> {
+        let popped = ready.list.pop_before(turn.before);
+        consumer.may_be_ready = !ready.list.is_empty();
+        let (sequence, job) = popped?;
+        consumer.is_event_next = true;
         turn.steps -= 1;
         let name = start(sequence, &job);
         ready.running = Running { sequence, is_told: false, name };
@@ -163,8 +188,7 @@ impl<J: ?Sized> Queue<J> {
     }
 
     /// Exchanges the ready list for what comes next, if it is empty.
-    fn refill(&self, consumer: &mut Consumer<J>) -> Refill {
-        let mut ready = self.ready();
+    fn refill(&self, ready: &mut Ready<J>, consumer: &mut Consumer<J>) -> Refill {
         if !ready.list.is_empty() {
             return Refill::Later;
         }
@@ -222,7 +246,7 @@ mod tests {
     }
 
     fn pop(queue: &Queue<u64>) -> Option<Arc<u64>> {
-        queue.pop(&mut Turn::endless(), &|_, _| "")
+        queue.pop(queue.ready(), &mut consumer(), &mut Turn::endless(), &|_, _| "")
     }
 
     /// The lane has found the session without calls. Before it gets to the inbox, the session makes
@@ -236,10 +260,10 @@ mod tests {
         assert!(pop(&queue).is_none());
         queue.push_in_session(Arc::new(2)).unwrap();
         queue.close_session();
-        assert!(matches!(queue.refill(&mut consumer), Refill::Jobs(1)));
+        assert!(matches!(queue.refill(&mut queue.ready(), &mut consumer), Refill::Jobs(1)));
         assert_eq!(pop(&queue).as_deref(), Some(&2));
         assert!(queue.counts(Counters::read).in_session);
-        assert!(matches!(queue.refill(&mut consumer), Refill::Jobs(1)));
+        assert!(matches!(queue.refill(&mut queue.ready(), &mut consumer), Refill::Jobs(1)));
         assert!(!queue.counts(Counters::read).in_session);
         assert_eq!(pop(&queue).as_deref(), Some(&1));
     }
@@ -254,13 +278,13 @@ mod tests {
             for job in 1..=3 {
                 queue.push(Arc::new(job)).unwrap();
             }
-            assert!(matches!(queue.refill(&mut consumer()), Refill::Jobs(3)));
+            assert!(matches!(queue.refill(&mut queue.ready(), &mut consumer()), Refill::Jobs(3)));
             assert_eq!(pop(&queue).as_deref(), Some(&1), "the one that opens the session");
             queue.open_session().unwrap();
             for job in [10, 11] {
                 queue.push_in_session(Arc::new(job)).unwrap();
             }
-            assert!(matches!(queue.refill(&mut consumer()), Refill::Jobs(2)));
+            assert!(matches!(queue.refill(&mut queue.ready(), &mut consumer()), Refill::Jobs(2)));
             for job in [12, 13] {
                 queue.push_in_session(Arc::new(job)).unwrap();
             }
@@ -445,7 +469,7 @@ mod tests {
         let queue = Queue::<u64>::new(None, false, false);
         queue.abort(|_| (), |_| ());
         assert!(matches!(queue.open_session(), Err(CallError::Closed)));
-        assert!(matches!(queue.refill(&mut consumer()), Refill::Closed));
+        assert!(matches!(queue.refill(&mut queue.ready(), &mut consumer()), Refill::Closed));
     }
 
     #[test]
