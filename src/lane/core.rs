@@ -1,7 +1,7 @@
 //! [`Core`]: serves a lane. The thread that makes it becomes the lane's thread.
 
 use super::call_queue::CallQueue;
-use super::current::Entered;
+use super::current::{Current, Entered};
 use super::job::{AfterRun, Job};
 use super::kept;
 use super::object::{Object, Owned};
@@ -33,12 +33,6 @@ impl<T: 'static> Served<T> {
     }
 }
 
-impl<T> Served<T> {
-    fn enter(&self, keeps: bool) -> Entered {
-        Entered::lane(Weak::clone(&self.queue), Weak::clone(&self.schedule), keeps)
-    }
-}
-
 /// Why a lane is not served further for now.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,28 +51,34 @@ pub(crate) enum State {
 /// resolve to `Closed`, the object goes to a caller that waits for it or is dropped, and the futures
 /// that wait for the end resolve.
 pub(crate) struct Core<T> {
+    /// What the thread serves, while it does something else.
+    current: Option<Current>,
+    parts: Parts<T>,
+}
+
+/// What the thread works with while it serves the lane.
+struct Parts<T> {
     owned: Owned<T>,
     tasks: Tasks,
     consumer: Consumer<dyn Job<T>>,
-    served: Served<T>,
+    lane: Arc<Lane<T>>,
+    schedule: Weak<dyn Schedule>,
+    is_guest: bool,
 }
 
 impl<T> Core<T> {
     /// Makes this thread the lane's thread.
     pub(crate) fn new(served: Served<T>) -> Self {
-        served.lane.thread.enter();
-        served.lane.queue.forget_waker();
-        let consumer = Consumer::guest();
-        Self { owned: Owned::EMPTY, tasks: Tasks::new(), consumer, served }
+        let Served { lane, queue, schedule, is_guest } = served;
+        lane.thread.enter();
+        lane.queue.forget_waker();
+        let current = Some(Current::lane(queue, Weak::clone(&schedule)));
+        let (owned, tasks, consumer) = (Owned::EMPTY, Tasks::new(), Consumer::guest());
+        Self { current, parts: Parts { owned, tasks, consumer, lane, schedule, is_guest } }
     }
 
     pub(crate) fn object(&mut self) -> Object<'_, T> {
-        let lane = &self.served.lane;
-        Object::new(&mut self.owned, &lane.object, lane.queue.counters())
-    }
-
-    fn enter(&self) -> Entered {
-        self.served.enter(true)
+        self.parts.object()
     }
 
     /// Makes the object, with a factory of this name. If the factory fails or panics, there is no
@@ -88,18 +88,18 @@ impl<T> Core<T> {
         name: &'static str,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<Result<(), E>, Panic> {
-        let _entered = self.enter();
-        let lane = Arc::clone(&self.served.lane);
+        let _entered = Entered::new(&mut self.current);
+        let lane = Arc::clone(&self.parts.lane);
         let timing = lane.object.timing.as_deref();
         lane.queue.start_factory(name, || timing.into_iter().for_each(Timing::start));
-        let made = self.object().make(make);
+        let made = self.parts.object().make(make);
         lane.queue.finish_factory(|| timing.into_iter().for_each(|timing| timing.finish(|| ())));
         made
     }
 
     /// Serves the lane until it has ended. Blocks this thread.
     pub(crate) fn run(mut self) {
-        self.consumer.own_thread(LaneSpin::new(self.served.lane.spin));
+        self.parts.consumer.own_thread(LaneSpin::new(self.parts.lane.spin));
         let state = self.serve(&mut Turn::endless(), |queue, consumer| {
             queue.wait(consumer);
             true
@@ -108,14 +108,16 @@ impl<T> Core<T> {
     }
 
     /// Does up to so much. If there is nothing to do then, leaves the waker.
+    ///
+    /// The waker of an earlier poll need not be forgotten before: whoever has queued what there is to
+    /// do has taken it.
     pub(crate) fn poll(&mut self, steps: u64, waker: &Waker) -> State {
-        self.served.lane.queue.forget_waker();
         self.serve(&mut Turn::of(steps), |queue, consumer| !queue.wait_with(consumer, waker))
     }
 
     /// Does what is queued now.
     pub(crate) fn run_pending(&mut self) -> State {
-        let queue = &self.served.lane.queue;
+        let queue = &self.parts.lane.queue;
         queue.forget_waker();
         let mut turn = queue.turn();
         self.serve(&mut turn, |_, _| false)
@@ -123,8 +125,29 @@ impl<T> Core<T> {
 
     /// Runs a closure that is no call on the object.
     pub(crate) fn with<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
-        let _entered = self.enter();
-        self.object().with(f)
+        let _entered = Entered::new(&mut self.current);
+        self.parts.object().with(f)
+    }
+
+    /// Refuses and discards the calls, and drops the spawned futures and the kept values. The drop
+    /// does the same: this is for what must be dropped after them and before the end is told.
+    pub(crate) fn discard(&mut self) {
+        self.parts.discard();
+    }
+
+    fn serve(
+        &mut self,
+        turn: &mut Turn,
+        wait: impl Fn(&Queue<dyn Job<T>>, &mut Consumer<dyn Job<T>>) -> bool,
+    ) -> State {
+        let _entered = Entered::new(&mut self.current);
+        self.parts.serve(turn, wait)
+    }
+}
+
+impl<T> Parts<T> {
+    fn object(&mut self) -> Object<'_, T> {
+        Object::new(&mut self.owned, &self.lane.object, self.lane.queue.counters())
     }
 
     /// Runs the calls, and polls the spawned futures, one after another. When there is nothing to
@@ -134,23 +157,22 @@ impl<T> Core<T> {
         turn: &mut Turn,
         wait: impl Fn(&Queue<dyn Job<T>>, &mut Consumer<dyn Job<T>>) -> bool,
     ) -> State {
-        let _entered = self.enter();
-        let lane = Arc::clone(&self.served.lane);
         while !turn.is_over() {
+            let lane = &*self.lane;
             match lane.queue.try_next(&mut self.consumer, turn, |_, job| lane.start(job)) {
                 Next::Job(job) => match job.run(&mut self.object()) {
                     AfterRun::Retire => self.consumer.retire(job),
                     AfterRun::Release => {}
                 },
-                Next::Event(Event::Released(kept)) => kept::release(&self.served.schedule, kept),
-                Next::Event(Event::Spawned(future)) => self.tasks.spawn(future, &self.served.schedule),
+                Next::Event(Event::Released(kept)) => kept::release(&self.schedule, kept),
+                Next::Event(Event::Spawned(future)) => self.tasks.spawn(future, &self.schedule),
                 Next::Event(Event::Woken(task)) => self.tasks.poll(task),
                 Next::Idle => {
                     if !wait(&lane.queue, &mut self.consumer) {
                         return State::Idle;
                     }
                 }
-                Next::Closed => match self.run_last(&lane, turn) {
+                Next::Closed => match self.run_last(turn) {
                     Last::Job(..) => {}
                     Last::Later => return State::Idle,
                     Last::Nothing => return State::Done,
@@ -161,7 +183,8 @@ impl<T> Core<T> {
     }
 
     /// Runs the next of what waits until there is nothing else: closures that take the object.
-    fn run_last(&mut self, lane: &Arc<Lane<T>>, turn: &mut Turn) -> Last<dyn Job<T>> {
+    fn run_last(&mut self, turn: &mut Turn) -> Last<dyn Job<T>> {
+        let lane = Arc::clone(&self.lane);
         // Only tokens stop these.
         self.object().disarm();
         let last = lane.queue.pop_last(turn, |_, job| lane.start(job));
@@ -182,33 +205,28 @@ impl<T> Core<T> {
     }
 
     fn drop_tasks(&mut self) {
-        self.served.lane.queue.end_events().for_each(|event| drop_quietly(Some(event)));
+        self.lane.queue.end_events().for_each(|event| drop_quietly(Some(event)));
         drop(mem::replace(&mut self.tasks, Tasks::new()));
     }
 
     fn drop_kept(&self, drop: impl FnOnce(&Weak<dyn Schedule>)) {
-        if self.served.lane.has_kept.load(Ordering::Relaxed) {
-            drop(&self.served.schedule);
+        if self.lane.has_kept.load(Ordering::Relaxed) {
+            drop(&self.schedule);
         }
     }
 
-    /// Refuses and discards the calls, and drops the spawned futures and the kept values. The drop
-    /// does the same: this is for what must be dropped after them and before the end is told.
-    pub(crate) fn discard(&mut self) {
-        self.served.lane.queue.forget_waker();
+    fn discard(&mut self) {
+        self.lane.queue.forget_waker();
         // No closure runs here that could be told to stop.
-        self.served.lane.abort(|| ());
+        self.lane.abort(|| ());
         self.object().disarm();
         self.drop_tasks();
         self.drop_kept(kept::end);
     }
-}
 
-impl<T> Drop for Core<T> {
-    fn drop(&mut self) {
-        let _entered = self.served.enter(false);
+    fn end(&mut self) {
         self.discard();
-        let lane = &self.served.lane;
+        let lane = &self.lane;
         let object = self.owned.value.take();
         lane.end.drop_begins();
         let is_callable = lane.object.poison.is_callable();
@@ -218,8 +236,16 @@ impl<T> Drop for Core<T> {
         lane.end.finish(outcome);
         // The thread of its own keeps the number: a wait in the destructor of a thread-local would
         // otherwise join the thread itself.
-        if self.served.is_guest {
+        if self.is_guest {
             lane.thread.leave();
         }
+    }
+}
+
+impl<T> Drop for Core<T> {
+    fn drop(&mut self) {
+        self.current.iter_mut().for_each(Current::end_keeping);
+        let _entered = Entered::new(&mut self.current);
+        self.parts.end();
     }
 }

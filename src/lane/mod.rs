@@ -29,7 +29,7 @@ pub use poison::OnPanic;
 pub(crate) use self::core::{Core, Served, State};
 pub(crate) use active::{Abortable, Active};
 pub(crate) use call_queue::CallQueue;
-pub(crate) use current::Entered;
+pub(crate) use current::{Current, Entered};
 pub(crate) use handle::Handle;
 pub(crate) use job::{AfterRun, ByValue, Job, JobCell, OnObject, OnValue, PostCell, Work, name_of};
 pub(crate) use object::Object;

@@ -19,7 +19,7 @@ use super::job::ScopeJob;
 use super::lend::{Lend, ScopeEnd};
 use crate::error::CallError;
 use crate::lane::{
-    Abortable, Active, AfterRun, CallQueue, Entered, Heard, LaneThread, Request, Stop, is_in_closure,
+    Abortable, Active, AfterRun, CallQueue, Current, Entered, Heard, LaneThread, Request, Stop, is_in_closure,
 };
 use crate::panic::Panic;
 use crate::queue::{CallerSpin, Consumer, LaneSpin, Next, Place, Queue, Running, Turn};
@@ -86,7 +86,8 @@ impl<L: Lend> Shared<L> {
         let _level = StopLevel::new(self);
         self.queue.forget_waker();
         let queue = Arc::downgrade(self) as Weak<dyn CallQueue>;
-        let _entered = Entered::scope(queue);
+        let mut current = Current::scope(queue);
+        let _entered = Entered::new(&mut current);
         let (mut consumer, mut turn) =
             (Consumer::new(LaneSpin::of_scope(self.settings.spin)), Turn::endless());
         loop {
