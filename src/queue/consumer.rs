@@ -1,8 +1,9 @@
 //! The lane's side of the queue: taking what is next.
 
-use super::list::{KEPT_ASLEEP, List};
+use super::list::KEPT_ASLEEP;
+use super::refill::Refill;
 use super::spin::{Coalesce, LaneSpin};
-use super::state::{Event, Inbox, Phase, Queue, Ready, Running};
+use super::state::{Event, Queue, Ready, Running};
 use super::turn::Turn;
 use crate::sync::{Arc, MutexGuard, Ordering};
 use crate::waker::wake;
@@ -51,7 +52,7 @@ impl<J: ?Sized> Consumer<J> {
             spin,
             coalesce: Coalesce::enabled(),
             is_event_next: false,
-            may_be_ready: true,
+            may_be_ready: false,
             retired: Vec::new(),
         }
     }
@@ -74,21 +75,11 @@ impl<J: ?Sized> Consumer<J> {
     }
 
     pub(super) fn free_retired(&mut self) {
-        self.retired.clear();
-        self.retired.shrink_to(KEPT_ASLEEP);
+        if self.retired.capacity() > 0 {
+            self.retired.clear();
+            self.retired.shrink_to(KEPT_ASLEEP);
+        }
     }
-}
-
-/// What the inbox had for a lane that has run out of jobs.
-enum Refill {
-    /// So many jobs.
-    Jobs(usize),
-    /// Nothing yet.
-    Empty,
-    /// Nothing, and nothing will come.
-    Closed,
-    /// Jobs are ready that are not within the turn.
-    Later,
 }
 
 impl<J: ?Sized> Queue<J> {
@@ -113,9 +104,12 @@ impl<J: ?Sized> Queue<J> {
                 }
             }
             if consumer.may_be_ready {
-                if let Some(job) = self.pop(self.ready(), consumer, turn, &start) {
+                if let Some(job) = self.pop(self.ready(), turn, &start) {
+                    consumer.is_event_next = true;
                     return Next::Job(job);
                 }
+                // There may be some that are not within the turn.
+                consumer.may_be_ready = turn.before < u64::MAX;
             }
             let has_work = || self.has_work.load(Ordering::Relaxed);
             // The end of the lane is work as well, but no more comes after it.
@@ -127,12 +121,15 @@ impl<J: ?Sized> Queue<J> {
                 return self.pop_event(turn).map_or(Next::Idle, Next::Event);
             }
             let mut ready = self.ready();
-            match self.refill(&mut ready, consumer) {
+            match self.refill(&mut ready, &mut consumer.retired) {
                 Refill::Jobs(jobs) => {
                     consumer.coalesce.took(jobs);
-                    if let Some(job) = self.pop(ready, consumer, turn, &start) {
+                    consumer.may_be_ready = jobs > 1;
+                    if let Some(job) = self.pop(ready, turn, &start) {
+                        consumer.is_event_next = true;
                         return Next::Job(job);
                     }
+                    consumer.may_be_ready = true;
                 }
                 Refill::Closed => return Next::Closed,
                 Refill::Empty => return self.pop_event(turn).map_or(Next::Idle, Next::Event),
@@ -149,14 +146,10 @@ impl<J: ?Sized> Queue<J> {
     fn pop(
         &self,
         mut ready: MutexGuard<'_, Ready<J>>,
-        consumer: &mut Consumer<J>,
         turn: &mut Turn,
         start: &impl Fn(u64, &J) -> &'static str,
     ) -> Option<Arc<J>> {
-        let popped = ready.list.pop_before(turn.before);
-        consumer.may_be_ready = !ready.list.is_empty();
-        let (sequence, job) = popped?;
-        consumer.is_event_next = true;
+        let (sequence, job) = ready.list.pop_before(turn.before)?;
         turn.steps -= 1;
         let name = start(sequence, &job);
         ready.running = Running { sequence, is_told: false, name };
@@ -186,50 +179,6 @@ impl<J: ?Sized> Queue<J> {
         drop(inbox.on_removed(sequence, false));
         Last::Job(sequence, job)
     }
-
-    /// Exchanges the ready list for what comes next, if it is empty.
-    fn refill(&self, ready: &mut Ready<J>, consumer: &mut Consumer<J>) -> Refill {
-        if !ready.list.is_empty() {
-            return Refill::Later;
-        }
-        let mut inbox = self.inbox.lock();
-        let refill = inbox.refill(&mut ready.list, &mut consumer.retired);
-        // What is left was announced once already, and is not announced again.
-        self.has_work.store(inbox.has_work(), Ordering::Relaxed);
-        refill
-    }
-}
-
-impl<J: ?Sized> Inbox<J> {
-    /// Exchanges the empty list `ready` for what comes next, and the jobs that have run for those that
-    /// callers have left.
-    fn refill(&mut self, ready: &mut List<Arc<J>>, retired: &mut Vec<Arc<J>>) -> Refill {
-        if let Some(session) = self.session_mut() {
-            if session.is_open || !session.list.is_empty() {
-                mem::swap(ready, &mut session.list);
-                return if ready.is_empty() { Refill::Empty } else { Refill::Jobs(ready.len()) };
-            }
-        }
-        if let Some(session) = self.take_session() {
-            // It has ended. What was ready when it began comes first, then what came in meanwhile.
-            *ready = session.waiting;
-            if !ready.is_empty() {
-                return Refill::Jobs(ready.len());
-            }
-        }
-        if self.list.is_empty() {
-            if self.phase == Phase::Open {
-                return Refill::Empty;
-            }
-            retired.append(&mut self.retired);
-            return Refill::Closed;
-        }
-        mem::swap(ready, &mut self.list);
-        if self.retired.is_empty() {
-            mem::swap(retired, &mut self.retired);
-        }
-        Refill::Jobs(ready.len())
-    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -246,26 +195,7 @@ mod tests {
     }
 
     fn pop(queue: &Queue<u64>) -> Option<Arc<u64>> {
-        queue.pop(queue.ready(), &mut consumer(), &mut Turn::endless(), &|_, _| "")
-    }
-
-    /// The lane has found the session without calls. Before it gets to the inbox, the session makes
-    /// a last call and ends.
-    #[test]
-    fn a_last_call_that_comes_as_the_lane_turns_to_the_inbox_runs_before_the_session_ends() {
-        let queue = Queue::<u64>::new(None, false, false);
-        let mut consumer = consumer();
-        queue.open_session().unwrap();
-        queue.push(Arc::new(1)).unwrap();
-        assert!(pop(&queue).is_none());
-        queue.push_in_session(Arc::new(2)).unwrap();
-        queue.close_session();
-        assert!(matches!(queue.refill(&mut queue.ready(), &mut consumer), Refill::Jobs(1)));
-        assert_eq!(pop(&queue).as_deref(), Some(&2));
-        assert!(queue.counts(Counters::read).in_session);
-        assert!(matches!(queue.refill(&mut queue.ready(), &mut consumer), Refill::Jobs(1)));
-        assert!(!queue.counts(Counters::read).in_session);
-        assert_eq!(pop(&queue).as_deref(), Some(&1));
+        queue.pop(queue.ready(), &mut Turn::endless(), &|_, _| "")
     }
 
     /// Wherever a call is, it counts as pending, its caller finds it, and an abort takes it out in
@@ -278,13 +208,13 @@ mod tests {
             for job in 1..=3 {
                 queue.push(Arc::new(job)).unwrap();
             }
-            assert!(matches!(queue.refill(&mut queue.ready(), &mut consumer()), Refill::Jobs(3)));
+            assert!(matches!(queue.refill(&mut queue.ready(), &mut Vec::new()), Refill::Jobs(3)));
             assert_eq!(pop(&queue).as_deref(), Some(&1), "the one that opens the session");
             queue.open_session().unwrap();
             for job in [10, 11] {
                 queue.push_in_session(Arc::new(job)).unwrap();
             }
-            assert!(matches!(queue.refill(&mut queue.ready(), &mut consumer()), Refill::Jobs(2)));
+            assert!(matches!(queue.refill(&mut queue.ready(), &mut Vec::new()), Refill::Jobs(2)));
             for job in [12, 13] {
                 queue.push_in_session(Arc::new(job)).unwrap();
             }
@@ -386,20 +316,41 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_without_work_leaves_the_inbox_to_its_callers() {
-        let queue = Arc::new(Queue::<u64>::new(None, false, false));
-        let mut consumer = consumer();
-        assert_eq!(next(&queue, &mut consumer), "idle");
-        queue.push(Arc::new(1)).unwrap();
-        assert_eq!([next(&queue, &mut consumer), next(&queue, &mut consumer)], ["job 1", "idle"]);
-        let (say, said) = std::sync::mpsc::channel();
-        let inbox = queue.inbox.lock();
-        thread::spawn({
-            let queue = Arc::clone(&queue);
-            move || say.send(next(&queue, &mut consumer))
-        });
-        assert_eq!(said.recv_timeout(std::time::Duration::from_secs(60)).as_deref(), Ok("idle"));
-        drop(inbox);
+    fn a_lane_without_work_takes_no_lock() {
+        // How many jobs come in, and how often the lane asks for one.
+        for (jobs, asked) in [(0, 0), (1, 1), (2, 3)] {
+            let (queue, mut consumer) = (Arc::new(Queue::<u64>::new(None, false, false)), consumer());
+            (0..jobs).for_each(|job| _ = queue.push(Arc::new(job)).unwrap());
+            for ask in 0..asked {
+                let expected = if ask < jobs { format!("job {ask}") } else { "idle".to_owned() };
+                assert_eq!(next(&queue, &mut consumer), expected);
+            }
+            let (say, said) = std::sync::mpsc::channel();
+            let locks = (queue.ready(), queue.inbox.lock());
+            thread::spawn({
+                let queue = Arc::clone(&queue);
+                move || say.send(next(&queue, &mut consumer))
+            });
+            assert_eq!(said.recv_timeout(std::time::Duration::from_secs(60)).as_deref(), Ok("idle"));
+            drop(locks);
+        }
+    }
+
+    #[test]
+    fn jobs_that_are_not_within_the_turn_are_there_in_the_next_one() {
+        for (jobs, before) in [(1, 0), (1, 1), (3, 0), (3, 1), (3, 2), (3, 3)] {
+            let (queue, mut consumer) = (Queue::<u64>::new(None, false, false), consumer());
+            (0..jobs).for_each(|job| _ = queue.push(Arc::new(job)).unwrap());
+            let mut turns = [Turn::up_to(before, 0), Turn::endless()];
+            let taken = turns.each_mut().map(|turn| {
+                let mut taken = 0;
+                while let Next::Job(_) = queue.try_next(&mut consumer, turn, |_, _| "") {
+                    taken += 1;
+                }
+                taken
+            });
+            assert_eq!(taken, [before, jobs - before]);
+        }
     }
 
     #[test]
@@ -460,16 +411,6 @@ mod tests {
         assert_eq!((consumer::<u64>().coalesce.is_enabled(), guest.coalesce.is_enabled()), (true, false));
         guest.own_thread(LaneSpin::new(false));
         assert!(guest.coalesce.is_enabled());
-    }
-
-    /// The lane has taken the request for a session. Before the lane begins the session, a handle
-    /// aborts.
-    #[test]
-    fn no_session_opens_after_an_abort() {
-        let queue = Queue::<u64>::new(None, false, false);
-        queue.abort(|_| (), |_| ());
-        assert!(matches!(queue.open_session(), Err(CallError::Closed)));
-        assert!(matches!(queue.refill(&mut queue.ready(), &mut consumer()), Refill::Closed));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl<V> List<V> {
             let entry = self.entries.pop_front()?;
             self.numbers.pop(entry.is_none());
             if let Some(value) = entry {
-                if self.entries.len() % KEPT_AWAKE == 0 || self.numbers.holes() > 0 {
+                if self.is_untidy() {
                     self.tidy();
                 }
                 return Some((sequence, value));
@@ -89,6 +89,14 @@ impl<V> List<V> {
             self.clear();
         }
         Some(value)
+    }
+
+    /// Whether there may be memory to give back after a job was taken out. Lists that are never long
+    /// get here with each job.
+    #[inline]
+    fn is_untidy(&self) -> bool {
+        self.numbers.holes() > 0
+            || self.entries.len() % KEPT_AWAKE == 0 && self.entries.capacity() > KEPT_AWAKE
     }
 
     /// Gives back the memory of jobs that were taken out, and of holes.

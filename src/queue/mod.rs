@@ -17,8 +17,8 @@
 //! The files: [`state`] has what is behind the two locks, [`list`] and [`numbers`] jobs in order,
 //! [`counters`] what became of the jobs that the lane took, and [`place`] what a caller learns of its
 //! job; [`producer`] is the callers' side,
-//! [`consumer`] the lane's, and [`sleep`] is for a lane without jobs; the others add what only some
-//! lanes use: a capacity ([`admission`], [`posts`]), sessions ([`sessions`]), spawned futures
+//! [`consumer`] and [`refill`] the lane's, and [`sleep`] is for a lane without jobs; the others add what
+//! only some lanes use: a capacity ([`admission`], [`posts`]), sessions ([`sessions`]), spawned futures
 //! ([`tasks`]).
 //!
 //! Lock order: `ready`, then `inbox`. No foreign code runs under either lock: a method hands a job
@@ -44,6 +44,7 @@ mod producer;
 mod posts;
 mod sessions;
 mod tasks;
+mod refill;
 mod consumer;
 mod sleep;
 

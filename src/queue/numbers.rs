@@ -42,6 +42,7 @@ impl Numbers {
     }
 
     /// How many entries are holes.
+    #[inline]
     pub(super) fn holes(&self) -> usize {
         self.irregular.as_ref().map_or(0, |irregular| irregular.holes)
     }
