@@ -51,7 +51,7 @@ pub(crate) enum State {
 /// resolve to `Closed`, the object goes to a caller that waits for it or is dropped, and the futures
 /// that wait for the end resolve.
 pub(crate) struct Core<T> {
-    /// What the thread serves, while it does something else.
+    /// What the thread serves here. While it does so, what it served before.
     current: Option<Current>,
     parts: Parts<T>,
 }

@@ -94,32 +94,29 @@ impl<J: ?Sized> Queue<J> {
         turn: &mut Turn,
         start: impl Fn(u64, &J) -> &'static str,
     ) -> Next<J> {
-        loop {
-            if mem::take(&mut consumer.is_event_next) {
-                if let Some(event) = self.pop_event(turn) {
-                    // A job may keep many values. If the lane dropped one after each job, more and
-                    // more would be left to drop.
-                    consumer.is_event_next = matches!(event, Event::Released(_));
-                    return Next::Event(event);
-                }
+        if mem::take(&mut consumer.is_event_next) {
+            if let Some(event) = self.pop_event(turn) {
+                // A job may keep many values. If the lane dropped one after each job, more and more
+                // would be left to drop.
+                consumer.is_event_next = matches!(event, Event::Released(_));
+                return Next::Event(event);
             }
-            if consumer.may_be_ready {
-                if let Some(job) = self.pop(self.ready(), turn, &start) {
-                    consumer.is_event_next = true;
-                    return Next::Job(job);
-                }
-                // There may be some that are not within the turn.
-                consumer.may_be_ready = turn.before < u64::MAX;
+        }
+        if consumer.may_be_ready {
+            if let Some(job) = self.pop(self.ready(), turn, &start) {
+                consumer.is_event_next = true;
+                return Next::Job(job);
             }
-            let has_work = || self.has_work.load(Ordering::Relaxed);
-            // The end of the lane is work as well, but no more comes after it.
-            if !self.is_ending.load(Ordering::Relaxed) {
-                consumer.coalesce.wait(has_work);
-            }
-            // Without work the lane leaves the inbox to its callers.
-            if !has_work() {
-                return self.pop_event(turn).map_or(Next::Idle, Next::Event);
-            }
+            // There may be some that are not within the turn.
+            consumer.may_be_ready = turn.before < u64::MAX;
+        }
+        let has_work = || self.has_work.load(Ordering::Relaxed);
+        // The end of the lane is work as well, but no more comes after it.
+        if !self.is_ending.load(Ordering::Relaxed) {
+            consumer.coalesce.wait(has_work);
+        }
+        // Without work the lane leaves the inbox to its callers.
+        if has_work() {
             let mut ready = self.ready();
             match self.refill(&mut ready, &mut consumer.retired) {
                 Refill::Jobs(jobs) => {
@@ -131,11 +128,11 @@ impl<J: ?Sized> Queue<J> {
                     }
                     consumer.may_be_ready = true;
                 }
+                Refill::Nothing => {}
                 Refill::Closed => return Next::Closed,
-                Refill::Empty => return self.pop_event(turn).map_or(Next::Idle, Next::Event),
-                Refill::Later => return Next::Idle,
             }
         }
+        self.pop_event(turn).map_or(Next::Idle, Next::Event)
     }
 
     /// Takes the first job that is ready, if it is within the turn.
@@ -248,6 +245,31 @@ mod tests {
             assert!(cancelled.remove(sequence).is_none());
             assert_eq!((cancelled.pending(), counted(&cancelled)), (pending, left), "after {job}");
         }
+    }
+
+    /// A job queues another one, which is not within the turn.
+    #[test]
+    fn all_events_of_a_turn_come_although_later_jobs_are_ready() {
+        let (queue, mut consumer) = (Queue::<u64>::new(None, false, false), consumer());
+        let mut turn = Turn::up_to(1, 3);
+        queue.push(Arc::new(0)).unwrap();
+        for task in 1..=4 {
+            assert!(queue.schedule(Event::Woken(task), true).is_ok());
+        }
+        let mut next = |turn: &mut Turn| match queue.try_next(&mut consumer, turn, |_, _| "") {
+            Next::Job(job) => {
+                queue.push(Arc::new(*job + 1)).unwrap();
+                format!("job {job}")
+            }
+            Next::Event(Event::Woken(task)) => format!("future {task}"),
+            Next::Idle => "idle".to_owned(),
+            Next::Event(_) | Next::Closed => unreachable!("nothing else was queued"),
+        };
+        let order: Vec<_> = (0..5).map(|_| next(&mut turn)).collect();
+        assert_eq!(order, ["job 0", "future 1", "future 2", "future 3", "idle"]);
+        let mut turn = Turn::up_to(2, 1);
+        let order: Vec<_> = (0..3).map(|_| next(&mut turn)).collect();
+        assert_eq!(order, ["job 1", "future 4", "idle"]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub(super) const KEPT_ASLEEP: usize = 64;
 /// For how many jobs a list keeps memory while the lane works, when giving it back and getting it
 /// again would cost more.
 const KEPT_AWAKE: usize = 1024;
+/// How many jobs are in four lines of the cache.
+const FEW_LINES: usize = 16;
 
 /// Jobs by rising sequence number; or other values, by the numbers of their jobs.
 ///
@@ -91,15 +93,16 @@ impl<V> List<V> {
         Some(value)
     }
 
-    /// Whether there may be memory to give back after a job was taken out. Lists that are never long
-    /// get here with each job.
+    /// Whether there are holes, or there may be memory to give back, or the list is empty and would
+    /// go on in the middle of much memory.
     #[inline]
     fn is_untidy(&self) -> bool {
         self.numbers.holes() > 0
-            || self.entries.len() % KEPT_AWAKE == 0 && self.entries.capacity() > KEPT_AWAKE
+            || self.entries.len() % KEPT_AWAKE == 0 && self.entries.capacity() > FEW_LINES
     }
 
-    /// Gives back the memory of jobs that were taken out, and of holes.
+    /// Gives back the memory of jobs that were taken out, and of holes. An empty list begins anew at the
+    /// same place, so that its next jobs go through lines that are in the cache.
     #[cold]
     fn tidy(&mut self) {
         let (live, holes) = (self.len(), self.numbers.holes());

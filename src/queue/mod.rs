@@ -31,6 +31,10 @@
 //! after, finds the thread, and unparks it when the lock is free. If the unpark comes before the
 //! park, the park returns at once. If the lane wakes for any other reason, it checks the inbox
 //! again.
+//!
+//! Whoever gives an inbox without work some to do takes what is in `parked` under the same lock. So a
+//! worker that is polled, and finds work, has no waker left there; and if it finds none, it leaves the
+//! newest one instead.
 
 mod spin;
 mod numbers;

@@ -1,27 +1,25 @@
-//! [`Refill`]: what comes next when no job is ready.
+//! [`Refill`]: what the lane takes when it has run the jobs that were ready.
 
 use super::list::List;
 use super::state::{Inbox, Phase, Queue, Ready};
 use crate::sync::{Arc, Ordering};
 use std::mem;
 
-/// What the inbox had for a lane that has run out of jobs.
+/// What the inbox had for the lane.
 pub(super) enum Refill {
     /// So many jobs.
     Jobs(usize),
-    /// Nothing yet.
-    Empty,
+    /// Nothing yet; or there are still jobs ready, which are not within the turn.
+    Nothing,
     /// Nothing, and nothing will come.
     Closed,
-    /// Jobs are ready that are not within the turn.
-    Later,
 }
 
 impl<J: ?Sized> Queue<J> {
     /// Exchanges the ready list for what comes next, if it is empty.
     pub(super) fn refill(&self, ready: &mut Ready<J>, retired: &mut Vec<Arc<J>>) -> Refill {
         if !ready.list.is_empty() {
-            return Refill::Later;
+            return Refill::Nothing;
         }
         let mut inbox = self.inbox.lock();
         debug_assert!(!inbox.has_work() || inbox.parked.is_none(), "the work was announced to nobody");
@@ -39,7 +37,7 @@ impl<J: ?Sized> Inbox<J> {
         if let Some(session) = self.session_mut() {
             if session.is_open || !session.list.is_empty() {
                 mem::swap(ready, &mut session.list);
-                return if ready.is_empty() { Refill::Empty } else { Refill::Jobs(ready.len()) };
+                return if ready.is_empty() { Refill::Nothing } else { Refill::Jobs(ready.len()) };
             }
         }
         if let Some(session) = self.take_session() {
@@ -51,7 +49,7 @@ impl<J: ?Sized> Inbox<J> {
         }
         if self.list.is_empty() {
             if self.phase == Phase::Open {
-                return Refill::Empty;
+                return Refill::Nothing;
             }
             retired.append(&mut self.retired);
             return Refill::Closed;

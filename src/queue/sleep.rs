@@ -26,7 +26,7 @@ impl<J: ?Sized> Queue<J> {
         self.park(consumer, Parked::Waker(waker.clone()))
     }
 
-    /// The lane runs: forgets what was to wake it.
+    /// Forgets what was to wake the lane, of which there may be something although there is no work.
     pub(crate) fn forget_waker(&self) {
         let stale = self.inbox.lock().parked.take();
         drop_quietly(stale);

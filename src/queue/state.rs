@@ -64,7 +64,7 @@ pub(super) struct Inbox<J: ?Sized> {
     pub(super) phase: Phase,
     /// Whether the lane still polls spawned futures.
     pub(super) polls_tasks: bool,
-    /// What wakes the lane while it waits for work, or is about to.
+    /// What wakes the lane while it waits for work, or is about to. `None` if there is work.
     pub(super) parked: Option<Parked>,
     /// The sequence number of the next job: how many jobs were accepted.
     pub(super) next: u64,

@@ -45,6 +45,7 @@ impl<J: ?Sized> Queue<J> {
             self.has_events.store(false, Ordering::Relaxed);
         }
         let event = event?;
+        debug_assert!(inbox.parked.is_none(), "the event was announced to nobody");
         turn.events -= 1;
         turn.steps -= 1;
         Some(event)

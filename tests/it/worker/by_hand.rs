@@ -141,6 +141,23 @@ fn a_spawned_future_is_polled_once_for_each_wake_up_that_came_before_the_turn() 
 }
 
 #[test]
+fn all_futures_of_a_turn_are_polled_although_a_call_has_queued_another_one() {
+    guarded(|| {
+        let (lane, mut worker) = start(|| ());
+        let inner = lane.clone();
+        lane.call(move |()| inner.call(|()| ()).detach()).detach();
+        let polls = Arc::new(AtomicUsize::new(0));
+        for _ in 0..3 {
+            let polls = Arc::clone(&polls);
+            lane.spawn(async move { _ = polls.fetch_add(1, SeqCst) }).unwrap();
+        }
+        assert_eq!(turn(&lane, &mut worker), 1);
+        assert_eq!(polls.load(SeqCst), 3);
+        assert_eq!(turn(&lane, &mut worker), 1);
+    });
+}
+
+#[test]
 fn a_future_that_a_call_spawns_is_polled_in_the_next_turn() {
     guarded(|| {
         let (lane, mut worker) = start(|| ());

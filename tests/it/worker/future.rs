@@ -77,6 +77,32 @@ fn the_newest_waker_is_kept_and_no_other() {
 }
 
 #[test]
+fn in_a_session_what_waits_for_its_end_wakes_nobody_until_then() {
+    guarded(|| {
+        let (lane, mut worker) = start(|| ());
+        let mut opening = lane.session();
+        worker.run_pending();
+        let Poll::Ready(Ok(session)) = poll_once(&mut opening, Waker::noop()) else {
+            panic!("it is open");
+        };
+        let ((old_wakes, old), (wakes, waker)) = (WakeCounter::new(), WakeCounter::new());
+        assert!(poll_once(&mut worker, &old).is_pending());
+        drop(old);
+        let polls = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&polls);
+        lane.spawn(async move { _ = count.fetch_add(1, SeqCst) }).unwrap();
+        lane.call(|()| ()).detach();
+        assert!(poll_once(&mut worker, &waker).is_pending());
+        assert_eq!(Arc::strong_count(&old_wakes), 1);
+        assert_eq!((old_wakes.wakes(), wakes.wakes()), (0, 0));
+        drop(session);
+        assert_eq!((old_wakes.wakes(), wakes.wakes()), (0, 1));
+        assert!(poll_once(&mut worker, &waker).is_pending());
+        assert_eq!((polls.load(SeqCst), lane.pending(), wakes.wakes()), (1, 0, 1));
+    });
+}
+
+#[test]
 fn it_resolves_to_what_ended_gives_and_panics_if_it_is_polled_again() {
     guarded(|| {
         let (lane, mut worker) = start(|| PanicOnDrop("the object"));
