@@ -17,12 +17,14 @@ use crate::plan::Plan;
 use crate::race::Race;
 
 /// Every race that this machine can run, in the order of the report.
+///
+/// Those with busy threads come last. What a process learns from them holds for some seconds: that
+/// other threads take the CPU of one that yields it.
 pub(crate) fn all(plan: &Plan) -> Vec<Race> {
     let groups = [
         sequential::races,
         pipelined::races,
         callers::races,
-        neighbours::races,
         oneway::races,
         objects::races,
         lifecycle::races,
@@ -31,6 +33,8 @@ pub(crate) fn all(plan: &Plan) -> Vec<Race> {
         lending::races,
         footprint::races,
         sleeps::races,
+        pipelined::races_beside_busy_threads,
+        neighbours::races,
     ];
     groups.into_iter().flat_map(|races| races(plan)).collect()
 }

@@ -43,34 +43,32 @@ impl Visitor for Entrants {
 }
 
 pub(super) fn races(plan: &Plan) -> Vec<Race> {
+    let all = Placement::all().into_iter();
+    all.map(|placement| {
+        let about = "1,000 calls under way from one caller, awaited in order";
+        race(plan, placement.name(), about, placement, 0)
+    })
+    .collect()
+}
+
+pub(super) fn races_beside_busy_threads(plan: &Plan) -> Vec<Race> {
+    let about = "1,000 calls under way from one caller, while two threads use all the CPU they get";
+    vec![race(plan, "beside two busy threads", about, Placement::Free, 2)]
+}
+
+fn race(plan: &Plan, name: &str, about: &'static str, placement: Placement, busy: u32) -> Race {
     let batches = plan.count(4, 10);
-    let race = |name: &str, about, setting: Setting| {
-        let race = Race::new(format!("pipelined 1000 deep, {name}"), about, plan.count(4, 20));
-        let mut entrants = Entrants { race, setting };
-        if setting.placement == Placement::Free {
-            peers::each(&mut entrants);
-        } else {
-            peers::each_affine(&mut entrants);
-        }
-        let Entrants { mut race, setting: Setting { placement, batches, busy } } = entrants;
-        let limit = move || beside(busy, || limits::one_thread(placement, DEPTH, batches));
-        race.enter(limits::ONE_THREAD, Kind::Limit, limit);
-        race
-    };
-    let mut races: Vec<_> = Placement::all()
-        .into_iter()
-        .map(|placement| {
-            let about = "1,000 calls under way from one caller, awaited in order";
-            race(placement.name(), about, Setting { placement, batches, busy: 0 })
-        })
-        .collect();
-    let busy = Setting { placement: Placement::Free, batches, busy: 2 };
-    races.push(race(
-        "beside two busy threads",
-        "1,000 calls under way from one caller, while two threads use all the CPU they get",
-        busy,
-    ));
-    races
+    let race = Race::new(format!("pipelined 1000 deep, {name}"), about, plan.count(4, 20));
+    let mut entrants = Entrants { race, setting: Setting { placement, batches, busy } };
+    if placement == Placement::Free {
+        peers::each(&mut entrants);
+    } else {
+        peers::each_affine(&mut entrants);
+    }
+    let mut race = entrants.race;
+    let limit = move || beside(busy, || limits::one_thread(placement, DEPTH, batches));
+    race.enter(limits::ONE_THREAD, Kind::Limit, limit);
+    race
 }
 
 /// Runs `work` while so many threads are busy.
