@@ -99,7 +99,7 @@ impl<T: 'static> SerialExecutor<T> {
     /// Returns false if no call is running, while a [scope](Self::scope) waits for one, and inside
     /// an interrupter or an [`on_cancel`](crate::CancelToken::on_cancel) function of the same lane.
     /// A call that cannot hear it now remembers it: a token that it takes later is cancelled from
-    /// the start.
+    /// the start. So a loop that asks until this returns true must also end when the call has.
     ///
     /// ```
     /// use serial_executor::SerialExecutor;

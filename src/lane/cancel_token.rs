@@ -95,8 +95,8 @@ impl CancelToken {
     ///     }
     ///     "told"
     /// });
-    /// while !lane.interrupt() {
-    ///     std::thread::yield_now(); // the closure has not taken its token yet
+    /// while !lane.interrupt() && !call.is_finished() {
+    ///     std::thread::yield_now(); // it has not started; or it has, and takes its token cancelled
     /// }
     /// assert_eq!(call.wait().unwrap(), "told");
     /// ```
