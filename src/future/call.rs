@@ -133,8 +133,8 @@ impl<R> Call<R> {
     /// No other call is told. A queued call is left alone: drop it. The call goes on to its end,
     /// and this future gives what it returns, such as the error of a query that was stopped.
     ///
-    /// A call that cannot hear it now remembers it: a token that it takes later is cancelled from
-    /// the start. So a loop that asks until this returns true must also end when the call has.
+    /// A call that runs and cannot hear it now remembers it: a token that it takes later is cancelled
+    /// from the start. So a loop that asks until this returns true must also end when the call has.
     ///
     /// ```
     /// use serial_executor::{CancelToken, SerialExecutor};
