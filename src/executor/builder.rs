@@ -144,8 +144,12 @@ impl Builder {
     /// [`Ended::wait`](crate::Ended::wait), without spinning. If the lane's thread is starting, the
     /// first poll of the first call yields for up to 50 us. All of that stops by itself where it does
     /// not pay: when calls come far apart or take long, and when other threads want the CPU. On a
-    /// machine with one CPU there are only yields. Turn it off where CPU time matters more than the
-    /// time that it takes to wake a sleeping thread.
+    /// machine with one CPU there are only yields.
+    ///
+    /// With `false` there are only yields as well: up to twice, or 16 times for a lane while others
+    /// yield too, and none for a thread that is starting. A yield lets the threads run that want the
+    /// CPU, and saves the time to wake a sleeping thread only if the lane and its caller share one.
+    /// Turn spinning off where CPU time matters more than the time to wake a thread on another CPU.
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;

@@ -59,7 +59,7 @@ impl<J: ?Sized> Consumer<J> {
 
     /// Of a lane whose thread has other things to do.
     pub(crate) fn guest() -> Self {
-        Self { coalesce: Coalesce::default(), ..Self::new(LaneSpin::new(false)) }
+        Self { coalesce: Coalesce::default(), ..Self::new(LaneSpin::of_scope(false)) }
     }
 
     /// Takes a job that has run. Nothing foreign is left in it, and nobody waits for it.

@@ -153,6 +153,7 @@ fn enter<P: Peer>(race: &mut Race, name: &'static str, objects: u32, workers: Wo
 fn enter_all(mut race: Race, objects: u32, measure: Measure) -> Race {
     let each = Workers::OneEach;
     enter::<Lane<true>>(&mut race, "a serial-executor each", objects, each, measure);
+    enter::<Lane<false>>(&mut race, "a serial-executor each, spin(false)", objects, each, measure);
     enter::<Lane<true>>(&mut race, "one serial-executor shared by all", objects, Workers::OneForAll, measure);
     enter::<Crossbeam>(&mut race, "an actor each (crossbeam)", objects, each, measure);
     enter::<Unblock>(&mut race, "a Mutex each, blocking::unblock", objects, each, measure);

@@ -45,6 +45,7 @@ pub(super) fn races(plan: &Plan) -> Vec<Race> {
 
     let mut four = race("4 callers x 10 deep", "four threads with 10 calls under way each", rounds);
     enter_callers::<Lane<true>>(&mut four, times);
+    enter_callers::<Lane<false>>(&mut four, times);
     enter_callers::<Crossbeam>(&mut four, times);
     enter_callers::<TokioMpsc>(&mut four, times);
     races.push(four);

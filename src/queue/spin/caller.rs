@@ -27,8 +27,10 @@ pub(crate) enum LaneWas {
 /// Waits for what the lane is about to do. One for all callers of a lane.
 #[derive(Default)]
 pub(crate) struct CallerSpin {
+    /// Whether callers may spin, and yield to a lane that starts for as long as that takes. If not, they
+    /// yield a few times to a lane that is awake.
     enabled: bool,
-    /// Whether there is another CPU for the lane to run on meanwhile.
+    /// Whether they may spin, and there is another CPU for the lane to run on meanwhile.
     can_spin: bool,
     /// Whether to spin, in case the lane runs on another CPU.
     spinning: SharedAdaptive,
@@ -38,7 +40,7 @@ pub(crate) struct CallerSpin {
 
 impl CallerSpin {
     pub(crate) fn new(enabled: bool) -> Self {
-        Self { enabled, can_spin: cpus() > 1, ..Self::default() }
+        Self { enabled, can_spin: enabled && cpus() > 1, ..Self::default() }
     }
 
     /// One that spins, however many CPUs there are.
@@ -66,10 +68,9 @@ impl CallerSpin {
     /// woken first, and the caller had better sleep as well.
     pub(crate) fn spin(&self, lane_was: LaneWas, is_ready: impl Fn() -> bool) {
         match lane_was {
-            _ if !self.enabled => {}
-            LaneWas::Asleep => {}
             LaneWas::Awake => self.spin_then_yield(is_ready),
-            LaneWas::Starting => STARTS.yield_to_start(&is_ready),
+            LaneWas::Starting if self.enabled => STARTS.yield_to_start(&is_ready),
+            LaneWas::Asleep | LaneWas::Starting => {}
         }
     }
 
@@ -101,7 +102,7 @@ impl CallerSpin {
     /// A poll must not give the CPU away for long. So there are [`CALLER_YIELDS`] at the most, and none
     /// for a while, in the whole process, after one that took long.
     pub(crate) fn yield_to_lane(&self, is_ready: impl Fn() -> bool) {
-        if !self.enabled || is_ready() {
+        if LOOM && !self.enabled || is_ready() {
             return;
         }
         self.yielding.attempt(|yielding| {
@@ -255,12 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_never_spins_where_spinning_is_off() {
+    fn where_spinning_is_off_a_caller_yields_only_and_only_to_a_lane_that_is_awake() {
+        let _turn = take_turn();
         let off = CallerSpin::new(false);
-        for lane_was in [LaneWas::Asleep, LaneWas::Awake, LaneWas::Starting] {
+        for lane_was in [LaneWas::Asleep, LaneWas::Starting] {
             off.spin(lane_was, || unreachable!("{lane_was:?}"));
         }
-        off.yield_to_lane(|| unreachable!("it does not yield"));
+        assert_eq!(checks(&off, None), 1 + CALLER_YIELDS);
+        assert_eq!(off.misses(), 0);
     }
 
     #[test]

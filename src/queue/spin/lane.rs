@@ -17,8 +17,11 @@ const LANE_SPINS: u32 = if LOOM { 1 } else { 200 };
 const LIMIT: Duration = Duration::from_micros(100);
 /// Spinning pays if work comes within this time.
 const QUICK: Duration = Duration::from_micros(10);
-/// How often a lane that does not spin yields before it sleeps.
+/// How often a lane that may spin, but does not, yields before it sleeps.
 const YIELDS: u32 = if LOOM { 1 } else { 16 };
+/// How often a lane that may not spin yields, unless beside others: if nobody wants its CPU, many yields
+/// in a row are like spinning.
+const FEW_YIELDS: u32 = 2;
 /// A yield to other lanes may take so much longer for each lane of the process, which may have had a
 /// call to run.
 const LONG_FOR_EACH: Duration = Duration::from_micros(10);
@@ -27,11 +30,11 @@ const LONG_FOR_EACH: Duration = Duration::from_micros(10);
 const EXPECTED: u8 = 3;
 
 /// Spins for work. Each lane has one.
-#[derive(Default)]
 pub(crate) struct LaneSpin {
-    /// `None` if this lane does not spin.
-    spinners: Option<Spinners>,
-    /// `None` for a scope, and for a lane that does not spin.
+    /// Whether the lane may spin. If not, it only yields.
+    enabled: bool,
+    spinners: Spinners,
+    /// `None` for a scope.
     _counted: Option<CountedLane>,
     /// Whether to spin before the lane sleeps.
     spinning: Adaptive,
@@ -43,21 +46,30 @@ pub(crate) struct LaneSpin {
 
 impl LaneSpin {
     pub(crate) fn new(enabled: bool) -> Self {
-        let spin = Self::of_scope(enabled);
-        Self { _counted: spin.spinners.map(|_| CountedLane::new()), ..spin }
+        Self { _counted: Some(CountedLane::new()), ..Self::of_scope(enabled) }
     }
 
     /// For a scope of a lane, which spins in the lane's place.
     pub(crate) fn of_scope(enabled: bool) -> Self {
-        Self { spinners: enabled.then(Spinners::of_thread), ..Self::default() }
+        Self {
+            enabled,
+            spinners: Spinners::of_thread(),
+            _counted: None,
+            spinning: Adaptive::default(),
+            yielding: Adaptive::default(),
+            expected: 0,
+        }
     }
 
-    /// Spins for work. Returns whether there is some.
+    /// Spins for work, or yields. Returns whether there is some.
     pub(in crate::queue) fn spin(&mut self, has_work: impl Fn() -> bool) -> bool {
-        let Some(spinners) = self.spinners else { return false };
-        let beside_others = spinners.are_enough() || self.expects_others();
-        if !beside_others && self.spinning.is_due() {
-            let _spinner = spinners.enter();
+        if LOOM && !self.enabled {
+            // Most models are of threads that sleep at once.
+            return false;
+        }
+        let beside_others = self.spinners.are_enough() || self.expects_others();
+        if self.enabled && !beside_others && self.spinning.is_due() {
+            let _spinner = self.spinners.enter();
             match spin_then_yield(&has_work) {
                 Found::Quickly => self.spinning.hit(),
                 // The caller shares this CPU: it gets to run soonest if the lane yields at once.
@@ -68,7 +80,7 @@ impl LaneSpin {
             if CountedLane::are_many() || !self.yielding.is_due() {
                 return false;
             }
-            let _spinner = spinners.enter();
+            let _spinner = self.spinners.enter();
             self.yield_some_times(beside_others, &has_work);
         }
         // Checking once more does no harm: if the inbox turns out to be empty, the lane sleeps.
@@ -83,7 +95,7 @@ impl LaneSpin {
         expects
     }
 
-    /// Lets other threads run until there is work, [`YIELDS`] times at most.
+    /// Lets other threads run until there is work, [`YIELDS`] or [`FEW_YIELDS`] times at most.
     ///
     /// Those threads are lanes with work, or callers. So no CPU is wasted, and a caller that gets
     /// to run finds this lane awake. Otherwise the lane would sleep, and the caller would have to
@@ -94,7 +106,8 @@ impl LaneSpin {
             return;
         }
         let long = if beside_others { LONG + CountedLane::count() * LONG_FOR_EACH } else { LONG };
-        for _ in 0..YIELDS {
+        let times = if self.enabled || beside_others { YIELDS } else { FEW_YIELDS };
+        for _ in 0..times {
             if yields.yield_now() > long {
                 if !beside_others {
                     YIELD_BACKOFF.preempted(yields.last());
@@ -170,12 +183,12 @@ mod tests {
 
     /// A lane, and no other that spins.
     fn alone() -> LaneSpin {
-        LaneSpin { spinners: Some(Spinners::of_test(0, 1)), ..LaneSpin::default() }
+        LaneSpin { spinners: Spinners::of_test(0, 1), ..LaneSpin::of_scope(true) }
     }
 
     /// A lane beside another one that spins.
     fn beside_another() -> LaneSpin {
-        LaneSpin { spinners: Some(Spinners::of_test(1, 1)), ..LaneSpin::default() }
+        LaneSpin { spinners: Spinners::of_test(1, 1), ..LaneSpin::of_scope(true) }
     }
 
     #[test]
@@ -194,8 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_never_spins_where_spinning_is_off() {
-        assert_eq!(checks(&mut LaneSpin::new(false), Some(1)), 0);
+    fn a_lane_that_may_not_spin_yields_less_often_when_alone_and_stops_when_nothing_comes() {
+        let _turn = take_turn();
+        for (lane, yields) in [(alone(), FEW_YIELDS), (beside_another(), YIELDS)] {
+            let mut lane = LaneSpin { enabled: false, ..lane };
+            let tries: Vec<_> =
+                (0..TIMES).map(|_| checks(&mut lane, None)).filter(|&checks| checks > 1).collect();
+            assert_eq!(tries, [yields + 1; MISSES as usize + 9]);
+            assert_eq!(lane.spinning, Adaptive::default());
+        }
+        assert_eq!([true, false].map(|on| LaneSpin::new(on).enabled), [true, false]);
     }
 
     /// How often the lane checks for work, which comes at this check or never.
@@ -255,7 +276,7 @@ mod tests {
             assert_eq!(checks(&mut lane, Some(YIELDS)), YIELDS + 1);
         }
         // From here on it sees too few.
-        lane.spinners = Some(Spinners::of_test(0, 1));
+        lane.spinners = Spinners::of_test(0, 1);
         let yields: Vec<_> = (0..EXPECTED + 2).map(|_| checks(&mut lane, None) <= YIELDS + 1).collect();
         assert_eq!(yields, [true, true, true, false, false]);
     }
@@ -264,7 +285,7 @@ mod tests {
     fn a_lane_is_counted_only_while_it_spins() {
         let _turn = take_turn();
         for (mut lane, others) in [(alone(), 0), (beside_another(), 1)] {
-            let Some(spinners) = lane.spinners else { unreachable!("it spins") };
+            let spinners = lane.spinners;
             let spins = |lane: &mut LaneSpin| {
                 let spins = Cell::new(false);
                 lane.spin(|| {
@@ -321,9 +342,9 @@ mod tests {
     }
 
     #[test]
-    fn lanes_that_may_spin_are_counted_and_their_scopes_are_not() {
+    fn lanes_are_counted_and_their_scopes_are_not() {
         let is_counted = |LaneSpin { _counted: counted, .. }| counted.is_some();
-        assert_eq!([true, false].map(|on| is_counted(LaneSpin::new(on))), [true, false]);
+        assert_eq!([true, false].map(|on| is_counted(LaneSpin::new(on))), [true; 2]);
         assert!(!is_counted(LaneSpin::of_scope(true)));
     }
 

@@ -11,7 +11,8 @@
 //! Threads that share a CPU meet by yielding it ([`yields`]). A thread that yields is still awake, so
 //! nobody has to wake it, and a wake-up that does not happen does not take the CPU from a thread
 //! that has more to do. Both sides must yield: Linux puts a thread that yields behind the others, so a
-//! lane that yields while its caller sleeps for each result is interrupted after each.
+//! lane that yields while its caller sleeps for each result is interrupted after each. A yield takes
+//! CPU time from nobody who wants it, so a lane that may not spin, and its callers, yield as well.
 //!
 //! A thread that starts or ends costs a sleep and a wake-up as well, to whoever waits for it. So a
 //! caller also yields while the lane starts, and before it joins the lane's thread.
