@@ -1,9 +1,10 @@
 //! [`CallQueue`]: where a call is queued, as its future and its token see it.
 
-use super::stop::{Heard, Request, Stop};
+use super::stop::{Heard, KEEP_ALIVE, Request, Stop};
 use super::thread::LaneThread;
 use crate::queue::CallerSpin;
 use crate::sync::{Arc, AtomicBool, thread};
+use std::time::Duration;
 
 /// The name of the threads that call interrupters. Linux shows 15 bytes of it.
 const HELPER_NAME: &str = "lane-interrupt";
@@ -32,8 +33,10 @@ impl dyn CallQueue {
     /// whether a token or an interrupter has heard it.
     pub(crate) fn request(self: &Arc<Self>, call: Option<u64>, request: Request) -> bool {
         let heard = self.tell(call, request);
-        if heard == Heard::NeedsHelper {
-            self.start_helper();
+        match heard {
+            Heard::NeedsHelper => self.start_helper(),
+            Heard::WakesHelper => self.stop().wake_helper(),
+            Heard::Yes | Heard::No => {}
         }
         heard != Heard::No
     }
@@ -49,10 +52,10 @@ impl dyn CallQueue {
     fn start_helper(self: &Arc<Self>) {
         let queue = Arc::clone(self);
         let helper = thread::Builder::new().name(HELPER_NAME.to_owned());
-        let helper = helper.spawn(move || queue.stop().help());
+        let helper = helper.spawn(move || queue.stop().help(KEEP_ALIVE));
         if helper.is_err() {
             // The operating system gives no thread: better here than not at all.
-            self.stop().help();
+            self.stop().help(Duration::ZERO);
         }
         self.stop().helper_started(helper.ok());
     }

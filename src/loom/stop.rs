@@ -6,6 +6,7 @@ use crate::sync::{Mutex, thread};
 use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 /// What the lane and the threads that make requests share.
 struct Stage {
@@ -18,10 +19,16 @@ struct Stage {
     hits: Arc<[AtomicUsize; 3]>,
     /// How many helpers were started, and how many are through.
     helpers: [AtomicUsize; 2],
+    /// How long they wait for the next request.
+    keep_alive: Duration,
 }
 
 impl Stage {
     fn new() -> Arc<Self> {
+        Self::with(Duration::MAX)
+    }
+
+    fn with(keep_alive: Duration) -> Arc<Self> {
         let running = Mutex::new((0, false));
         Arc::new(Self {
             stop: Stop::new(),
@@ -29,6 +36,7 @@ impl Stage {
             closure: Arc::default(),
             hits: Arc::default(),
             helpers: Default::default(),
+            keep_alive,
         })
     }
 
@@ -79,15 +87,19 @@ fn tell(stage: &Arc<Stage>, job: Option<u64>) -> Heard {
     let (is_told, heard) = stage.stop.request(Request::GiveUp);
     running.1 |= is_told;
     drop(running);
-    if heard == Heard::NeedsHelper {
-        let helped = Arc::clone(stage);
-        stage.helpers[0].fetch_add(1, Relaxed);
-        let help = move || {
-            helped.stop.help();
-            helped.helpers[1].fetch_add(1, Relaxed);
-        };
-        let helper = thread::Builder::new().spawn(help).unwrap();
-        stage.stop.helper_started(Some(helper));
+    match heard {
+        Heard::NeedsHelper => {
+            let helped = Arc::clone(stage);
+            stage.helpers[0].fetch_add(1, Relaxed);
+            let help = move || {
+                helped.stop.help(helped.keep_alive);
+                helped.helpers[1].fetch_add(1, Relaxed);
+            };
+            let helper = thread::Builder::new().spawn(help).unwrap();
+            stage.stop.helper_started(Some(helper));
+        }
+        Heard::WakesHelper => stage.stop.wake_helper(),
+        Heard::Yes | Heard::No => {}
     }
     heard
 }
@@ -185,45 +197,78 @@ fn an_interrupter_is_called_for_the_running_closure_or_not_at_all() {
     });
 }
 
+/// Helpers that end after each turn, and helpers that wait for the next request.
+const KEEP_ALIVE: [(&str, Duration); 2] = [("ends", Duration::ZERO), ("stays", Duration::MAX)];
+
 #[test]
 fn two_requests_at_once_have_the_interrupter_called_once_or_twice_and_one_at_a_time() {
-    explore("stop: two requests at once", 2, || {
-        let stage = Stage::new();
-        stage.stop.arm(Arc::new(stage.function()));
-        stage.start(1);
-        let requests = [beside(&stage, Some(1)), beside(&stage, None)];
-        for request in requests {
-            assert!(request.join().unwrap() != Heard::No);
-        }
-        stage.finish();
-        assert!(stage.hits(1) <= 2);
-        end(&stage);
-    });
+    for (helper, keep_alive) in KEEP_ALIVE {
+        explore(&format!("stop: two requests at once, the helper {helper}"), 2, move || {
+            let stage = Stage::with(keep_alive);
+            stage.stop.arm(Arc::new(stage.function()));
+            stage.start(1);
+            let requests = [beside(&stage, Some(1)), beside(&stage, None)];
+            for request in requests {
+                assert!(request.join().unwrap() != Heard::No);
+            }
+            stage.finish();
+            assert!(stage.hits(1) <= 2);
+            end(&stage);
+        });
+    }
+}
+
+#[test]
+fn a_request_that_comes_while_the_helper_goes_to_sleep_or_ends_is_not_lost() {
+    for (helper, keep_alive) in KEEP_ALIVE {
+        explore(&format!("stop: a request against an idle helper, which {helper}"), 2, move || {
+            let stage = Stage::with(keep_alive);
+            let (function, asks) = (stage.function(), thread::current());
+            stage.stop.arm(Arc::new(move || {
+                function();
+                asks.unpark();
+            }));
+            stage.start(1);
+            for times in 1..=2 {
+                assert!(tell(&stage, None) != Heard::No);
+                while stage.hits(1) < times {
+                    thread::park();
+                }
+            }
+            stage.finish();
+            assert_eq!(stage.hits(1), 2);
+            end(&stage);
+            let started = stage.helpers[0].load(Relaxed);
+            assert!(started == 1 || keep_alive.is_zero(), "the first one is still there");
+        });
+    }
 }
 
 #[test]
 fn nothing_is_called_after_the_lanes_end_and_no_helper_is_left() {
-    explore("stop: a request against the lane's end", 3, || {
-        let stage = Stage::new();
-        let function = stage.function();
-        let gone = Arc::new(AtomicBool::new(false));
-        let is_gone = Arc::clone(&gone);
-        stage.stop.arm(Arc::new(move || {
-            assert!(!is_gone.load(Relaxed), "the lane has ended");
-            function();
-        }));
-        stage.start(1);
-        let request = beside(&stage, Some(1));
-        stage.finish();
-        stage.stop.disarm();
-        stage.stop.end();
-        gone.store(true, Relaxed);
-        stage.stop.join();
-        let [started, through] = &stage.helpers;
-        assert_eq!(started.load(Relaxed), through.load(Relaxed), "a helper is left");
-        let _ = request.join().unwrap();
-        assert_eq!(stage.stop.helpers(), 0, "a helper was not joined");
-    });
+    for (helper, keep_alive) in KEEP_ALIVE {
+        explore(&format!("stop: a request against the lane's end, the helper {helper}"), 3, move || {
+            let stage = Stage::with(keep_alive);
+            let function = stage.function();
+            let gone = Arc::new(AtomicBool::new(false));
+            let is_gone = Arc::clone(&gone);
+            stage.stop.arm(Arc::new(move || {
+                assert!(!is_gone.load(Relaxed), "the lane has ended");
+                function();
+            }));
+            stage.start(1);
+            let request = beside(&stage, Some(1));
+            stage.finish();
+            stage.stop.disarm();
+            stage.stop.end();
+            gone.store(true, Relaxed);
+            stage.stop.join();
+            let [started, through] = &stage.helpers;
+            assert_eq!(started.load(Relaxed), through.load(Relaxed), "a helper is left");
+            let _ = request.join().unwrap();
+            assert_eq!(stage.stop.helpers(), 0, "a helper was not joined");
+        });
+    }
 }
 
 #[test]

@@ -90,9 +90,9 @@ pub(crate) mod thread {
         *available = false;
     }
 
-    /// A model has no clock.
-    pub fn park_timeout(_: Duration) {
-        loom::thread::yield_now();
+    /// A model has no clock: this parks if there is no limit, and returns at once if there is one.
+    pub fn park_timeout(limit: Duration) {
+        if limit == Duration::MAX { park() } else { loom::thread::yield_now() }
     }
 
     pub fn yield_now() {

@@ -1,10 +1,11 @@
 //! Telling a running call to stop, and what it costs to see what a lane does. Only this crate can.
 //!
 //! *Drop a running call*: the time that the drop takes on its thread. The function that makes the
-//! call return sleeps for a millisecond first, as a `KILL QUERY` over the network would. The limit
-//! does the same by hand: a thread that blocks, and a thread that is started to wake it. How long a
-//! start takes depends on which CPU the system puts the new thread and on whether that CPU sleeps,
-//! and so on what has run where before. Hence the placements.
+//! call return sleeps for a millisecond first, as a `KILL QUERY` over the network would. Mostly the
+//! helper thread of the drop before is still there, and is woken. The first drop starts it: that row
+//! has a new lane each time. The limit does the same by hand: a thread that blocks, and a thread that
+//! is started to wake it. How long a start takes depends on which CPU the system puts the new thread
+//! and on whether that CPU sleeps, and so on what has run where before. Hence the placements.
 //!
 //! *Timing*: a thousand calls in flight, with and without the clock, and with a closure that takes
 //! its token.
@@ -121,6 +122,8 @@ pub(super) fn races(plan: &Plan) -> Vec<Race> {
         let mut enter = |name, means| stop.enter(name, Kind::Ours, move || drops(means, placement, count));
         enter("serial-executor, on_interrupt", Means::OnInterrupt);
         enter("serial-executor, on_cancel", Means::OnCancel);
+        let first = move || (0..count).flat_map(|_| drops(Means::OnCancel, placement, 1)).collect();
+        stop.enter("serial-executor, the first drop", Kind::Ours, first);
         stop.enter("std::thread::spawn", Kind::Limit, move || starts(placement, count));
         stop
     });

@@ -91,6 +91,26 @@ fn it_is_called_once_on_a_helper_thread_whatever_tells_the_call() {
     });
 }
 
+/// How soon on a busy machine is not known.
+#[apply(lane_test)]
+fn requests_that_come_soon_after_one_another_have_functions_called_on_one_thread() {
+    guarded(|| {
+        let lane = lanes::new(());
+        let is_one_thread = || {
+            let calls = Calls::default();
+            for times in 1..=3 {
+                let (stuck, _) = armed(&lane, calls.function());
+                assert!(lane.interrupt());
+                calls.reach(times);
+                stuck.finish();
+            }
+            calls.threads().windows(2).all(|pair| pair[0] == pair[1])
+        };
+        assert!((0..100).any(|_| is_one_thread()));
+        lane.close().wait().unwrap();
+    });
+}
+
 #[apply(lane_test)]
 fn on_a_token_that_is_cancelled_it_is_called_here_and_now() {
     guarded(|| {

@@ -28,20 +28,27 @@
 //! lane, and never the thread that makes the request. Requests that come while the helper calls
 //! share its next turn. The lane does not go on from a job while a function is being called for it
 //! (`finish`), so no function hits the next job.
+//!
+//! The first request starts a helper. It stays for [`KEEP_ALIVE`] after each turn, and the next
+//! request wakes it.
 
+mod state;
+
+pub(crate) use state::{Heard, Interrupter, Request};
+
+use self::state::{Helper, InnerCall, Level, Listener, OnCancel, State};
 use crate::panic::{drop_quietly, quietly};
 #[cfg(doc)]
 use crate::queue::Running;
 use crate::sync::process::OnceLock;
-use crate::sync::thread::{self, JoinHandle, Thread, ThreadId};
-use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
-use std::{iter, mem};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Arc, AtomicBool, LOOM, Mutex, MutexGuard, Ordering};
+use std::mem;
+use std::time::{Duration, Instant};
 
-/// The lane's interrupter.
-pub(crate) type Interrupter = Arc<dyn Fn() + Send + Sync>;
-
-/// The function of a token.
-type OnCancel = Box<dyn FnOnce() + Send>;
+/// How long a helper waits for the next request. To start a thread takes the one that makes the request
+/// several times as long as to wake one.
+pub(super) const KEEP_ALIVE: Duration = if LOOM { Duration::MAX } else { Duration::from_millis(100) };
 
 pub(crate) struct Stop {
     /// Whether there is an interrupter. Only the lane writes and reads it.
@@ -49,128 +56,6 @@ pub(crate) struct Stop {
     /// Whether the running closure has taken its token. Only the lane writes and reads it.
     has_token: AtomicBool,
     state: OnceLock<Box<Mutex<State>>>,
-}
-
-#[derive(Default)]
-struct State {
-    /// Whether functions may be called for the job that runs.
-    is_listening: bool,
-    job: Listener,
-    /// The scopes that are being served.
-    scopes: Vec<Level>,
-    interrupter: Option<Interrupter>,
-    /// The outermost closure for which a request has come since the helper's last turn: 0 is the
-    /// job, 1 the call of the outermost scope, and so on.
-    requested: Option<usize>,
-    /// Whether there is a helper, or is about to be.
-    has_helper: bool,
-    /// Helpers whose handles are not in `helpers` yet.
-    spawning: usize,
-    /// The threads that are in a function right now.
-    calling: Vec<ThreadId>,
-    /// The lane's thread, while it waits for functions or helpers.
-    waiting: Option<Thread>,
-    /// Helpers that have not been joined.
-    helpers: Vec<JoinHandle<()>>,
-}
-
-/// How a closure that runs hears of requests.
-#[derive(Default)]
-struct Listener {
-    /// The mark of its token, if the closure has taken one.
-    token: Option<Arc<AtomicBool>>,
-    on_cancel: Option<OnCancel>,
-}
-
-impl Listener {
-    /// Cancels the token. Returns whether there is one.
-    fn mark(&self) -> bool {
-        if let Some(token) = &self.token {
-            token.store(true, Ordering::Release);
-        }
-        self.token.is_some()
-    }
-
-    fn is_marked(&self) -> bool {
-        self.token.as_ref().is_some_and(|token| token.load(Ordering::Relaxed))
-    }
-
-    fn has(&self, token: &Arc<AtomicBool>) -> bool {
-        self.token.as_ref().is_some_and(|own| Arc::ptr_eq(own, token))
-    }
-
-    /// Drops what was not called.
-    fn end(self) {
-        drop_quietly(self.on_cancel);
-    }
-}
-
-/// A scope that is being served.
-struct Level {
-    scope: usize,
-    /// The inner call that runs. `None` while the scope waits for one.
-    call: Option<InnerCall>,
-}
-
-struct InnerCall {
-    sequence: u64,
-    is_told: bool,
-    listener: Listener,
-}
-
-/// Why a closure is told to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
-    /// Somebody interrupts what runs.
-    Interrupt,
-    /// The future was dropped or the lane aborted. A scope that waits ends.
-    GiveUp,
-}
-
-/// What came of a request.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// There is no token and no interrupter; or the request came from one of their functions.
-    No,
-    Yes,
-    /// A function is to be called, and there is no helper: the caller starts one.
-    NeedsHelper,
-}
-
-impl State {
-    /// The closures that run or wait, the innermost last.
-    fn listeners(&mut self) -> impl Iterator<Item = &mut Listener> {
-        let calls = self.scopes.iter_mut().filter_map(|level| level.call.as_mut());
-        iter::once(&mut self.job).chain(calls.map(|call| &mut call.listener))
-    }
-
-    /// Whether the innermost closure waits in a scope.
-    fn is_waiting(&self) -> bool {
-        self.scopes.last().is_some_and(|level| level.call.is_none())
-    }
-
-    /// Tells this closure (0 is the job, 1 the call of the outermost scope) and those inside it.
-    fn request(&mut self, from: usize) -> Heard {
-        let calls = self.scopes.iter_mut().skip(from.saturating_sub(1));
-        calls.filter_map(|level| level.call.as_mut()).for_each(|call| call.is_told = true);
-        let mut is_heard = false;
-        self.listeners().skip(from).for_each(|listener| is_heard |= listener.mark());
-        // While a scope waits, nothing runs that could be made to return.
-        if self.is_waiting() || self.calling.contains(&thread::current().id()) {
-            return Heard::No;
-        }
-        let has_function = self.listeners().skip(from).any(|listener| listener.on_cancel.is_some());
-        if self.interrupter.is_none() && !has_function {
-            return if is_heard { Heard::Yes } else { Heard::No };
-        }
-        self.requested = Some(self.requested.map_or(from, |before| before.min(from)));
-        if mem::replace(&mut self.has_helper, true) {
-            return Heard::Yes;
-        }
-        self.spawning += 1;
-        Heard::NeedsHelper
-    }
 }
 
 impl Stop {
@@ -291,33 +176,6 @@ impl Stop {
         call.map(|call| call.listener).into_iter().for_each(Listener::end);
     }
 
-    /// What a helper does: calls functions as long as there are requests.
-    pub(crate) fn help(&self) {
-        self.join_other_helpers();
-        loop {
-            let mut state = self.lock();
-            let Some(from) = state.requested.take() else {
-                state.has_helper = false;
-                return Self::unpark_lane(state);
-            };
-            state.calling.push(thread::current().id());
-            let interrupter = state.interrupter.clone();
-            let told = state.listeners().skip(from);
-            let mut functions: Vec<_> = told.filter_map(|listener| listener.on_cancel.take()).collect();
-            drop(state);
-            // The innermost closure is the one that blocks.
-            while let Some(on_cancel) = functions.pop() {
-                quietly(on_cancel);
-            }
-            if let Some(interrupter) = &interrupter {
-                quietly(|| interrupter());
-            }
-            // Before the lane goes on, so that the lane drops the last reference.
-            drop(interrupter);
-            self.called();
-        }
-    }
-
     /// This thread is out of the function.
     fn called(&self) {
         let mut state = self.lock();
@@ -325,14 +183,6 @@ impl Stop {
         if let Some(at) = state.calling.iter().rposition(|thread| *thread == this) {
             state.calling.remove(at);
         }
-        Self::unpark_lane(state);
-    }
-
-    /// The thread that was to start a helper has done so, or (`None`) has done its work itself.
-    pub(crate) fn helper_started(&self, helper: Option<JoinHandle<()>>) {
-        let mut state = self.lock();
-        state.spawning -= 1;
-        state.helpers.extend(helper);
         Self::unpark_lane(state);
     }
 
@@ -404,11 +254,84 @@ impl Stop {
         }
     }
 
-    /// Waits until no helper is left that could still call something. Called by the lane, at its
-    /// end.
+    /// What a helper does: calls functions until there have been no requests for this long.
+    pub(crate) fn help(&self, keep_alive: Duration) {
+        self.join_other_helpers();
+        loop {
+            let mut state = self.lock();
+            if let Some(from) = state.requested.take() {
+                self.call_functions(state, from);
+            } else if !self.wait_for_request(state, keep_alive) {
+                return;
+            }
+        }
+    }
+
+    /// Calls the functions of this closure and of those inside it, and the interrupter.
+    fn call_functions(&self, mut state: MutexGuard<'_, State>, from: usize) {
+        state.calling.push(thread::current().id());
+        let interrupter = state.interrupter.clone();
+        let told = state.listeners().skip(from);
+        let mut functions: Vec<_> = told.filter_map(|listener| listener.on_cancel.take()).collect();
+        drop(state);
+        // The innermost closure is the one that blocks.
+        while let Some(on_cancel) = functions.pop() {
+            quietly(on_cancel);
+        }
+        if let Some(interrupter) = &interrupter {
+            quietly(|| interrupter());
+        }
+        // Before the lane goes on, so that the lane drops the last reference.
+        drop(interrupter);
+        self.called();
+    }
+
+    /// Waits, on a helper. Returns whether there is a request; if not, the helper is none any more.
+    fn wait_for_request<'a>(&'a self, mut state: MutexGuard<'a, State>, keep_alive: Duration) -> bool {
+        let until = Instant::now().checked_add(keep_alive);
+        loop {
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            let is_alive = !left.is_zero() && !state.has_ended;
+            state.helper = if is_alive { Helper::Idle(thread::current()) } else { Helper::None };
+            Self::unpark_lane(state);
+            if !is_alive {
+                return false;
+            }
+            thread::park_timeout(left);
+            state = self.lock();
+            if state.requested.is_some() {
+                state.helper = Helper::Busy;
+                return true;
+            }
+        }
+    }
+
+    /// Wakes the helper, if it still sleeps.
+    pub(crate) fn wake_helper(&self) {
+        let state = self.lock();
+        let Helper::Idle(helper) = &state.helper else { return };
+        let helper = helper.clone();
+        drop(state);
+        helper.unpark();
+    }
+
+    /// The thread that was to start a helper has done so, or (`None`) has done its work itself.
+    pub(crate) fn helper_started(&self, helper: Option<JoinHandle<()>>) {
+        let mut state = self.lock();
+        state.spawning -= 1;
+        state.helpers.extend(helper);
+        Self::unpark_lane(state);
+    }
+
+    /// Waits until no helper is left that could still call something, and has one that sleeps end. Called
+    /// by the lane, at its end.
     pub(crate) fn end(&self) {
         if self.state.get().is_some() {
-            drop(self.wait_until(self.lock(), |state| !state.has_helper && state.spawning == 0));
+            let mut state = self.lock();
+            state.has_ended = true;
+            let is_over = |state: &State| !matches!(state.helper, Helper::Busy) && state.spawning == 0;
+            drop(self.wait_until(state, is_over));
+            self.wake_helper();
         }
     }
 
