@@ -146,10 +146,11 @@ impl Builder {
     /// not pay: when calls come far apart or take long, and when other threads want the CPU. On a
     /// machine with one CPU there are only yields.
     ///
-    /// With `false` there are only yields as well: up to twice, or 16 times for a lane while others
-    /// yield too, and none for a thread that is starting. A yield lets the threads run that want the
-    /// CPU, and saves the time to wake a sleeping thread only if the lane and its caller share one.
-    /// Turn spinning off where CPU time matters more than the time to wake a thread on another CPU.
+    /// With `false` there are only yields as well, and none for a thread that starts or ends. A lane
+    /// yields up to twice, or 16 times while other lanes yield or if there is one CPU. A yield lets the
+    /// threads run that want the CPU, and saves the time to wake a sleeping thread only if the lane and
+    /// its caller share one. Turn spinning off where CPU time matters more than the time to wake a
+    /// thread on another CPU.
     ///
     /// ```
     /// # use serial_executor::SerialExecutor;

@@ -70,10 +70,12 @@ impl<T: 'static> SerialExecutor<T> {
     /// operation of a [`LaneIo`](crate::LaneIo) does not end: like most of [`std::io`], it tries
     /// again.
     ///
-    /// The helper thread stays for 0.1 s, in case there is another request. It has the CPU affinity
-    /// and priority of the thread whose request has started it, and no runtime around it:
-    /// `tokio::spawn` panics there. Capture a `tokio::runtime::Handle` for that. The panic hook reports a panic of the interrupter, and the crate discards it. If the
-    /// operating system gives no thread, the interrupter runs where the request is made.
+    /// The helper thread stays for 0.1 s, in case there is another request, or until the lane ends. It
+    /// keeps its thread-locals until then. It has the CPU affinity and priority of the thread whose
+    /// request has started it, and no runtime around it: `tokio::spawn` panics there. Capture a
+    /// `tokio::runtime::Handle` for that. The panic hook reports a panic of the interrupter, and the
+    /// crate discards it. If the operating system gives no thread, the interrupter runs where the
+    /// request is made.
     ///
     /// # Errors
     ///

@@ -50,7 +50,9 @@
 //! | the end of a closure ends what listens for it, and the requests | `stop` (each) |
 //! | ... and waits for a function that is being called | `stop` |
 //! | a function that has been called wakes the lane | `stop`: on_cancel of another thread |
-//! | a helper that ends wakes the lane | `stop` |
+//! | a helper that ends or waits wakes the lane | `stop` |
+//! | a request wakes a helper that waits | `stop`: a request against an idle helper |
+//! | the lane's end wakes it | `stop`: a request against the lane's end |
 //! | there is one helper at a time | `stop`: two requests |
 //! | a helper serves the requests that come while it calls | `stop` |
 //! | the lane's end waits for helpers, and for those about to start | `stop`: a request against the lane's end |
@@ -59,7 +61,7 @@
 //! | `serve` waits until its closure was told of the abort, and is woken for that | `scope` (each) |
 //! | a scope that begins after an abort waits until that has told its closure | `scope` |
 //! | while a scope waits, a request calls nothing | `scope` |
-//! | ... and what was to be called for its closure before is not called | `scope` |
+//! | ... and what was to be called for its closure before is not called | `scope`, `stop`: requests against a scope |
 //! | an inner call that is told is told, even if it takes its token later | `scope` |
 //! | the job that begins a session is not interrupted | `lane`: a session's request dropped, with an interrupter |
 //! | `emit` checks for room and registers under one lock | `channel` (2), `lane`: stream dropped |

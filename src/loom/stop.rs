@@ -245,6 +245,26 @@ fn a_request_that_comes_while_the_helper_goes_to_sleep_or_ends_is_not_lost() {
 }
 
 #[test]
+fn no_request_that_came_before_a_scope_is_served_in_it() {
+    explore("stop: two requests against a scope that begins", 2, || {
+        let stage = Stage::new();
+        stage.stop.arm(Arc::new(stage.function()));
+        stage.start(1);
+        let requests = [beside(&stage, None), beside(&stage, None)];
+        stage.stop.enter_scope(1);
+        // The closure waits, and nothing must be called.
+        stage.closure.store(0, Relaxed);
+        for request in requests {
+            let _ = request.join().unwrap();
+        }
+        stage.stop.leave_scope();
+        stage.closure.store(1, Relaxed);
+        stage.finish();
+        end(&stage);
+    });
+}
+
+#[test]
 fn nothing_is_called_after_the_lanes_end_and_no_helper_is_left() {
     for (helper, keep_alive) in KEEP_ALIVE {
         explore(&format!("stop: a request against the lane's end, the helper {helper}"), 3, move || {

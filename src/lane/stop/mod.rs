@@ -146,6 +146,8 @@ impl Stop {
         let mut state = self.lock();
         state.requested = None;
         let mut state = self.wait_until(state, |state| state.calling.is_empty());
+        // Also what was requested meanwhile.
+        state.requested = None;
         state.scopes.push(Level { scope, call: None });
     }
 

@@ -27,8 +27,8 @@ pub(crate) enum LaneWas {
 /// Waits for what the lane is about to do. One for all callers of a lane.
 #[derive(Default)]
 pub(crate) struct CallerSpin {
-    /// Whether callers may spin, and yield to a lane that starts for as long as that takes. If not, they
-    /// yield a few times to a lane that is awake.
+    /// Whether callers may spin, and yield to a lane that starts or ends. If not, they yield a few times
+    /// to a lane that is awake.
     enabled: bool,
     /// Whether they may spin, and there is another CPU for the lane to run on meanwhile.
     can_spin: bool,
@@ -40,7 +40,10 @@ pub(crate) struct CallerSpin {
 
 impl CallerSpin {
     pub(crate) fn new(enabled: bool) -> Self {
-        Self { enabled, can_spin: enabled && cpus() > 1, ..Self::default() }
+        // The thread that makes a lane asks how many there are, whether it needs to know or not: the lane's
+        // may be pinned to one.
+        let has_others = cpus() > 1;
+        Self { enabled, can_spin: enabled && has_others, ..Self::default() }
     }
 
     /// One that spins, however many CPUs there are.
@@ -120,7 +123,7 @@ impl CallerSpin {
     /// Not where there are no yields to lanes that start. Lanes that start and end in turn were then
     /// slower than without any yield.
     pub(crate) fn yield_to_end(&self, is_gone: impl Fn() -> bool) {
-        if STARTS.are_yielded_to() {
+        if self.enabled && STARTS.are_yielded_to() {
             self.yield_to_lane(is_gone);
         }
     }
@@ -262,6 +265,7 @@ mod tests {
         for lane_was in [LaneWas::Asleep, LaneWas::Starting] {
             off.spin(lane_was, || unreachable!("{lane_was:?}"));
         }
+        off.yield_to_end(|| unreachable!("it does not yield"));
         assert_eq!(checks(&off, None), 1 + CALLER_YIELDS);
         assert_eq!(off.misses(), 0);
     }

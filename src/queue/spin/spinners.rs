@@ -16,7 +16,7 @@ const LANES_FOR_EACH_CPU: usize = 1000;
 static SPINNING: [CachePadded<process::AtomicU32>; SHARDS] =
     [const { CachePadded::new(process::AtomicU32::new(0)) }; SHARDS];
 
-/// How many lanes of the process may spin. Written when a lane begins and when it ends.
+/// How many lanes the process has, but for scopes. Written when a lane begins and when it ends.
 static LANES: CachePadded<process::AtomicU32> = CachePadded::new(process::AtomicU32::new(0));
 
 /// The lanes of one shard that spin. A thread sees those of its own shard only.
@@ -89,7 +89,7 @@ impl Drop for Spinner {
     }
 }
 
-/// A lane that may spin, counted while this lives.
+/// A lane, counted while this lives.
 pub(super) struct CountedLane(());
 
 impl CountedLane {
