@@ -23,6 +23,10 @@ pub(crate) fn race<S: Send + Sync, const N: usize>(
             if spins % 512 == 0 { thread::yield_now() } else { std::hint::spin_loop() }
         }
         dice.pause();
+        // With one CPU the last one on the line would otherwise always be the first.
+        if dice.roll(4) == 0 {
+            thread::yield_now();
+        }
         side(&stage);
     };
     thread::scope(|scope| {
